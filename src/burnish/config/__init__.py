@@ -1,0 +1,33 @@
+"""Configuration: base class, references, YAML with line numbers, errors and exit codes."""
+
+from burnish.config.base import DataRef, ModelRef, Reference, Settings, references
+from burnish.config.errors import (
+    EXIT_GATE,
+    EXIT_INPUT,
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    BurnishError,
+    GateRefused,
+    InputError,
+    Interrupted,
+    Problem,
+)
+
+__all__ = [
+    "EXIT_GATE",
+    "EXIT_INPUT",
+    "EXIT_INTERNAL",
+    "EXIT_INTERRUPTED",
+    "EXIT_OK",
+    "BurnishError",
+    "DataRef",
+    "GateRefused",
+    "InputError",
+    "Interrupted",
+    "ModelRef",
+    "Problem",
+    "Reference",
+    "Settings",
+    "references",
+]

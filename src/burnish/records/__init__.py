@@ -1,0 +1,31 @@
+"""The records burnish reads and writes: documents, examples, prompts, preferences, rollouts."""
+
+from burnish.records.figures import Figure
+from burnish.records.types import (
+    RECORD_VERSION,
+    Document,
+    Example,
+    Language,
+    Message,
+    Preference,
+    Prompt,
+    Record,
+    Rollout,
+    Tier,
+    content_id,
+)
+
+__all__ = [
+    "RECORD_VERSION",
+    "Document",
+    "Example",
+    "Figure",
+    "Language",
+    "Message",
+    "Preference",
+    "Prompt",
+    "Record",
+    "Rollout",
+    "Tier",
+    "content_id",
+]

@@ -1,0 +1,124 @@
+"""Frozen, versioned records. Their columns are those other tools read (TRL, Hugging Face)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+RECORD_VERSION = 1
+
+Language = Literal["en", "zh"]
+Tier = Literal["expert", "selected", "bulk"]
+
+
+class Message(TypedDict):
+    """One turn of a conversation: ``{"role": "user", "content": "Hello"}``."""
+
+    role: str
+    content: str
+
+
+def content_id(*parts: Any) -> str:
+    """A stable id of 16 hex digits for any JSON-able content."""
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What every record carries: identity and provenance.
+
+    ``source`` names the data set or stage it came from, ``parents`` the records it was made
+    from, ``tier`` its place in the quality pyramid, ``synthetic`` whether a machine wrote it.
+    """
+
+    id: str
+    source: str = "unknown"
+    lang: Language = "en"
+    tier: Tier = "bulk"
+    synthetic: bool = False
+    parents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document(Record):
+    """Plain text for (continued) pre-training.
+
+    Example: ``Document(id="d1", text="Paris is the capital of France.", source="atlas")``.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(Record):
+    """A conversation for supervised fine-tuning; every assistant turn is trained.
+
+    Example: ``messages=[{"role": "user", "content": "Hi"}, {"role": "assistant",
+    "content": "Hello."}]``. ``weight`` scales this example's loss.
+    """
+
+    messages: list[Message]
+    task: str = "chat"
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt(Record):
+    """A conversation that ends with a user turn, and how a reply to it is verified.
+
+    ``verify`` is a verifier's settings, such as ``{"kind": "answer", "answers": ["Paris"]}``
+    (see ``burnish.rewards.verifiers``); ``None`` where only a judge or reward model can score.
+    ``group`` is the unit that intervals are clustered on (an entity, a source document).
+    An evaluation item is a Prompt too.
+    """
+
+    messages: list[Message]
+    task: str = "chat"
+    topic: str = ""
+    verify: dict[str, Any] | None = None
+    group: str = ""
+    category: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preference(Record):
+    """A chosen and a rejected reply to one prompt (TRL's conversational columns).
+
+    ``margin`` is the score difference chosen − rejected, 0 where none is known.
+    """
+
+    prompt: list[Message]
+    chosen: list[Message]
+    rejected: list[Message]
+    margin: float = 0.0
+    task: str = "chat"
+    topic: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout(Record):
+    """One sampled reply with what is needed to train on it and to repeat it.
+
+    ``tokens: [L]`` are the completion's ids including the end token where ``finish ==
+    "stop"``; ``logprobs: [L]`` their log-probabilities under the sampling distribution's
+    temperature. ``scores`` holds one number per scorer, ``reward`` their aggregate.
+    """
+
+    prompt_id: str
+    prompt: list[Message]
+    completion: str
+    tokens: list[int]
+    logprobs: list[float]
+    finish: Literal["stop", "length"]
+    temperature: float
+    top_p: float
+    seed: int
+    scores: dict[str, float]
+    reward: float = 0.0
+    topic: str = ""
+    task: str = "chat"
+    group: str = ""
