@@ -181,11 +181,17 @@ def poetry(folder: Path) -> Iterator[Document]:
     found: list[tuple[str, str, str]] = []
     for name in SONG_CI_FILES:
         for item in json.loads((folder / name).read_text("utf-8")):
-            found.append(("song-ci", item["rhythmic"], poem(item["rhythmic"], item["author"],
-                                                            item["paragraphs"])))
+            found.append(
+                (
+                    "song-ci",
+                    item["rhythmic"],
+                    poem(item["rhythmic"], item["author"], item["paragraphs"]),
+                )
+            )
     for item in json.loads((folder / "yuanqu/yuanqu.json").read_text("utf-8"))[:YUAN_QU_ENTRIES]:
-        found.append(("yuan-qu", item["title"], poem(item["title"], item["author"],
-                                                     item["paragraphs"])))
+        found.append(
+            ("yuan-qu", item["title"], poem(item["title"], item["author"], item["paragraphs"]))
+        )
     for item in json.loads((folder / "shijing/shijing.json").read_text("utf-8")):
         found.append(("shijing", item["title"], poem(item["title"], "", item["content"])))
     for item in json.loads((folder / "shuimotangshi/shuimotangshi.json").read_text("utf-8")):
@@ -233,8 +239,10 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
     seen: set[str] = set()
-    with (options.out / "train.jsonl").open("w", encoding="utf-8") as train, \
-            (options.out / "heldout.jsonl").open("w", encoding="utf-8") as heldout:
+    with (
+        (options.out / "train.jsonl").open("w", encoding="utf-8") as train,
+        (options.out / "heldout.jsonl").open("w", encoding="utf-8") as heldout,
+    ):
         for document in documents(options.sources.expanduser()):
             if document["text"] in seen:
                 continue
