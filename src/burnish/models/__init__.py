@@ -1,0 +1,1 @@
+"""Models: loading, the packed forward pass, adapters, scalar heads."""

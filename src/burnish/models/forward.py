@@ -1,0 +1,164 @@
+"""The forward pass over a packed batch, and log-probabilities of its targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+
+from burnish.models.attention import packing, packs
+from burnish.text.batches import Batch
+
+LOGITS_AT_ONCE = 2**24
+"""Logits (rows x vocabulary) held at one time; 64 MiB in float32."""
+SMALLEST_CHUNK = 256
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """What the model says of the targets, in the order of ``batch.targets.nonzero()``.
+
+    ``logprobs [N]`` float32; ``entropy [N]`` in nats, None unless asked for; ``hidden [T, D]``
+    the last hidden states, for a value head that shares the trunk.
+    """
+
+    logprobs: Tensor
+    entropy: Tensor | None
+    hidden: Tensor
+
+
+def hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Last hidden states ``[T, D]`` of the packed tokens, without the language-model head.
+
+    Every segment is computed as if it stood alone. Gradients flow unless switched off outside.
+    """
+    backbone = model.base_model
+    if not packs(model):
+        return _hidden_padded(backbone, batch)
+    # A 4-D mask is passed through untouched by transformers, so that no [T, T] mask is built.
+    unused = torch.empty(1, 1, 1, 1, dtype=torch.bool, device=batch.device)
+    output = backbone(
+        input_ids=batch.tokens[None],
+        position_ids=batch.positions[None],
+        attention_mask=unused,
+        use_cache=False,
+        packing=packing(batch.lengths, batch.device),
+    )
+    states: Tensor = output.last_hidden_state[0]
+    return states
+
+
+def _hidden_padded(backbone: nn.Module, batch: Batch) -> Tensor:
+    """One row a segment, padded on the right, with mask and explicit positions."""
+    rows = pad_sequence(list(batch.tokens.split(batch.lengths)), batch_first=True)
+    positions = pad_sequence(list(batch.positions.split(batch.lengths)), batch_first=True)
+    lengths = torch.tensor(batch.lengths, device=batch.device)
+    real = torch.arange(rows.shape[1], device=batch.device)[None] < lengths[:, None]
+    output = backbone(
+        input_ids=rows, attention_mask=real.long(), position_ids=positions, use_cache=False
+    )
+    states: Tensor = output.last_hidden_state[real]
+    return states
+
+
+def logits(model: PreTrainedModel, states: Tensor) -> Tensor:
+    """Float32 logits ``[n, V]`` of hidden states ``[n, D]``, with the model's own scalings.
+
+    ``load.load_model`` checks that this equals ``model(...).logits``.
+    """
+    scores: Tensor = model.get_output_embeddings()(states).float()
+    config = model.config.get_text_config()
+    if config.model_type == "cohere":
+        scores = scores * config.logit_scale
+    divisor = getattr(config, "logits_scaling", None)
+    if divisor is not None:
+        scores = scores / divisor
+    cap = getattr(config, "final_logit_softcapping", None)
+    if cap is not None:
+        scores = torch.tanh(scores / cap) * cap
+    return scores
+
+
+def token_logprobs(
+    model: PreTrainedModel, batch: Batch, temperature: float = 1.0, entropy: bool = False
+) -> TokenScores:
+    """Log-probabilities of the targets: ``log_softmax(logits / temperature)`` at the token.
+
+    The head is computed only at positions that predict a target, and in chunks that are computed
+    again in backward when the logits would be large.
+    """
+    if temperature <= 0:
+        raise ValueError(f"temperature must be positive, found {temperature}")
+    states = hidden(model, batch)
+    index = batch.target_index()
+    rows, labels = states.index_select(0, index - 1), batch.tokens[index]
+    vocabulary = model.config.get_text_config().vocab_size
+
+    def score(part: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        scores: tuple[Tensor, Tensor] = _Gather.apply(
+            logits(model, part), label, temperature, entropy
+        )
+        return scores
+
+    chunk = max(SMALLEST_CHUNK, LOGITS_AT_ONCE // vocabulary)
+    if len(rows) <= chunk:
+        logprobs, entropies = score(rows, labels)
+    else:
+        parts = [
+            checkpoint(score, part, label, use_reentrant=False, preserve_rng_state=False)
+            for part, label in zip(rows.split(chunk), labels.split(chunk), strict=True)
+        ]
+        logprobs, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
+    return TokenScores(logprobs, entropies if entropy else None, states)
+
+
+class _Gather(torch.autograd.Function):
+    """Log-probability of one label a row, and the row's entropy, from logits ``[n, V]``.
+
+    Forward keeps only the logits and their log-sum-exp. With ``p = softmax(z / t)``:
+    d logp_y / d z_j = (1[j=y] - p_j) / t and d H / d z_j = -p_j (log p_j + H) / t.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, scores: Tensor, labels: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor]:
+        scaled = scores if temperature == 1.0 else scores / temperature
+        total = scaled.logsumexp(1)
+        logprobs = scaled.gather(1, labels[:, None]).squeeze(1) - total
+        entropies = logprobs.new_empty(0)
+        if entropy:
+            entropies = total - (torch.exp(scaled - total[:, None]) * scaled).sum(1)
+        else:
+            ctx.mark_non_differentiable(entropies)
+        ctx.save_for_backward(scaled, total, labels, entropies)
+        ctx.temperature, ctx.entropy = temperature, entropy
+        return logprobs, entropies
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        scaled, total, labels, entropies = ctx.saved_tensors
+        log_p = scaled - total[:, None]
+        if ctx.entropy:
+            p = log_p.exp()
+            slope = p * (-grads[0][:, None] - grads[1][:, None] * (log_p + entropies[:, None]))
+        else:
+            slope = log_p.exp_().mul_(-grads[0][:, None])
+        slope.scatter_add_(1, labels[:, None], grads[0][:, None])
+        return slope.div_(ctx.temperature), None, None, None
+
+
+def segment_sums(values: Tensor, batch: Batch) -> Tensor:
+    """``[S]``: the sum over each segment's targets of ``values [N]``; 0 where it has none."""
+    sums = values.new_zeros(len(batch.lengths))
+    return sums.index_add(0, batch.target_segments(), values)
+
+
+def segment_counts(batch: Batch) -> Tensor:
+    """``[S]`` float32: how many targets each segment has."""
+    return torch.bincount(batch.target_segments(), minlength=len(batch.lengths)).float()

@@ -1,0 +1,1 @@
+"""From conversations and documents to token ids: templates, documents, packed batches."""
