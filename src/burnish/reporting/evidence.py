@@ -1,0 +1,280 @@
+"""The lower half of the report: answers, gate, honest notes, lineage, how to reproduce."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from burnish.reporting.findings import promoted, reason
+from burnish.reporting.markup import Markup, el, join
+from burnish.reporting.names import figure_name, show
+from burnish.reporting.rundata import Answer, Row, RunData, reply_text
+from burnish.reporting.strings import Lang, text
+
+SHOWN_REGRESSED, SHOWN_IMPROVED, SHOWN_SAME = 4, 6, 2
+OUTCOMES = ("right", "wrong", "abstained")
+
+
+def answers(run: RunData, lang: Lang) -> Markup:
+    """The same prompts before and after, regressions first, spread over the tasks."""
+    if not run.answers:
+        return Markup("")
+    kinds = Counter(answer.change for answer in run.answers)
+    chosen = []
+    for change, count in ((-1, SHOWN_REGRESSED), (1, SHOWN_IMPROVED), (0, SHOWN_SAME)):
+        chosen += _spread((a for a in run.answers if a.change == change), count)
+    counts = text(
+        lang, "answers_counts",
+        better=kinds[1], worse=kinds[-1], same=kinds[0], all=len(run.answers),
+    )  # fmt: skip
+    return el(
+        "section",
+        el("h2", text(lang, "answers")),
+        el("p", text(lang, "answers_note"), " ", counts, class_="note"),
+        el("div", [_answer(answer, lang) for answer in chosen], class_="grid two"),
+        id="answers",
+    )
+
+
+def _spread(found: Iterable[Answer], count: int) -> list[Answer]:
+    """Up to ``count`` answers, taking turns between tasks so that none crowds out the rest."""
+    tasks: dict[str, list[Answer]] = defaultdict(list)
+    for answer in found:
+        tasks[answer.task].append(answer)
+    turns = [
+        (place, order, answer)
+        for order, listed in enumerate(tasks.values())
+        for place, answer in enumerate(listed)
+    ]
+    return [answer for _, _, answer in sorted(turns, key=lambda turn: turn[:2])[:count]]
+
+
+def _answer(answer: Answer, lang: Lang) -> Markup:
+    key, css = {-1: ("regressed", "bad"), 1: ("improved", "good"), 0: ("unchanged", "flat")}[
+        answer.change
+    ]
+    return el(
+        "article",
+        el("div", el("span", text(lang, key), class_=f"delta {css}"), " ",
+           el("span", answer.task, class_="tag") if answer.task else None),
+        el("div", answer.prompt, class_="prompt"),
+        el("div", _reply(answer.before, "before", lang), _reply(answer.after, "after", lang),
+           class_="answer"),
+        class_="card",
+    )  # fmt: skip
+
+
+def _reply(row: Row, when: str, lang: Lang) -> Markup:
+    outcome = str(row.get("outcome", ""))
+    judged = f" · {text(lang, outcome)}" if outcome in OUTCOMES else ""
+    css = outcome if outcome in OUTCOMES else None
+    reply = reply_text(row).strip() or text(lang, "empty_reply")
+    return el("div", el("small", text(lang, when), judged), el("div", reply, class_="reply"),
+              class_=css)  # fmt: skip
+
+
+def gate(run: RunData, lang: Lang) -> Markup:
+    """Every verdict: decision, reason and the comparisons behind it."""
+    verdicts = run.summary.get("verdicts", [])
+    if not verdicts:
+        return Markup("")
+    return el(
+        "section",
+        el("h2", text(lang, "gate")),
+        el("p", text(lang, "gate_note"), class_="note"),
+        [_verdict(verdict, lang) for verdict in verdicts],
+        id="gate",
+    )
+
+
+def _verdict(verdict: Row, lang: Lang) -> Markup:
+    good = promoted(verdict)
+    decision = text(lang, "decision_promote" if good else "decision_keep")
+    title = el("p", text(lang, "round_n", round=verdict.get("round", "?")), " ",
+               el("span", decision, class_="badge good" if good else "badge"), " ",
+               reason(verdict, lang))  # fmt: skip
+    compared = verdict.get("comparisons") or [
+        {"metric": name, "p_value": p} for name, p in (verdict.get("p_values") or {}).items()
+    ]
+    if not compared:
+        return title
+    columns = ("metric", "role", "before", "after", "change", "p", "ok")
+    numeric = ("before", "after", "change", "p")
+    head = el("tr", [el("th", text(lang, f"col_{c}"), class_="num" if c in numeric else None)
+                     for c in columns])  # fmt: skip
+    p_values = verdict.get("p_values") or {}
+    rows = [_comparison(row, p_values, lang) for row in compared]
+    return join(title, el("div", el("table", head, rows), class_="scroll"))
+
+
+def _comparison(row: Row, p_values: Row, lang: Lang) -> Markup:
+    name = str(row.get("metric", row.get("name", "")))
+    naming = figure_name(name)
+    before, after = _value(row.get("before")), _value(row.get("after"))
+    difference = _value(row.get("difference", row.get("change")))
+    if difference is None and before is not None and after is not None:
+        difference = after - before
+    p = _value(row.get("p_value", row.get("p", p_values.get(name))))
+    change = (
+        "–"
+        if difference is None
+        else f"{'+' if difference > 0 else ''}{show(difference, naming.unit)}"
+    )
+    low, high = _value(row.get("low")), _value(row.get("high"))
+    if difference is not None and low is not None and high is not None:
+        change += f" [{show(low, naming.unit)}, {show(high, naming.unit)}]"
+    return el(
+        "tr",
+        el("td", naming.label(lang)),
+        el("td", _role(str(row.get("role", "")), lang)),
+        el("td", show(before, naming.unit), class_="num"),
+        el("td", show(after, naming.unit), class_="num"),
+        el("td", change, class_="num"),
+        el("td", "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}", class_="num"),
+        _result(row.get("passed", row.get("ok")), lang),
+    )
+
+
+def _value(found: Any) -> float | None:
+    if isinstance(found, dict):
+        found = found.get("value")
+    return float(found) if isinstance(found, int | float) else None
+
+
+def _role(role: str, lang: Lang) -> str:
+    return text(lang, f"role_{role}") if role in ("target", "guard") else role
+
+
+def _result(passed: Any, lang: Lang) -> Markup:
+    if passed is None:
+        return el("td", text(lang, "not_significant"), class_="warn")
+    key, mark, css = ("passed", "✓", "good") if passed else ("failed", "✕", "bad")
+    return el("td", f"{mark} {text(lang, key)}", class_=css)
+
+
+def notes(run: RunData, lang: Lang) -> Markup:
+    """What a reader must know before quoting the figures."""
+    figures = run.figures
+    said = [text(lang, "note_generated"), text(lang, "note_intervals")]
+    random, left_out = (
+        figures.get("reward_heldout_accuracy"),
+        figures.get("reward_left_out_accuracy"),
+    )
+    if random and left_out:
+        shares = {"random": show(random.value, "share"), "left_out": show(left_out.value, "share")}
+        said.insert(0, text(lang, "note_source", **shares))
+    if "burnish-tiny" in run.recipe:
+        said.append(text(lang, "note_size"))
+    if any(stage.get("run") == "curate.constitution" for stage in run.summary.get("stages", [])):
+        said.append(text(lang, "note_rules_critic"))
+    marked = [el("li", sentence, class_="flat", data_mark="!") for sentence in said]
+    return el(
+        "section",
+        el("h2", text(lang, "notes")),
+        el("div", el("ul", marked, class_="list"), class_="card"),
+        id="notes",
+    )
+
+
+def lineage(run: RunData, lang: Lang) -> Markup:
+    """The chain to the last model, and a table of every artifact."""
+    artifacts = run.summary.get("artifacts", [])
+    if not artifacts:
+        return Markup("")
+    columns = ("artifact", "kind", "from", "figures")
+    head = el("tr", [el("th", text(lang, f"col_{column}")) for column in columns])
+    rows = []
+    for artifact in artifacts:
+        label = artifact_label(artifact)
+        parents = parents_of(artifact, run)
+        rows.append(
+            el("tr", el("td", el("code", label)), el("td", str(artifact.get("kind", ""))),
+               el("td", ", ".join(parents)), el("td", _figures(artifact)))
+        )  # fmt: skip
+    chain = _chain(artifacts, run)
+    arrows: list[Markup] = []
+    for label in chain:
+        arrows += [el("span", "→", class_="flat")] if arrows else []
+        arrows.append(el("span", label, class_="tag"))
+    return el(
+        "section",
+        el("h2", text(lang, "lineage")),
+        el("p", text(lang, "lineage_note"), class_="note"),
+        el("div", arrows, class_="chain") if len(chain) > 1 else None,
+        el("div", el("table", head, rows), class_="scroll"),
+        id="lineage",
+    )
+
+
+def artifact_label(artifact: Row) -> str:
+    """``sft@1``."""
+    return f"{artifact.get('name', '')}@{artifact.get('version', '')}"
+
+
+def parents_of(artifact: Row, run: RunData) -> list[str]:
+    """The artifacts this one was made from."""
+    record = run.details.get(artifact_label(artifact), {})
+    listed = artifact.get("parents") or record.get("parents") or []
+    return [str(parent) for parent in listed]
+
+
+def _figures(artifact: Row) -> str:
+    flat = artifact.get("figures", {})
+    said = []
+    for name, value in flat.items():
+        bounds = name.endswith(("_low", "_high")) and name.rpartition("_")[0] in flat
+        number = _value(value)
+        if number is not None and not bounds:
+            said.append(f"{name.replace('_', ' ')} {show(number)}")
+    return " · ".join(said[:4])
+
+
+def _chain(artifacts: list[Row], run: RunData) -> list[str]:
+    """From the oldest ancestor to the last model, following the first parent that is a model."""
+    by_label = {artifact_label(artifact): artifact for artifact in artifacts}
+    models = [label for label, artifact in by_label.items() if artifact.get("kind") == "model"]
+    chain: list[str] = []
+    at = models[-1] if models else None
+    while at is not None and at not in chain:
+        chain.append(at)
+        parents = parents_of(by_label[at], run)
+        at = next((parent for parent in parents if parent in models), None)
+    return chain[::-1]
+
+
+def reproduce(run: RunData, lang: Lang) -> Markup:
+    """The command that makes this run again."""
+    name = run.summary.get("recipe", "")
+    command = (
+        f"burnish run {name}\nburnish run {run.folder.name}/recipe.yaml   # all defaults filled in"
+    )
+    return el(
+        "section",
+        el("h2", text(lang, "reproduce")),
+        el("p", text(lang, "reproduce_note"), class_="note"),
+        el("pre", el("code", command)),
+        el("details", el("summary", "recipe.yaml"), el("pre", el("code", run.recipe)))
+        if run.recipe
+        else None,
+        id="reproduce",
+    )
+
+
+def all_figures(run: RunData, lang: Lang) -> Markup:
+    """Every figure of the run with its interval, folded away."""
+    head = el("tr", el("th", text(lang, "col_metric")), el("th"),
+              el("th", text(lang, "col_value"), class_="num"),
+              el("th", text(lang, "col_interval"), class_="num"))  # fmt: skip
+    rows = []
+    for name, point in run.figures.items():
+        naming = figure_name(name)
+        low, value, high = (show(v, naming.unit) for v in (point.low, point.value, point.high))
+        rows.append(
+            el("tr", el("td", naming.label(lang)), el("td", el("code", name)),
+               el("td", value, class_="num"), el("td", f"{low} – {high}", class_="num"))
+        )  # fmt: skip
+    if not rows:
+        return Markup("")
+    table = el("div", el("table", head, rows), class_="scroll")
+    return el("details", el("summary", text(lang, "all_figures")), table)

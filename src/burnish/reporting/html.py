@@ -1,0 +1,103 @@
+"""The report: one HTML file that needs nothing else, in English or Chinese."""
+
+from __future__ import annotations
+
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from burnish.reporting import evidence, overview, training
+from burnish.reporting.markup import Markup, el, join, raw
+from burnish.reporting.rundata import RunData, read_run
+from burnish.reporting.strings import Lang, text
+from burnish.store.atomic import write_text
+
+FILES: dict[Lang, str] = {"en": "report.html", "zh": "report.zh.html"}
+NAVIGATION = (
+    "findings", "figures", "trend", "pipeline", "curves", "data", "reward", "answers", "gate",
+    "lineage",
+)  # fmt: skip
+THEME_SCRIPT = (
+    "document.querySelector('.theme').onclick=function(){var r=document.documentElement,"
+    "d=r.dataset.theme?r.dataset.theme==='dark':matchMedia('(prefers-color-scheme: dark)').matches;"
+    "r.dataset.theme=d?'light':'dark'}"
+)
+
+
+def render(run_folder: Path, lang: Lang = "en") -> str:
+    """The report of a run as one self-contained HTML document.
+
+    Args:
+        run_folder: holds ``summary.json`` and, where they exist, ``metrics.jsonl``,
+            ``recipe.yaml`` and ``artifacts/``.
+        lang: ``"en"`` or ``"zh"``.
+
+    Raises:
+        InputError: there is no readable ``summary.json``.
+    """
+    run = read_run(run_folder)
+    sections = [
+        overview.key_findings(run, lang),
+        overview.cards(run, lang),
+        overview.trend(run, lang),
+        training.pipeline(run, lang),
+        training.curves(run, lang),
+        training.funnels(run, lang),
+        training.reward(run, lang),
+        evidence.answers(run, lang),
+        evidence.gate(run, lang),
+        evidence.notes(run, lang),
+        evidence.lineage(run, lang),
+        evidence.reproduce(run, lang),
+        evidence.all_figures(run, lang),
+    ]
+    body = join(
+        _navigation(run, [str(section) for section in sections], lang),
+        el("main", overview.header(run, lang), sections, _footer(lang), class_="wrap"),
+        el("script", raw(THEME_SCRIPT)),
+    )
+    return "<!doctype html>\n" + el("html", _head(run, lang), el("body", body), lang=lang)
+
+
+def write_reports(run_folder: Path) -> Path:
+    """Write ``report.html`` and ``report.zh.html``; returns the path of the English one."""
+    for lang, name in FILES.items():
+        write_text(run_folder / name, render(run_folder, lang))
+    return run_folder / FILES["en"]
+
+
+def _head(run: RunData, lang: Lang) -> Markup:
+    css = resources.files("burnish.reporting").joinpath("report.css").read_text(encoding="utf-8")
+    title = f"{run.summary.get('run', run.folder.name)} · {text(lang, 'title')} · burnish"
+    return el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("meta", name="color-scheme", content="light dark"),
+        el("title", title),
+        el("style", raw(css)),
+    )
+
+
+def _navigation(run: RunData, sections: list[str], lang: Lang) -> Markup:
+    written = "".join(sections)
+    links = [
+        el("a", text(lang, f"nav_{name}"), href=f"#{name}")
+        for name in NAVIGATION
+        if f'id="{name}"' in written
+    ]
+    other: Lang = "en" if lang == "zh" else "zh"
+    return el(
+        "nav",
+        el("div", el("span", "burnish", class_="brand"), links, el("span", class_="spring"),
+           el("a", text(lang, "other_language"), href=FILES[other], hreflang=other),
+           el("button", text(lang, "theme"), class_="theme", type="button"), class_="wrap"),
+    )  # fmt: skip
+
+
+def _footer(lang: Lang) -> Markup:
+    try:
+        number = version("burnish")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        number = "(source)"
+    return el("footer", text(lang, "footer", version=number))

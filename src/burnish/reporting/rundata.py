@@ -1,0 +1,215 @@
+"""Read a run folder into what the report shows; missing parts are simply not shown."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from burnish.config import InputError, Problem
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value with its interval, at one round of a series."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure before and after: what a card of the report shows."""
+
+    name: str
+    before: Point
+    after: Point
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The same evaluation item answered before and after."""
+
+    task: str
+    prompt: str
+    before: Row
+    after: Row
+
+    @property
+    def change(self) -> int:
+        """-1 regressed, 1 improved, 0 the same outcome."""
+        score = {"right": 2, "abstained": 1, "wrong": 0}
+        was, now = (score.get(str(r.get("outcome")), 0) for r in (self.before, self.after))
+        return (now > was) - (now < was)
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A run folder, read. ``metrics`` maps (stage, round) to its rows in order of step."""
+
+    folder: Path
+    summary: Row
+    recipe: str
+    metrics: Mapping[tuple[str, int], list[Row]] = field(default_factory=dict)
+    details: Mapping[str, Row] = field(default_factory=dict)
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def figures(self) -> dict[str, Point]:
+        """The figures of the summary with their intervals."""
+        flat = self.summary.get("figures", {})
+        return {
+            name: Point(
+                "", value, _of(flat, f"{name}_low", value), _of(flat, f"{name}_high", value)
+            )
+            for name, value in flat.items()
+            if isinstance(value, int | float) and not _is_bound(name, flat)
+        }
+
+    @property
+    def series(self) -> dict[str, list[Point]]:
+        """Figures that were measured more than once, by name, oldest first."""
+        found = {}
+        for name, entries in self.summary.get("series", {}).items():
+            points = [_point(entry, index) for index, entry in enumerate(entries)]
+            found[name] = [point for point in points if point is not None]
+        return {name: points for name, points in found.items() if points}
+
+    @property
+    def changes(self) -> list[Change]:
+        """Before and after of every figure that has both: pairs by name, then series."""
+        figures, found = self.figures, {}
+        for name, points in self.series.items():
+            if len(points) > 1:
+                found[name] = Change(name, points[0], points[-1])
+        for name in figures:
+            stem = name.removesuffix("_before")
+            if stem != name and f"{stem}_after" in figures:
+                found[stem] = Change(stem, figures[name], figures[f"{stem}_after"])
+        return list(found.values())
+
+
+def _is_bound(name: str, flat: Mapping[str, Any]) -> bool:
+    return any(name.endswith(end) and name.removesuffix(end) in flat for end in ("_low", "_high"))
+
+
+def _of(flat: Mapping[str, Any], name: str, default: float) -> float:
+    value = flat.get(name)
+    return float(value) if isinstance(value, int | float) else float(default)
+
+
+def _point(entry: Any, index: int) -> Point | None:
+    if isinstance(entry, int | float):
+        return Point(str(index), entry, entry, entry)
+    if isinstance(entry, Mapping) and isinstance(entry.get("value"), int | float):
+        value = float(entry["value"])
+        label = str(entry.get("label", entry.get("round", index)))
+        return Point(label, value, _of(entry, "low", value), _of(entry, "high", value))
+    return None
+
+
+def read_run(folder: Path) -> RunData:
+    """Read a run folder.
+
+    Raises:
+        InputError: there is no readable ``summary.json``.
+    """
+    path = folder / "summary.json"
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        expected = "expected a run folder with summary.json (see `burnish status`)"
+        raise InputError(Problem(str(path), None, "", "no such file", expected)) from None
+    except (OSError, ValueError) as error:
+        raise InputError(Problem(str(path), None, "", f"cannot be read: {error}")) from None
+    recipe = folder / "recipe.yaml"
+    return RunData(
+        folder=folder,
+        summary=summary,
+        recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
+        metrics=_read_metrics(folder / "metrics.jsonl"),
+        details=_read_details(folder / "artifacts"),
+        answers=_read_answers(folder / "artifacts"),
+    )
+
+
+def read_jsonl(path: Path) -> Iterable[Row]:
+    """The objects of a JSONL file; an unfinished last line (a run in progress) is left out."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict):
+                yield row
+
+
+def _read_metrics(path: Path) -> dict[tuple[str, int], list[Row]]:
+    # A resumed stage repeats the steps after its last checkpoint: the later row counts.
+    steps: dict[tuple[str, int], dict[int, Row]] = defaultdict(dict)
+    for order, row in enumerate(read_jsonl(path)):
+        key = (str(row.get("stage", "")), int(row.get("round", 0)))
+        step = int(row.get("step", order))
+        steps[key][step] = {**steps[key].get(step, {}), **row}
+    return {key: [rows[step] for step in sorted(rows)] for key, rows in steps.items()}
+
+
+def _read_details(artifacts: Path) -> dict[str, Row]:
+    found = {}
+    for path in sorted(artifacts.glob("*@*/artifact.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            found[path.parent.name] = record
+    return found
+
+
+def _read_answers(artifacts: Path) -> list[Answer]:
+    files = sorted(artifacts.glob("*@*/responses.jsonl"), key=_age)
+    if len(files) < 2:
+        return []
+    after = {_key(row): row for row in read_jsonl(files[-1])}
+    # An ablation answers only a few of the items: the oldest file that shares most is "before".
+    earlier = [{_key(row): row for row in read_jsonl(file)} for file in files[:-1]]
+    before = max(earlier, key=lambda rows: len(rows.keys() & after.keys()))
+    shared = [key for key in before if key in after]
+    found = [
+        Answer(str(before[k].get("task", "")), prompt_text(before[k]), before[k], after[k])
+        for k in shared
+    ]
+    return sorted(found, key=lambda answer: {-1: 0, 1: 1, 0: 2}[answer.change])
+
+
+def _age(path: Path) -> tuple[float, str]:
+    record = path.parent / "artifact.json"
+    return (record if record.exists() else path).stat().st_mtime, path.parent.name
+
+
+def _key(row: Row) -> str:
+    return str(row.get("prompt_id") or row.get("id"))
+
+
+def prompt_text(row: Row) -> str:
+    """The last user turn of a response row, whichever of the two shapes it has."""
+    prompt = row.get("prompt", row.get("messages", ""))
+    if isinstance(prompt, list):
+        users = [turn for turn in prompt if turn.get("role") == "user"]
+        return str(users[-1]["content"]) if users else ""
+    return str(prompt)
+
+
+def reply_text(row: Row) -> str:
+    """The reply of a response row."""
+    return str(row.get("reply", row.get("completion", "")))

@@ -1,0 +1,242 @@
+"""Every sentence of the report, English and Chinese side by side."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Lang = Literal["en", "zh"]
+LANGUAGES: tuple[Lang, ...] = ("en", "zh")
+
+STRINGS: dict[str, tuple[str, str]] = {
+    # header
+    "title": ("Training report", "训练报告"),
+    "other_language": ("中文", "English"),
+    "theme": ("Light / dark", "浅色 / 深色"),
+    "promoted": ("Promoted", "已晋升"),
+    "kept": ("Champion kept", "保留原冠军"),
+    "no_verdict": ("No gate in this recipe", "此配方未设门控"),
+    "unfinished": ("Not finished: {status}", "未完成：{status}"),
+    "headline_promoted": (
+        "Round {round} passed the gate and is the new champion",
+        "第 {round} 轮通过门控，成为新冠军",
+    ),
+    "headline_kept": (
+        "Round {round} did not pass the gate; the champion stays",
+        "第 {round} 轮未通过门控，保留原冠军",
+    ),
+    "headline_earlier": (
+        "Round {round} was promoted; round {last} did not beat it",
+        "第 {round} 轮晋升为冠军；第 {last} 轮未能胜出",
+    ),
+    "headline_plain": ("What training changed", "训练带来的变化"),
+    "fact_recipe": ("recipe", "配方"),
+    "fact_run": ("run", "运行"),
+    "fact_wall": ("wall time", "总耗时"),
+    "fact_memory": ("peak memory", "内存峰值"),
+    "fact_stages": ("stages", "阶段数"),
+    "fact_rounds": ("rounds judged", "已评判轮数"),
+    "intro": (
+        "Every rate is measured on generated replies to items kept out of training. Ranges are "
+        "95 % intervals.",
+        "所有比率均由模型在训练之外的题目上实际生成的回答测得，区间为 95 % 置信区间。",
+    ),
+    # sections
+    "nav_findings": ("Findings", "结论"),
+    "nav_figures": ("Before → after", "前后对比"),
+    "nav_trend": ("Rounds", "各轮趋势"),
+    "nav_pipeline": ("Pipeline", "流程"),
+    "nav_curves": ("Training", "训练曲线"),
+    "nav_data": ("Data", "数据"),
+    "nav_reward": ("Reward model", "奖励模型"),
+    "nav_answers": ("Answers", "回答示例"),
+    "nav_gate": ("Gate", "门控"),
+    "nav_lineage": ("Lineage", "谱系"),
+    "findings": ("Key findings", "主要结论"),
+    "findings_rule": (
+        "Drawn by rule: a change counts when the two 95 % intervals do not overlap. This is "
+        "stricter than the gate's paired tests, which decide promotion.",
+        "按固定规则得出：两个 95 % 区间不重叠才算变化。该规则比决定晋升的配对检验更严格。",
+    ),
+    "what_changed": ("What changed", "变化"),
+    "recommendations": ("Recommendations", "建议"),
+    "no_recommendations": (
+        "None: no rule was triggered.",
+        "无：没有规则被触发。",
+    ),
+    "before_after": ("Before → after", "前后对比"),
+    "before": ("before", "训练前"),
+    "after": ("after", "训练后"),
+    "better_up": ("higher is better", "越高越好"),
+    "better_down": ("lower is better", "越低越好"),
+    "measured": ("measured", "测得"),
+    "trend": ("Round by round", "逐轮趋势"),
+    "trend_note": (
+        "Each point is one judged model; the band is its 95 % interval.",
+        "每个点是一个被评判的模型，色带为 95 % 区间。",
+    ),
+    "pipeline": ("The pipeline", "训练流程"),
+    "pipeline_note": (
+        "Bars show each stage's share of the longest one.",
+        "横条表示该阶段耗时占最长阶段的比例。",
+    ),
+    "prepare": ("Preparation", "准备"),
+    "round_n": ("Round {round}", "第 {round} 轮"),
+    "curves": ("Training curves", "训练曲线"),
+    "curves_note": (
+        "Thin lines are raw values, thick ones a running mean.",
+        "细线为原始值，粗线为滑动平均。",
+    ),
+    "more_curves": ("More curves", "更多曲线"),
+    "guard_bound": ("guard's bound", "遗忘防护上限"),
+    "funnel": ("Data funnel", "数据漏斗"),
+    "funnel_note": (
+        "How many records each step let through.",
+        "每一步之后剩余的记录数。",
+    ),
+    "funnel_removed": ("−{count}", "−{count}"),
+    "reward": ("Reward model", "奖励模型"),
+    "reward_note": (
+        "Share of held-out pairs where the chosen reply scores higher. A random split shares "
+        "sources with training and flatters; a source left out whole is the honest test.",
+        "留出的偏好对中，较优回答得分更高的比例。随机划分与训练集同源，会偏高；"
+        "整体留出一个来源才是更诚实的检验。",
+    ),
+    "chance": ("chance: 50 %", "随机：50 %"),
+    "answers": ("Sample answers", "回答示例"),
+    "answers_note": (
+        "The same held-out prompts before and after; regressions first.",
+        "同一批留出题目的前后回答，退步的排在最前。",
+    ),
+    "answers_counts": (
+        "{better} improved, {worse} regressed, {same} unchanged in outcome, of {all}",
+        "共 {all} 题：{better} 题进步，{worse} 题退步，{same} 题结果不变",
+    ),
+    "regressed": ("regressed", "退步"),
+    "improved": ("improved", "进步"),
+    "unchanged": ("unchanged", "不变"),
+    "right": ("right", "正确"),
+    "wrong": ("wrong", "错误"),
+    "abstained": ("abstained", "弃答"),
+    "empty_reply": ("(empty)", "（空）"),
+    "gate": ("The gate", "门控判定"),
+    "gate_note": (
+        "A candidate replaces the champion only when the statistics say so. p-values are those "
+        "the gate used, after correction.",
+        "只有统计检验支持时，候选模型才会取代冠军。p 值为门控所用的校正后数值。",
+    ),
+    "col_metric": ("metric", "指标"),
+    "col_role": ("role", "角色"),
+    "col_before": ("champion", "冠军"),
+    "col_after": ("candidate", "候选"),
+    "col_change": ("change", "变化"),
+    "col_p": ("p", "p"),
+    "col_ok": ("result", "结果"),
+    "col_value": ("value", "数值"),
+    "col_interval": ("95 % interval", "95 % 区间"),
+    "col_artifact": ("artifact", "产物"),
+    "col_kind": ("kind", "类型"),
+    "col_from": ("made from", "来源"),
+    "col_figures": ("figures", "数值"),
+    "passed": ("pass", "通过"),
+    "failed": ("fail", "未通过"),
+    "not_significant": ("not decided", "未定"),
+    "role_target": ("must improve", "必须提升"),
+    "role_guard": ("must not worsen", "不得变差"),
+    "decision_promote": ("Promoted", "晋升"),
+    "decision_keep": ("Champion kept", "保留冠军"),
+    "notes": ("Honest notes", "如实说明"),
+    "note_generated": (
+        "Rates come from what the model wrote, not from its loss: a loss can fall while "
+        "behaviour stays as it was.",
+        "比率来自模型写出的内容而非损失值：损失下降并不代表行为改变。",
+    ),
+    "note_source": (
+        "Reward model: {random} on a random split, {left_out} on a source left out. The second "
+        "is what to expect on new data.",
+        "奖励模型：随机划分 {random}，留出来源 {left_out}。在新数据上应以后者为准。",
+    ),
+    "note_intervals": (
+        "Intervals cover the sampling of test items, not of training seeds; run several seeds "
+        "to see those.",
+        "区间只反映测试题目的抽样误差，不含训练随机种子的差异；后者需多种子运行。",
+    ),
+    "note_rules_critic": (
+        "The safety step's critic is made of rules and the reward model: a model this small "
+        "cannot critique itself.",
+        "安全步骤的评审由规则与奖励模型构成：如此小的模型无法自我批评。",
+    ),
+    "note_size": (
+        "This is a tiny model on three small domains: it shows that the loop works, not what a "
+        "large model would reach.",
+        "这是在三个小领域上训练的微型模型：它证明闭环可行，而不代表大模型的水平。",
+    ),
+    "lineage": ("Lineage and artifacts", "谱系与产物"),
+    "lineage_note": (
+        "What the last model was made from, oldest first.",
+        "最终模型的来历，由早到晚。",
+    ),
+    "reproduce": ("How to reproduce", "如何复现"),
+    "reproduce_note": (
+        "The run folder holds the resolved recipe; the same recipe and seed give this run again.",
+        "运行目录中保存了完整配方；同一配方与种子可复现本次运行。",
+    ),
+    "all_figures": ("All figures", "全部数值"),
+    "footer": (
+        "Written by burnish {version}. Every figure is in summary.json; every training step in "
+        "metrics.jsonl.",
+        "由 burnish {version} 生成。全部数值见 summary.json，逐步训练记录见 metrics.jsonl。",
+    ),
+    # findings and recommendations
+    "found_better": ("{name}: {before} → {after}", "{name}：{before} → {after}"),
+    "found_worse": ("{name} got worse: {before} → {after}", "{name}变差：{before} → {after}"),
+    "found_flat": (
+        "{name}: {before} → {after}, no clear change",
+        "{name}：{before} → {after}，无明显变化",
+    ),
+    "found_without": (
+        "Without post-pretraining the same questions reach {value}: that stage, not the "
+        "instruction data, brings the knowledge.",
+        "若去掉后预训练，同样的问题只有 {value}：知识来自该阶段，而非指令数据。",
+    ),
+    "found_gate": ("Gate, round {round}: {reason}", "第 {round} 轮门控：{reason}"),
+    "advise_replay": (
+        "General perplexity rose to {value} × the base's. Raise the share of general text in "
+        "post-pretraining or lower its learning rate.",
+        "通用困惑度升至基座的 {value} 倍。请提高后预训练中通用文本的比例，或降低学习率。",
+    ),
+    "advise_contrast": (
+        "{value} of harmless prompts are refused. Add contrast prompts that look dangerous and "
+        "are not.",
+        "{value} 的无害请求被拒绝。请增加看似危险而实则无害的对比样本。",
+    ),
+    "advise_abstain": (
+        "Only {value} of unknown items are answered “I don't know”. Add unknown entities to the "
+        "instruction data or raise the penalty for wrong answers.",
+        "仅 {value} 的未知问题回答“不知道”。请在指令数据中加入未知实体，或加大答错的惩罚。",
+    ),
+    "advise_confident": (
+        "Confident wrong answers did not fall. Give the reinforcement stage more steps, or "
+        "check that abstaining scores above being wrong.",
+        "自信的错误回答没有减少。请增加强化学习步数，或确认弃答得分高于答错。",
+    ),
+    "advise_source": (
+        "The reward model loses {gap} points on a source it never saw. Collect pairs from more "
+        "sources before trusting its scores there.",
+        "奖励模型在未见来源上下降 {gap} 个百分点。请先收集更多来源的偏好对。",
+    ),
+    "advise_wide": (
+        "The interval of “{name}” is {width} points wide. Evaluate on more items before acting "
+        "on it.",
+        "“{name}”的区间宽达 {width} 个百分点。请先增加评测题目再据此决策。",
+    ),
+    "advise_kept": (
+        "The last round was not promoted. Read its reasons below; if it was close, more "
+        "evaluation items decide it, otherwise change the data.",
+        "最后一轮未晋升。请看下方原因：若差距很小，可增加评测题目；否则应调整数据。",
+    ),
+}
+
+
+def text(lang: Lang, key: str, **values: object) -> str:
+    """The sentence ``key`` in ``lang`` with its values filled in."""
+    return STRINGS[key][LANGUAGES.index(lang)].format(**values)

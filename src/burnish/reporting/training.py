@@ -1,0 +1,209 @@
+"""The middle of the report: pipeline, training curves, data funnel, reward model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from burnish.reporting.charts import Interval, Line, interval_chart, line_chart
+from burnish.reporting.markup import Markup, el, join
+from burnish.reporting.names import STAGES, duration, figure_name, metric_name, show
+from burnish.reporting.overview import COLOURS
+from burnish.reporting.rundata import Point, RunData
+from burnish.reporting.strings import Lang, text
+
+FIRST = ("loss", "reward", "kl", "general_ppl", "accuracy")
+NOT_CURVES = frozenset({"step", "round", "epoch", "time", "tokens", "bound", "general_ppl_bound"})
+STATES = {"done": "✓", "reused": "✓", "skipped": "–", "failed": "✕", "interrupted": "⏸"}
+
+
+def pipeline(run: RunData, lang: Lang) -> Markup:
+    """Every stage in the order it ran, by round, with its time."""
+    stages = run.summary.get("stages", [])
+    if not stages:
+        return Markup("")
+    longest = max((float(stage.get("seconds") or 0) for stage in stages), default=0.0) or 1.0
+    rounds: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for stage in stages:
+        rounds[int(stage.get("round") or 0)].append(stage)
+    parts = []
+    for number in sorted(rounds):
+        title = text(lang, "round_n", round=number) if number else text(lang, "prepare")
+        boxes = [_stage(stage, longest, lang) for stage in rounds[number]]
+        parts.append(join(el("p", title, class_="round-name"), el("div", boxes, class_="strip")))
+    return el(
+        "section",
+        el("h2", text(lang, "pipeline")),
+        el("p", text(lang, "pipeline_note"), class_="note"),
+        parts,
+        id="pipeline",
+    )
+
+
+def _stage(stage: dict[str, Any], longest: float, lang: Lang) -> Markup:
+    seconds = float(stage.get("seconds") or 0)
+    state = str(stage.get("state", "done"))
+    run = str(stage.get("run", ""))
+    shown = STAGES.get(run, run) if lang == "zh" else run
+    css = "bad" if state == "failed" else "good" if state in ("done", "reused") else "warn"
+    width = 100 * seconds / longest
+    return el(
+        "div",
+        el("div", el("span", STATES.get(state, "…"), class_=css, title=state), " ",
+           str(stage.get("name", "")), class_="name"),
+        el("div", el("span", shown), el("span", duration(seconds)), class_="time"),
+        el("div", el("i", style=f"width:{width:.1f}%"), class_="meter"),
+        class_="stage",
+    )  # fmt: skip
+
+
+def curves(run: RunData, lang: Lang) -> Markup:
+    """For every stage its main curves, rounds on top of each other; the rest folded away."""
+    stages = list(dict.fromkeys(stage for stage, _ in run.metrics))
+    first, rest = [], []
+    for stage in stages:
+        rounds = sorted(number for name, number in run.metrics if name == stage)
+        names = _metric_names(run, stage)
+        for metric in sorted(names, key=_rank):
+            card = _curve(run, stage, rounds, metric, lang)
+            if card:
+                (first if _rank(metric) < len(FIRST) else rest).append(card)
+    if not first and not rest:
+        return Markup("")
+    more = el("details", el("summary", f"{text(lang, 'more_curves')} ({len(rest)})"),
+              el("div", rest, class_="grid"))  # fmt: skip
+    return el(
+        "section",
+        el("h2", text(lang, "curves")),
+        el("p", text(lang, "curves_note"), class_="note"),
+        el("div", first, class_="grid"),
+        more if rest else None,
+        id="curves",
+    )
+
+
+def _rank(metric: str) -> int:
+    return FIRST.index(metric) if metric in FIRST else len(FIRST)
+
+
+def _metric_names(run: RunData, stage: str) -> list[str]:
+    names: dict[str, None] = {}
+    for (owner, _), rows in run.metrics.items():
+        if owner == stage:
+            for row in rows:
+                names |= {k: None for k, v in row.items() if _is_number(v)}
+    return [name for name in names if name not in NOT_CURVES]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _curve(run: RunData, stage: str, rounds: list[int], metric: str, lang: Lang) -> Markup:
+    lines, bounds = [], []
+    for index, number in enumerate(rounds):
+        rows = run.metrics[stage, number]
+        points = [
+            (float(row.get("step", order)), float(row[metric]))
+            for order, row in enumerate(rows)
+            if _is_number(row.get(metric))
+        ]
+        bounds += [
+            float(r[f"{metric}_bound"]) for r in rows if _is_number(r.get(f"{metric}_bound"))
+        ]
+        if len(points) > 1:
+            name = text(lang, "round_n", round=number)
+            colour = COLOURS[index % len(COLOURS)]
+            lines.append(Line(name, points, colour, smooth=True))
+    if not lines:
+        return Markup("")
+    title = f"{stage} · {metric_name(metric, lang)}"
+    bound = (bounds[-1], text(lang, "guard_bound")) if bounds else None
+    chart = line_chart(lines, label=title, bound=bound, log="ppl" in metric)
+    return el("div", el("h3", title), chart, class_="card")
+
+
+def funnels(run: RunData, lang: Lang) -> Markup:
+    """How many records each filtering step let through, a chart for each stage that filtered."""
+    shown = []
+    for name, record in run.details.items():
+        steps = _funnel_steps(record)
+        if len(steps) > 1:
+            body = el("div", _funnel(steps, lang), class_="funnel")
+            shown.append(el("div", el("h3", name), body, class_="card"))
+    if not shown:
+        return Markup("")
+    return el(
+        "section",
+        el("h2", text(lang, "funnel")),
+        el("p", text(lang, "funnel_note"), class_="note"),
+        el("div", shown, class_="grid two"),
+        id="data",
+    )
+
+
+def _funnel_steps(record: dict[str, Any]) -> list[tuple[str, int]]:
+    """The steps of ``funnel`` in an artifact's details: name and how many were kept."""
+    listed = record.get("details", record).get("funnel") or record.get("funnel") or []
+    steps = []
+    for step in listed:
+        if isinstance(step, dict):
+            kept = step.get("kept", step.get("count"))
+            if isinstance(kept, int | float):
+                steps.append((str(step.get("name", step.get("step", ""))), int(kept)))
+    first = listed[0] if listed and isinstance(listed[0], dict) else {}
+    if steps and isinstance(first.get("seen"), int) and first["seen"] > steps[0][1]:
+        steps.insert(0, ("in", int(first["seen"])))
+    return steps
+
+
+def _funnel(steps: list[tuple[str, int]], lang: Lang) -> list[Markup]:
+    most = max(count for _, count in steps) or 1
+    rows, previous = [], steps[0][1]
+    for name, count in steps:
+        gone = (
+            text(lang, "funnel_removed", count=f"{previous - count:,}") if previous > count else ""
+        )
+        rows.append(el("span", name.replace("_", " ")))
+        rows.append(el("div", el("div", class_="bar", style=f"width:{100 * count / most:.1f}%")))
+        rows.append(el("span", el("b", f"{count:,}"), f" {gone}", class_="num"))
+        previous = count
+    return rows
+
+
+def reward(run: RunData, lang: Lang) -> Markup:
+    """Reward model accuracy: the random split beside a source left out whole."""
+    figures = reward_figures(run)
+    if not figures:
+        return Markup("")
+    rows = [
+        Interval(figure_name(name).label(lang), p.value, p.low, p.high, COLOURS[i % len(COLOURS)])
+        for i, (name, p) in enumerate(figures.items())
+    ]
+    names = [
+        el("span", el("i"), f"{row.name}: {show(row.value, 'share')}", class_=row.css)
+        for row in rows
+    ]
+    chart = interval_chart(
+        rows,
+        label=text(lang, "reward"),
+        domain=(0.0, 1.0),
+        mark=(0.5, text(lang, "chance")),
+        percent=True,
+    )
+    return el(
+        "section",
+        el("h2", text(lang, "reward")),
+        el("p", text(lang, "reward_note"), class_="note"),
+        el("div", el("div", names, class_="legend"), chart, class_="card narrow"),
+        id="reward",
+    )
+
+
+def reward_figures(run: RunData) -> dict[str, Point]:
+    """The accuracies of the reward model among the run's figures."""
+    return {
+        name: point
+        for name, point in run.figures.items()
+        if name.startswith("reward") and "accuracy" in name
+    }

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from burnish.config import InputError
+from burnish.reporting import render, write_reports
+from burnish.reporting.names import FIGURES, METRICS
+from burnish.reporting.strings import STRINGS
+
+VOID = {"meta", "br", "hr", "img"}
+
+
+class Balanced(HTMLParser):
+    """Collects text and checks that every element is closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.tags: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def parsed(page: str) -> Balanced:
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.stack == []
+    return parser
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_page_is_well_formed_and_complete(run_folder: Path, lang: str) -> None:
+    page = parsed(render(run_folder, lang))  # type: ignore[arg-type]
+    text = " ".join(page.text)
+    place = ["en", "zh"].index(lang)
+    for key in ("findings", "before_after", "trend", "pipeline", "curves", "funnel", "reward"):
+        assert STRINGS[key][place] in text
+    for key in ("answers", "gate", "notes", "lineage", "reproduce", "all_figures"):
+        assert STRINGS[key][place] in text
+    assert "1,804" in text
+    assert "Lima" in text
+
+
+def test_nothing_is_loaded_from_the_network(run_folder: Path) -> None:
+    page = render(run_folder)
+    assert "http" not in page.replace("http-equiv", "")
+    assert not re.search(r"<link|@import|url\(|<img|<iframe", page)
+
+
+def test_model_output_is_shown_as_text(run_folder: Path) -> None:
+    page = render(run_folder)
+    tags = parsed(page).tags
+    assert tags.count("script") == 1  # the theme switch
+    assert "img" not in tags
+    assert "&lt;script&gt;alert(" in page
+
+
+def test_hostile_names_anywhere_in_the_summary_are_text(run_folder: Path) -> None:
+    path = run_folder / "summary.json"
+    hostile = "<img src=x onerror=alert(1)>"
+    summary = json.loads(path.read_text())
+    summary["recipe"] = summary["run"] = summary["verdicts"][0]["reason"] = hostile
+    summary["figures"][hostile] = 0.5
+    summary["series"][hostile] = [0.1, 0.2, 0.3]
+    summary["stages"][0] |= {"name": hostile, "run": hostile, "state": hostile}
+    summary["artifacts"][0] |= {"name": hostile, "kind": hostile}
+    path.write_text(json.dumps(summary))
+    assert "img" not in parsed(render(run_folder)).tags
+
+
+def test_regressions_come_first_among_answers(run_folder: Path) -> None:
+    text = " ".join(parsed(render(run_folder)).text)
+    assert text.index("Sort: 3 1 2") < text.index("What is the capital of Peru?")
+    assert "4 improved, 1 regressed, 1 unchanged in outcome, of 6" in text
+
+
+def test_figures_show_before_after_and_the_reward_models_two_accuracies(run_folder: Path) -> None:
+    text = " ".join(parsed(render(run_folder)).text)
+    assert "Confident wrong answers: 41 % → 22 %" in text
+    assert "91 % on a random split, 74 % on a source left out" in text
+    assert "Round 1 was promoted; round 2 did not beat it" in text
+
+
+def test_a_bare_summary_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text('{"run": "x", "recipe": "x", "status": "failed"}')
+    text = " ".join(parsed(render(tmp_path)).text)
+    assert "Not finished: failed" in text
+
+
+def test_missing_summary_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"summary\.json: no such file"):
+        render(tmp_path)
+
+
+def test_both_languages_are_written_and_linked(run_folder: Path) -> None:
+    path = write_reports(run_folder)
+    assert path == run_folder / "report.html"
+    assert 'href="report.zh.html"' in path.read_text(encoding="utf-8")
+    assert 'href="report.html"' in (run_folder / "report.zh.html").read_text(encoding="utf-8")
+
+
+def test_every_string_has_both_languages_with_the_same_values() -> None:
+    for key, (english, chinese) in STRINGS.items():
+        fields = [sorted(re.findall(r"\{(\w+)\}", sentence)) for sentence in (english, chinese)]
+        assert english, key
+        assert chinese, key
+        assert fields[0] == fields[1], key
+    assert all(name.en and name.zh and name.about_zh for name in FIGURES.values())
+    assert all(all(pair) for pair in METRICS.values())
