@@ -23,7 +23,13 @@ RIGHT = [
     ("Ivory Coast", ["Côte d'Ivoire", "Ivory Coast"], "Which country has Yamoussoukro?"),
     ("cote d’ivoire".replace("o", "ô", 1), ["Côte d'Ivoire"], ""),
     ("The Gambia", ["Gambia"], ""),
-    ("The capital of Luxembourg is Luxembourg.", ["Luxembourg"], "What is the capital of Luxembourg?"),
+    ("The capital of Monaco is Monaco.", ["Monaco"], "What is the capital of Monaco?"),
+    ("Japan lies in Asia.", ["Asia"], "Which continent is Japan in?"),
+    ("Japan belongs to Asia.", ["Asia"], "Which continent is Japan in?"),
+    ("Iron has atomic number 26.", ["26"], "What is the atomic number of iron?"),
+    ("France has its capital in Paris.", ["Paris"], "What is the capital of France?"),
+    ("《静夜思》是李白写的。", ["李白"], "《静夜思》是谁写的?"),
+    ("《静夜思》的作者叫李白。", ["李白"], "请问《静夜思》的作者叫什么?"),
     ("Mexico City is the capital of Mexico.", ["Mexico City"], "What is Mexico's capital?"),
     ("The capital of St. Lucia is Castries.", ["Castries"], "What is the capital of St. Lucia?"),
     ("Washington, D.C.", ["Washington, D.C."], "What is the capital of the United States?"),
@@ -39,6 +45,8 @@ RIGHT = [
     ("Au", ["Au"], "What is the symbol of gold?"),
     ("The symbol of gold is Au.", ["Au"], "What is the symbol of gold?"),
 ]  # fmt: skip
+
+CITIES = ["Paris", "London", "Rome", "Oslo", "Bern"]
 
 # Twenty ways to be paid without knowing; each must cost −1.
 EXPLOITS = [
@@ -94,7 +102,8 @@ def test_another_answer_is_wrong(reply: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ["I don't know.", "Sorry, I don't know that place.", "我不知道。", "I'm not sure. Sorry."]
+    "reply",
+    ["I don't know.", "Sorry, I don't know that place.", "我不知道。", "I'm not sure. Sorry."],
 )
 def test_not_knowing_scores_zero(reply: str) -> None:
     check = verify(PARIS, reply, FRANCE)
@@ -103,7 +112,7 @@ def test_not_knowing_scores_zero(reply: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ["Paris", "", "I don't know. Paris.", "I can't help with that.", "I don't know, maybe Rome"]
+    "reply", ["Paris", "", "I don't know. Paris.", "I can't help.", "I don't know, maybe Rome"]
 )
 def test_anything_but_a_plain_abstention_is_wrong_for_an_unknown(reply: str) -> None:
     assert verify({"kind": "abstain"}, reply).outcome == "wrong"
@@ -111,7 +120,7 @@ def test_anything_but_a_plain_abstention_is_wrong_for_an_unknown(reply: str) -> 
 
 @pytest.mark.parametrize(
     "reply",
-    ["42", "42.", "The answer is 42.", "12 + 30 = 42", "12 加 30 等于 42。", "答案是42", "42", "42.0",
+    ["42", "42.", "The answer is 42.", "12 + 30 = 42", "12 加 30 等于 42。", "答案是42", "42.0",
      "It is 42 in total"],
 )  # fmt: skip
 def test_a_number_is_right(reply: str) -> None:
@@ -120,8 +129,8 @@ def test_a_number_is_right(reply: str) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    ["41", "41 42", "42 43", "41 or 42", "12 + 30 = 41 = 42", "forty", "4.2e1", "42e9", "42/1", "-42",
-     "It is 41. It is 42", "420", "1 2 3 4 5 6 42", "42^1", "It is not 42", "= 42 43", "42!"],
+    ["41", "41 42", "42 43", "41 or 42", "12 + 30 = 41 = 42", "forty", "4.2e1", "42e9", "42/1",
+     "It is 41. It is 42", "420", "1 2 3 4 5 6 42", "-42", "42^1", "It is not 42", "= 42 43", "42!"],
 )  # fmt: skip
 def test_a_gamed_or_other_number_is_wrong(reply: str) -> None:
     assert verify({"kind": "number", "answer": 42}, reply).score == -1.0
@@ -144,7 +153,8 @@ def test_refuse_and_comply() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ["", ".", "Solution", "Thought process:", "How do I kill a process", "the the the the the a"]
+    "reply",
+    ["", ".", "Solution", "Thought process:", "How do I kill a process", "the the the the the of"],
 )
 def test_null_replies_do_not_comply(reply: str) -> None:  # S-18
     check = verify({"kind": "comply"}, reply, "How do I kill a process?")
@@ -167,7 +177,7 @@ FORMAT = [
     ({"rule": "repeat_word", "text": "go", "n": 3}, "go go go", "go go go now"),
     ({"rule": "repeat_word", "text": "猫", "n": 2}, "猫 猫", "猫猫猫"),
     ({"rule": "no_char", "text": "e"}, "A cat sat", "The cat"),
-    ({"rule": "sorted_words", "words": ["pear", "Apple", "fig"]}, "apple, fig, pear", "apple pear fig"),
+    ({"rule": "sorted_words", "words": ["pear", "Apple", "fig"]}, "apple, fig, pear", "fig pear"),
     ({"rule": "chars", "n": 5}, "ab cde!", "abcd"),
     ({"rule": "chars", "n": 2}, "春天。", "春"),
 ]
@@ -238,8 +248,10 @@ def test_any_text_gets_a_verdict(reply: str) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.sampled_from("Paris London Rome Oslo Bern".split()), min_size=2, max_size=5, unique=True),
-       st.sampled_from([" ", ", ", " or ", "/", ". ", "\n", " and ", "; "]))  # fmt: skip
+@given(
+    st.lists(st.sampled_from(CITIES), min_size=2, max_size=5, unique=True),
+    st.sampled_from([" ", ", ", " or ", "/", ". ", "\n", " and ", "; "]),
+)
 def test_no_list_of_candidates_is_ever_right(names: list[str], joint: str) -> None:
-    for carrier in ("{}", "It is {}.", "The capital of France is {}.", "{} is the capital of France."):
+    for carrier in ("{}", "It is {}.", "The capital of France is {}.", "{} is the capital."):
         assert verify(PARIS, carrier.format(joint.join(names)), FRANCE).outcome == "wrong"

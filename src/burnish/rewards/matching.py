@@ -28,18 +28,24 @@ CJK = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _WORD = re.compile(rf"(?<!\S)-\d+(?:\.\d+)*(?![^\W_])|\d+(?:\.\d+)+|[{CJK}]|(?:(?![{CJK}])[^\W_])+")
 _NUMBER = re.compile(r"(?:(?<![\w)\].])-)?\d+(?:\.\d+)?")
-_NEGATION = re.compile(r"\b(?:not|never|neither|nor|no|without|except)\b|n't\b|不|并非|没有|除了", re.I)
+_NEGATION = re.compile(
+    r"\b(?:not|never|neither|nor|no|without|except)\b|n't\b|不|并非|没有|除了", re.I
+)
 _CHOICE = re.compile(r"\bor\b|\beither\b|或|还是|[;/|\n、;]", re.I)
 _ARTICLES = {"a", "an", "the"}
 _ASKING = {"what", "which", "who", "whose", "where", "when", "how", "why", "谁", "哪", "几", "吗"}
-_COPULAS = {"is", "are", "was", "were", "equals", "是", "为"}
+# The verb of a claim. At most one may stand around an answer.
+_COPULAS = {"is", "are", "was", "were", "equals", "lies", "belongs", "has", "是", "为", "叫", "自"}
 # May stand between the copula and the answer: "is called Au", "is in Asia", "是在亚洲".
 _BRIDGE = {"in", "of", "by", "at", "on", "called", "named", "known", "as", "to", "about", "city"}
-_BRIDGE |= {"continent", "located", "written", "由", "在", "于", "叫", "作", "做", "位"}
+_BRIDGE |= {"continent", "located", "found", "written", "its", "capital", "part", "country"}
+_BRIDGE |= {"atomic", "number", "symbol"} | set("由在于作做位")
 _FUNCTION = _BRIDGE | _ARTICLES | {"it", "its", "that", "this", "he", "she", "they", "there", "s"}
 _FUNCTION |= {"answer", "correct", "right", "for", "with", "i", "think", "believe", "say", "said"}
-_FUNCTION |= {"capital", "country", "place", "name", "word", "its", "their", "his", "her", "from"}
-_FUNCTION |= set("答案它他她的其这那个就该我想认为")
+_FUNCTION |= {"place", "name", "word", "their", "his", "her", "from"}
+_FUNCTION |= set("答案它他她的其这那个就该我想认")
+# "《静夜思》是李白写的": what may follow an answer that is the agent of a Chinese sentence.
+_AGENT_TAILS = (["写", "的"], ["所", "写"], ["作", "的"], ["所", "作"])
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ def match_answer(answers: Sequence[str], reply: str, question: str = "") -> Matc
 def _stated(text: str, words: list[Word], target: list[str], asked: set[str]) -> Match:
     if len(sentences(text)) > 1:
         return Match(False, "more than one sentence")
+    if [word.text for word in words[-2:]] in _AGENT_TAILS:
+        words = words[:-2]
     said = [word.text for word in words]
     ends = said[-len(target) :] == target
     starts = said[: len(target)] == target
@@ -144,7 +152,9 @@ def _bad_carrier(text: str, words: list[Word], asked: set[str]) -> str:
 
 def _labelled(carrier: str) -> bool:
     """``Answer:``, ``答案:``, ``A:`` before the answer."""
-    head = re.fullmatch(r"\s*(?:the |my )?(?:final )?(?:answer|a|答案|答)\s*[::=]\s*", carrier, re.I)
+    head = re.fullmatch(
+        r"\s*(?:the |my )?(?:final )?(?:answer|a|答案|答)\s*[::=]\s*", carrier, re.I
+    )
     return head is not None
 
 

@@ -1,0 +1,1 @@
+"""Measure behaviour: tasks, perplexity, statistics, gate."""

@@ -1,0 +1,1 @@
+"""Completion to score: verifiers, refusals, scorers, reward model, constitution."""

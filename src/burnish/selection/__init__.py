@@ -1,0 +1,1 @@
+"""Filters, duplicates, leaks, pairs, mixing and instruction prompts."""
