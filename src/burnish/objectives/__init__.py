@@ -1,0 +1,66 @@
+"""Pure functions from tensors to undivided losses, advantages and divergences."""
+
+from burnish.objectives.advantage import (
+    GroupKind,
+    WhitenKind,
+    gae,
+    gae_packed,
+    group_advantages,
+    informative,
+    overlong_penalty,
+    whiten,
+)
+from burnish.objectives.aggregate import AggregateKind, aggregate
+from burnish.objectives.divergence import adaptive_kl, k1, k2, k3
+from burnish.objectives.language import cross_entropy
+from burnish.objectives.policy import (
+    clipped_policy,
+    clipped_value,
+    policy_metrics,
+    sequence_mean,
+)
+from burnish.objectives.preference import (
+    NEEDS_LENGTHS,
+    PREFERENCE_KINDS,
+    REFERENCE_FREE,
+    PreferenceKind,
+    preference,
+)
+from burnish.objectives.reward import bradley_terry
+from burnish.objectives.types import Loss, Metric, check, metric
+from burnish.objectives.unpaired import kto, kto_baseline, mismatched
+
+__all__ = [
+    "NEEDS_LENGTHS",
+    "PREFERENCE_KINDS",
+    "REFERENCE_FREE",
+    "AggregateKind",
+    "GroupKind",
+    "Loss",
+    "Metric",
+    "PreferenceKind",
+    "WhitenKind",
+    "adaptive_kl",
+    "aggregate",
+    "bradley_terry",
+    "check",
+    "clipped_policy",
+    "clipped_value",
+    "cross_entropy",
+    "gae",
+    "gae_packed",
+    "group_advantages",
+    "informative",
+    "k1",
+    "k2",
+    "k3",
+    "kto",
+    "kto_baseline",
+    "metric",
+    "mismatched",
+    "overlong_penalty",
+    "policy_metrics",
+    "preference",
+    "sequence_mean",
+    "whiten",
+]

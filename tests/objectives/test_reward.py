@@ -1,0 +1,103 @@
+"""The reward model's loss: closed form, invariances, and that it learns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from burnish.objectives import bradley_terry
+
+RM = json.loads((Path(__file__).parents[1] / "golden.json").read_text())["rm"]
+
+
+def tensor(values: list[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+CHOSEN, REJECTED, MARGIN = (tensor(RM[name]) for name in ("chosen", "rejected", "margin"))
+
+
+def rows(margin: bool = False, centring: float = 0.0) -> list[float]:
+    return [
+        bradley_terry(
+            CHOSEN[i : i + 1],
+            REJECTED[i : i + 1],
+            MARGIN[i : i + 1] if margin else None,
+            centring=centring,
+        ).total.item()
+        for i in range(4)
+    ]
+
+
+def test_rows_equal_the_closed_form() -> None:  # C-12
+    assert rows() == pytest.approx(RM["bt"], abs=1e-9)
+    assert rows(margin=True) == pytest.approx(RM["bt_margin"], abs=1e-9)
+    centre = [a - b for a, b in zip(rows(centring=0.01), rows(), strict=True)]
+    assert centre == pytest.approx(RM["centre_0.01"], abs=1e-9)
+
+
+def test_metrics() -> None:
+    loss = bradley_terry(CHOSEN, REJECTED, weights=tensor([1, 1, 1, 0]))
+    assert loss.count.item() == 3
+    assert loss.metrics["accuracy"][0].item() == 1.5  # right, a tie, wrong
+    assert loss.metrics["margin"][0].item() == -1
+    assert loss.metrics["score"][0].item() == 0.5
+    assert loss.total.item() == pytest.approx(sum(RM["bt"][:3]), abs=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-100, 100))
+def test_shift_invariance_without_centring(shift: float) -> None:  # C-12
+    here = bradley_terry(CHOSEN, REJECTED, MARGIN).total
+    there = bradley_terry(CHOSEN + shift, REJECTED + shift, MARGIN).total
+    assert there.item() == pytest.approx(here.item(), abs=1e-9)
+
+
+def test_scores_are_recovered_and_centring_draws_their_mean_to_0() -> None:  # C-12
+    truth = tensor([2.0, 1.0, 0.0, -1.0])
+    first, second = torch.triu_indices(4, 4, offset=1)
+    agree = torch.sigmoid(truth[first] - truth[second])
+    gaps, means = [], []
+    for centring in (0.0, 0.01):
+        scores = tensor([5.0, 5.0, 5.0, 5.0]).requires_grad_()
+        optimiser = torch.optim.LBFGS([scores], max_iter=200, line_search_fn="strong_wolfe")
+
+        def closure(
+            scores: Tensor = scores,
+            optimiser: torch.optim.LBFGS = optimiser,
+            centring: float = centring,
+        ) -> Tensor:
+            optimiser.zero_grad()
+            a, b = scores[first], scores[second]
+            right = bradley_terry(a, b, weights=agree, centring=centring).total
+            total = right + bradley_terry(b, a, weights=1 - agree, centring=centring).total
+            total.backward()
+            return total
+
+        optimiser.step(closure)
+        gaps.append((scores - scores[0]).detach())
+        means.append(scores.mean().item())
+    assert torch.allclose(gaps[0], truth - truth[0], atol=1e-4)
+    assert means[0] == pytest.approx(5.0, abs=1e-3)
+    assert means[1] == pytest.approx(0.0, abs=1e-3)
+
+
+def test_gradients_are_finite_and_sum_to_0() -> None:
+    chosen = tensor([1e4, -1e4]).requires_grad_()
+    rejected = tensor([-1e4, 1e4]).requires_grad_()
+    bradley_terry(chosen, rejected).total.backward()
+    assert chosen.grad is not None
+    assert rejected.grad is not None
+    assert chosen.grad.tolist() == [0, -1]
+    assert rejected.grad.tolist() == [0, 1]
+
+
+def test_wrong_shape_is_named() -> None:
+    with pytest.raises(ValueError, match=r"margin: shape \[2\], expected \[4\]"):
+        bradley_terry(CHOSEN, REJECTED, tensor([1.0, 2.0]))
