@@ -1,0 +1,87 @@
+"""``metrics.jsonl``: one JSON object a line, appended as a run goes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from burnish.store import atomic
+from burnish.store.errors import storage_errors
+
+Row = dict[str, Any]
+
+
+class Metrics:
+    """An append-only log that survives a kill in the middle of a line.
+
+    A torn last line is ignored when reading, and the next append starts on a line of its own.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a row; it is in the operating system's hands on return.
+
+        A number that is NaN or infinite is written as null, which every JSON reader takes.
+
+        Raises:
+            StorageError: disk full or no permission.
+        """
+        line = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        with storage_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as file:
+                if file.tell():
+                    file.seek(-1, os.SEEK_END)
+                    if file.read(1) != b"\n":
+                        line = b"\n" + line
+                file.write(line)
+
+    def read(self) -> list[Row]:
+        """All whole rows in order; an empty list where there is no log yet."""
+        if not self.path.exists():
+            return []
+        with storage_errors(self.path):
+            lines = self.path.read_bytes().split(b"\n")
+        return [row for line in lines if (row := _parse(line)) is not None]
+
+    def truncate_after(self, step: int, stage: str | None = None) -> None:
+        """Drop rows with a ``step`` above ``step``, so that a resumed run logs as one unbroken.
+
+        Args:
+            step: the last step to keep; 0 drops every row that has a step.
+            stage: drop only rows whose ``stage`` is this one.
+        """
+        if not self.path.exists():
+            return
+        kept = [row for row in self.read() if not _is_after(row, step, stage)]
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+        if text.encode() != self.path.read_bytes():
+            atomic.write_text(self.path, text)
+
+
+def _is_after(row: Row, step: int, stage: str | None) -> bool:
+    value = row.get("step")
+    return isinstance(value, int) and value > step and (stage is None or row.get("stage") == stage)
+
+
+def _parse(line: bytes) -> Row | None:
+    """A row, or None for a blank or torn line: a cut object lacks its last brace."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

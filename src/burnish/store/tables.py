@@ -1,0 +1,178 @@
+"""Records in files: read from the formats people have, checked; written whole."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from burnish.config import InputError, Problem
+from burnish.records import Document, Record
+from burnish.store import atomic, formats
+from burnish.store.rows import RowError, record
+
+R = TypeVar("R", bound=Record)
+
+_SHOWN = 20
+_OURS = frozenset({"manifest.json", "artifact.json"})
+_JSON_COLUMNS = ("verify", "scores")
+
+
+def read(
+    path: Path | str,
+    kind: type[R],
+    limit: int | None = None,
+    problems: list[Problem] | None = None,
+) -> list[R]:
+    """Read records of one kind from a file or from all files of a folder.
+
+    Args:
+        path: ``.jsonl``, ``.json`` (a list), either with ``.gz``, ``.parquet``, ``.csv``; for
+            documents also ``.txt`` and ``.md``: a ``.txt`` file given by itself holds documents
+            parted by blank lines, any other text file is one document. Folders are read in order
+            of names.
+        kind: Document, Example, Prompt, Preference or Rollout; see ``rows.record`` for the
+            layouts that are understood.
+        limit: stop after this many records.
+        problems: where given, bad rows are added here and left out instead of raised.
+
+    Raises:
+        InputError: rows are bad (file, line and field of the first 20 and how many more), no
+            record is there, or the file cannot be read.
+    """
+    return list(iterate(path, kind, limit, problems))
+
+
+def iterate(
+    path: Path | str,
+    kind: type[R],
+    limit: int | None = None,
+    problems: list[Problem] | None = None,
+) -> Iterator[R]:
+    """As ``read``, one record at a time; without ``problems``, bad rows raise at the end."""
+    path = Path(path)
+    bad: list[Problem] = [] if problems is None else problems
+    count = 0
+    for found in islice(_records(path, kind, bad), limit):
+        count += 1
+        yield found
+    if bad and problems is None:
+        more = len(bad) - _SHOWN
+        rest = [Problem(str(path), None, "", f"and {more} more problems")] if more > 0 else []
+        raise InputError(bad[:_SHOWN] + rest)
+    if count == 0 and not bad and limit != 0:
+        raise InputError(Problem(str(path), None, "", "holds no records", _wanted(kind)))
+
+
+def _records(path: Path, kind: type[R], bad: list[Problem]) -> Iterator[R]:
+    for file in _files(path, kind):
+        for row in _rows(file, kind, alone=file == path):
+            if isinstance(row, Problem):
+                bad.append(row)
+                continue
+            try:
+                yield record(kind, row.value, formats.stem(file))
+            except RowError as error:
+                bad += [_problem(file, row, *finding) for finding in error.findings]
+
+
+def _problem(file: Path, row: formats.Row, field: str, found: str, expected: str) -> Problem:
+    return Problem(str(file), row.line, ".".join(filter(None, (row.where, field))), found, expected)
+
+
+def _files(path: Path, kind: type[Record]) -> list[Path]:
+    accepted = formats.TABLES + formats.TEXTS if kind is Document else formats.TABLES
+    if path.is_dir():
+        files = [
+            file
+            for file in sorted(path.rglob("*"))
+            if formats.suffix(file) in accepted
+            and file.is_file()
+            and file.name not in _OURS
+            and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        ]
+        if not files:
+            expected = f"files of these formats: {' '.join(accepted)}"
+            raise InputError(Problem(str(path), None, "", "no data in this folder", expected))
+        return files
+    if formats.suffix(path) not in accepted:
+        found = "no such file" if not path.exists() else "a format that is not read"
+        expected = f"one of {' '.join(accepted)} with {_wanted(kind)}"
+        raise InputError(Problem(str(path), None, "", found, expected))
+    return [path]
+
+
+def _wanted(kind: type[Record]) -> str:
+    return f"{kind.__name__.lower()} records"
+
+
+def _rows(file: Path, kind: type[Record], alone: bool) -> Iterator[formats.Row | Problem]:
+    if formats.suffix(file) not in formats.TEXTS:
+        yield from formats.rows(file)
+        return
+    content = formats.text(file)
+    if alone and formats.suffix(file) == ".txt":
+        yield from _paragraphs(content)
+    elif content.strip():
+        yield formats.Row({"text": content.strip()}, 1)
+
+
+def _paragraphs(content: str) -> Iterator[formats.Row]:
+    block: list[str] = []
+    for number, line in enumerate([*content.split("\n"), ""], start=1):
+        if line.strip():
+            block.append(line)
+        elif block:
+            yield formats.Row({"text": "\n".join(block).strip()}, number - len(block))
+            block = []
+
+
+def write(path: Path | str, records: Iterable[Record]) -> None:
+    """Write records to ``.jsonl``, ``.json`` (either with ``.gz``) or ``.parquet``, atomically.
+
+    The same records give the same bytes. ``read`` gives them back equal.
+
+    Raises:
+        InputError: the suffix is none of these.
+        StorageError: disk full or no permission; an older file at ``path`` is untouched.
+        ValueError: a number is NaN or infinite, which JSON cannot hold.
+    """
+    path = Path(path)
+    kind = formats.suffix(path)
+    rows = (asdict(item) for item in records)
+    if kind == ".parquet":
+        data = _parquet([_flat(row) for row in rows])
+    elif kind.startswith(".jsonl"):
+        data = b"".join(_dump(row) + b"\n" for row in rows)
+    elif kind.startswith(".json"):
+        data = b"[" + b",\n".join(_dump(row) for row in rows) + b"]\n"
+    else:
+        expected = "one of .jsonl .jsonl.gz .json .json.gz .parquet"
+        raise InputError(Problem(str(path), None, "", "a format that is not written", expected))
+    atomic.write_bytes(path, gzip.compress(data, mtime=0) if kind.endswith(".gz") else data)
+
+
+def _dump(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Free-form dictionaries as JSON text: Arrow would give every row the keys of all rows."""
+    return {
+        name: _dump(value).decode() if name in _JSON_COLUMNS and value is not None else value
+        for name, value in row.items()
+    }
+
+
+def _parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows)), buffer, compression="zstd")
+    return buffer.getvalue()
