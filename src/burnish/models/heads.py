@@ -1,0 +1,86 @@
+"""Scalar heads: a linear map on hidden states, for reward models and critics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from burnish.config import InputError, Problem
+from burnish.models.forward import hidden
+from burnish.text.batches import Batch
+
+WEIGHTS = "head.safetensors"
+SETTINGS = "head.json"
+
+
+class ScalarHead(nn.Module):
+    """``[..., D] -> [..., K]`` in float32; one output a name.
+
+    The weights begin at zero, so that the first score is 0 whatever the input; ``std`` above zero
+    draws them from a normal distribution instead.
+    """
+
+    def __init__(self, width: int, names: Sequence[str] = ("score",), std: float = 0.0) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.linear = nn.Linear(width, len(self.names))
+        nn.init.zeros_(self.linear.bias)
+        nn.init.zeros_(self.linear.weight)
+        if std > 0:
+            nn.init.normal_(self.linear.weight, std=std)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Scores ``[..., K]`` of hidden states ``[..., D]``."""
+        scores: Tensor = self.linear(states.float())
+        return scores
+
+    def save(self, folder: Path) -> None:
+        """Write ``head.safetensors`` and ``head.json`` into a model folder (before it is sealed)."""
+        state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        save_file(state, folder / WEIGHTS)
+        settings = {"version": 1, "width": self.linear.in_features, "names": list(self.names)}
+        (folder / SETTINGS).write_text(json.dumps(settings) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> ScalarHead:
+        """Read the head of a model folder; raises InputError when there is none or it is bad."""
+        try:
+            settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+            head = cls(settings["width"], settings["names"])
+            head.load_state_dict(load_file(folder / WEIGHTS))
+        except FileNotFoundError as error:
+            raise InputError(
+                Problem(str(folder), None, "", "no scalar head here", "a reward model's folder")
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise InputError(
+                Problem(str(folder / SETTINGS), None, "", f"cannot be loaded: {error}")
+            ) from error
+        return head
+
+
+def score_segments(model: PreTrainedModel, head: ScalarHead, batch: Batch) -> Tensor:
+    """A score for each segment, read at its last token: ``[S]``, or ``[S, K]`` for K > 1 names.
+
+    Packed segments have no padding, so the last token is what it says, whatever pad and eos are.
+    """
+    last = torch.tensor(batch.lengths, device=batch.device).cumsum(0) - 1
+    scores: Tensor = head(hidden(model, batch).index_select(0, last))
+    return scores.squeeze(1) if len(head.names) == 1 else scores
+
+
+def token_values(states: Tensor, head: ScalarHead, batch: Batch) -> Tensor:
+    """``[N]``: values at the positions that predict the targets, from hidden states ``[T, D]``.
+
+    The value for a target is that of the state before the token is written (Schulman et al. 2016,
+    "High-dimensional continuous control using generalized advantage estimation", V(s_t)).
+    """
+    values: Tensor = head(states.index_select(0, batch.target_index() - 1))
+    return values.squeeze(1)

@@ -1,0 +1,43 @@
+"""Writing a model folder that transformers, and burnish, can read."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from burnish.models.adapters import has_adapter, merge
+from burnish.models.heads import ScalarHead
+from burnish.store import atomic, manifest
+
+
+def save_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path | str,
+    card: str | None = None,
+    head: ScalarHead | None = None,
+) -> Path:
+    """Write weights (safetensors), tokenizer, model card and head, sealed with a manifest.
+
+    The folder appears whole or not at all; an existing one is replaced. A model with an adapter is
+    saved with the adapter merged; the model in memory stays as it is (this takes a copy of it).
+
+    Args:
+        card: text of the model card, written as ``README.md``.
+        head: a reward model's or critic's head.
+
+    Raises:
+        StorageError: the disk is full or there is no permission.
+    """
+    plain = merge(deepcopy(model)) if has_adapter(model) else model
+    with atomic.new_folder(folder, replace=True) as fresh:
+        plain.save_pretrained(fresh)
+        tokenizer.save_pretrained(fresh)
+        if card is not None:
+            (fresh / "README.md").write_text(card, encoding="utf-8")
+        if head is not None:
+            head.save(fresh)
+        manifest.seal(fresh)
+    return Path(folder)
