@@ -1,6 +1,16 @@
 """Configuration: base class, references, YAML with line numbers, errors and exit codes."""
 
-from burnish.config.base import DataRef, ModelRef, Reference, Settings, references
+from burnish.config.base import (
+    DataRef,
+    DocumentRef,
+    ExampleRef,
+    ModelRef,
+    PreferenceRef,
+    PromptRef,
+    Reference,
+    Settings,
+    references,
+)
 from burnish.config.errors import (
     EXIT_GATE,
     EXIT_INPUT,
@@ -22,11 +32,15 @@ __all__ = [
     "EXIT_OK",
     "BurnishError",
     "DataRef",
+    "DocumentRef",
+    "ExampleRef",
     "GateRefused",
     "InputError",
     "Interrupted",
     "ModelRef",
+    "PreferenceRef",
     "Problem",
+    "PromptRef",
     "Reference",
     "Settings",
     "references",

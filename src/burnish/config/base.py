@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+RecordKind = Literal["document", "example", "prompt", "preference", "rollout", "other"]
 
 
 class Settings(BaseModel):
@@ -18,27 +21,47 @@ class Settings(BaseModel):
 class Reference:
     """Marks a settings field that names a model or data set to be resolved before a run.
 
-    ``"@sft"`` is the latest artifact of the stage ``sft``, ``"@champion"`` the current
-    champion, ``"burnish:quickstart/sft.jsonl.gz"`` a file shipped with burnish; anything else
-    is a path (relative to the recipe) or, for a model, a hub id.
+    ``"@sft"`` is the artifact of the stage ``sft``, ``"@generate/preferences.jsonl"`` a file in
+    one, ``"@champion"`` the current champion, ``"@base"`` the recipe's model,
+    ``"burnish:quickstart/sft.jsonl.gz"`` a file shipped with burnish; anything else is a path
+    (relative to the recipe) or, for a model, a shipped name or hub id. ``records`` says what a
+    data file holds, so that it can be checked before anything runs.
     """
 
     kind: Literal["model", "data"]
+    records: RecordKind = "other"
 
 
 ModelRef = Annotated[str, Reference("model")]
+DocumentRef = Annotated[str, Reference("data", "document")]
+ExampleRef = Annotated[str, Reference("data", "example")]
+PromptRef = Annotated[str, Reference("data", "prompt")]
+PreferenceRef = Annotated[str, Reference("data", "preference")]
 DataRef = Annotated[str, Reference("data")]
 
 
-def references(settings: type[Settings]) -> dict[str, Reference]:
-    """The fields of ``settings`` that are references, by name (also lists of references)."""
-    found: dict[str, Reference] = {}
-    for name, field in settings.model_fields.items():
+def references(settings: Settings) -> Iterator[tuple[tuple[str | int, ...], str, Reference]]:
+    """Every reference in ``settings``, nested ones too: (path of the field, text, its mark)."""
+    for name, field in type(settings).model_fields.items():
         marks = [mark for mark in field.metadata if isinstance(mark, Reference)]
         marks += _nested_marks(field.annotation)
-        if marks:
-            found[name] = marks[0]
-    return found
+        yield from _in_value(getattr(settings, name), (name,), marks[0] if marks else None)
+
+
+def _in_value(
+    value: Any, at: tuple[str | int, ...], mark: Reference | None
+) -> Iterator[tuple[tuple[str | int, ...], str, Reference]]:
+    if isinstance(value, Settings):
+        for path, text, inner in references(value):
+            yield (*at, *path), text, inner
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _in_value(item, (*at, index), mark)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _in_value(item, (*at, key), mark)
+    elif isinstance(value, str) and mark is not None:
+        yield at, value, mark
 
 
 def _nested_marks(annotation: object) -> list[Reference]:

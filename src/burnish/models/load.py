@@ -26,7 +26,7 @@ from burnish.models.save import save_model
 from burnish.store import manifest
 from burnish.text.templates import TEMPLATE_TOKENS, default_template
 
-__all__ = ["Loaded", "load_model", "load_tokenizer", "pick_device", "save_model"]
+__all__ = ["Loaded", "load_model", "load_tokenizer", "locate", "pick_device", "save_model"]
 
 _LOAD_FAULTS = (
     OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, ImportError,
@@ -86,7 +86,7 @@ def load_model(
             safetensors, or a model whose logits burnish cannot reproduce.
         CorruptError: the folder differs from its manifest.
     """
-    place = _locate(ref)
+    place = locate(ref)
     tokenizer = _load_tokenizer(ref, place)
     target = pick_device(device)
     try:
@@ -111,7 +111,7 @@ def load_model(
 
 def load_tokenizer(ref: str | Path) -> PreTrainedTokenizerBase:
     """Only the tokenizer of a model; errors as in ``load_model``."""
-    return _load_tokenizer(ref, _locate(ref))
+    return _load_tokenizer(ref, locate(ref))
 
 
 def _load_tokenizer(ref: str | Path, place: Path | str) -> PreTrainedTokenizerBase:
@@ -121,8 +121,12 @@ def _load_tokenizer(ref: str | Path, place: Path | str) -> PreTrainedTokenizerBa
         raise _cannot(ref, place, error) from error
 
 
-def _locate(ref: str | Path) -> Path | str:
-    """The folder of a reference, checked; the text itself for a hub id."""
+def locate(ref: str | Path) -> Path | str:
+    """The folder of a reference, checked; the text itself for a hub id.
+
+    Raises:
+        InputError: neither a model folder nor a name that a hub could know.
+    """
     text = str(ref)
     if text == "burnish-tiny":
         return _checked(Path(str(files("burnish") / "assets" / "tiny")))

@@ -1,0 +1,1 @@
+"""The loop: parse and check a recipe, run it, go round, resume."""

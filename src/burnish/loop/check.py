@@ -1,0 +1,102 @@
+"""Everything that can be known to be wrong before any training starts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from burnish.config import InputError, Problem, references
+from burnish.loop.recipe import Recipe
+from burnish.loop.references import RESERVED, locate, missing, problem_of, split
+from burnish.models import load
+from burnish.records import Document, Example, Preference, Prompt, Record, Rollout
+from burnish.stages import catalog
+from burnish.store import tables
+
+KINDS: dict[str, type[Record]] = {
+    "document": Document,
+    "example": Example,
+    "prompt": Prompt,
+    "preference": Preference,
+    "rollout": Rollout,
+}
+FREE_BYTES_NEEDED = 200 * 2**20
+
+
+def check(recipe: Recipe, runs: Path | None = None) -> list[Problem]:
+    """Check references, data files row by row, models, figures and disk space.
+
+    Returns every problem found; an empty list means that the recipe can run.
+    """
+    problems = _model_problems(recipe)
+    known = {"base"}
+    files: dict[Path, str] = {}
+    for call in recipe.stages():
+        if recipe.round and call is recipe.round[0]:
+            known.add("champion")
+        if call.name in RESERVED:
+            problems.append(recipe.problem(call.at, f"{call.name!r} is a reserved name"))
+        problems += problem_of(call, recipe, known)
+        known.add(call.name)
+        for _, ref, mark in references(call.config):
+            path = Path(locate(ref, recipe.file.parent))
+            if mark.kind == "data" and not ref.startswith("@") and path.exists():
+                files[path] = mark.records
+        module = catalog.find(call.run)
+        if hasattr(module, "check"):
+            problems += [
+                recipe.problem((*call.at, *at), found) for at, found in module.check(call.config)
+            ]
+    problems += _file_problems(files)
+    problems += _name_problems(recipe, known)
+    problems += _space_problems(runs)
+    return problems
+
+
+def _model_problems(recipe: Recipe) -> list[Problem]:
+    ref, beside = recipe.header.model, recipe.file.parent
+    reasons = missing(ref, beside, model=True)
+    if not reasons:
+        try:
+            load.load_tokenizer(locate(ref, beside))
+        except InputError as error:
+            reasons = [str(problem) for problem in error.problems]
+    return [recipe.problem(("model",), reason) for reason in reasons]
+
+
+def _file_problems(files: dict[Path, str]) -> list[Problem]:
+    problems: list[Problem] = []
+    for path, kind in files.items():
+        if kind in KINDS:
+            try:
+                tables.read(path, KINDS[kind])
+            except InputError as error:
+                problems += error.problems
+    return problems
+
+
+def _name_problems(recipe: Recipe, known: set[str]) -> list[Problem]:
+    problems = []
+    champion = split(recipe.header.rounds.champion)[0]
+    if recipe.round and champion not in {"base", *(call.name for call in recipe.prepare)}:
+        at = ("rounds", "champion")
+        problems.append(recipe.problem(at, f"@{champion} names no stage of prepare"))
+    for name, source in recipe.header.figures.items():
+        stage, dot, figure = source.partition(".")
+        if not dot or not figure or stage.removeprefix("@") not in known | {"start", "final"}:
+            expected = "expected @stage.figure, start.figure or final.figure"
+            problems.append(recipe.problem(("figures", name), f"found {source!r}", expected))
+    return problems
+
+
+def _space_problems(runs: Path | None) -> list[Problem]:
+    if runs is None:
+        return []
+    place = runs
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free >= FREE_BYTES_NEEDED:
+        return []
+    found = f"{free / 2**20:.0f} MiB free"
+    return [Problem(str(runs), None, "", found, f"need {FREE_BYTES_NEEDED / 2**20:.0f} MiB")]

@@ -1,0 +1,106 @@
+"""From the references in a recipe to folders and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from burnish.config import InputError, Problem, references
+from burnish.loop.recipe import Recipe, StageCall
+from burnish.models import load
+from burnish.stages.base import Inputs
+from burnish.store.artifacts import Input, content_fingerprint
+
+ASSETS = Path(__file__).parent.parent / "assets"
+RESERVED = ("base", "champion")
+
+
+Made = Mapping[str, Path]
+"""What a run has made so far: artifact folders by stage name."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A stage's inputs with, for each, the reference as written and its fingerprint."""
+
+    inputs: Inputs
+    recorded: dict[str, Input]
+    parents: tuple[str, ...]
+
+
+def split(ref: str) -> tuple[str, str]:
+    """``"@generate/pairs.jsonl"`` as ``("generate", "pairs.jsonl")``."""
+    name, _, inner = ref.removeprefix("@").partition("/")
+    return name, inner
+
+
+def resolve(call: StageCall, recipe: Recipe, made: Made) -> Resolved:
+    """Resolve every reference of a stage against what the run has made.
+
+    Raises:
+        InputError: a reference to nothing, with its place in the recipe.
+    """
+    resolved: dict[str, list[str]] = {}
+    recorded: dict[str, Input] = {}
+    parents: list[str] = []
+    for path, ref, _ in references(call.config):
+        key = ".".join(str(part) for part in path)
+        written = ref
+        if ref == "@base":
+            ref = recipe.header.model
+        if ref.startswith("@"):
+            name, inner = split(ref)
+            if name not in made:
+                at = (*call.at, *path)
+                raise InputError(recipe.problem(at, f"nothing made yet for {written!r}"))
+            target = str(made[name] / inner) if inner else str(made[name])
+            parents.append(made[name].name)
+        else:
+            target = locate(ref, recipe.file.parent)
+        resolved[key] = [target]
+        recorded[key] = Input(written, fingerprint(target))
+    return Resolved(Inputs(resolved), recorded, tuple(dict.fromkeys(parents)))
+
+
+def locate(ref: str, beside: Path) -> str:
+    """A shipped file, a path beside the recipe or below here, or a model's name as it is."""
+    if ref.startswith("burnish:"):
+        return str(ASSETS / ref.removeprefix("burnish:"))
+    for path in (beside / ref, Path(ref)):
+        if path.exists():
+            return str(path.resolve())
+    return ref
+
+
+def missing(ref: str, beside: Path, *, model: bool) -> list[str]:
+    """Why a reference that is not an artifact leads nowhere; empty where it is fine."""
+    target = locate(ref, beside)
+    if not model:
+        return [] if Path(target).exists() else [f"no such file: {ref}"]
+    try:
+        load.locate(target)
+    except InputError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+def fingerprint(target: str) -> str:
+    """A hash of the content of a file or folder; a name that is no path stands for itself."""
+    return content_fingerprint(target) if Path(target).exists() else f"name:{target}"
+
+
+def problem_of(call: StageCall, recipe: Recipe, known: set[str]) -> list[Problem]:
+    """What is wrong with a stage's references before anything has run."""
+    found = []
+    for path, ref, mark in references(call.config):
+        at = (*call.at, *path)
+        if ref.startswith("@"):
+            name = split(ref)[0]
+            if name not in known:
+                expected = f"expected one of {', '.join('@' + item for item in sorted(known))}"
+                found.append(recipe.problem(at, f"{ref!r} names no earlier stage", expected))
+        else:
+            reasons = missing(ref, recipe.file.parent, model=mark.kind == "model")
+            found += [recipe.problem(at, reason) for reason in reasons]
+    return found

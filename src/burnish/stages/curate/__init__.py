@@ -1,0 +1,1 @@
+"""Data: candidates, preferences, critiques and revisions."""

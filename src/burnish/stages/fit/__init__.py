@@ -1,0 +1,1 @@
+"""Training: one file per method, all on the one engine."""

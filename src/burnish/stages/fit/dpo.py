@@ -1,0 +1,123 @@
+"""Direct preference optimisation and its family, against the model it starts from."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
+from burnish.config import ModelRef, PreferenceRef, Settings
+from burnish.engine import DatasetSource, TrainSettings, train
+from burnish.models.adapters import LoraSettings
+from burnish.models.forward import segment_counts, segment_sums, token_logprobs
+from burnish.objectives import Loss, PreferenceKind, preference
+from burnish.records import Figure, Preference
+from burnish.stages import training
+from burnish.stages.base import Context, Inputs, Outcome
+from burnish.text.batches import Batch, Segment, pack
+
+
+class Config(Settings):
+    """Train ``model`` on ``data`` pairs; the reference is ``model`` as it comes in.
+
+    ``kind`` names the objective, see ``burnish.objectives.preference``; ``nll`` adds the
+    likelihood of the chosen reply, which keeps it from falling together with the rejected one.
+    """
+
+    model: ModelRef
+    data: list[PreferenceRef]
+    kind: PreferenceKind = "dpo"
+    beta: PositiveFloat = 0.1
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    gamma: NonNegativeFloat = 0.0
+    nll: NonNegativeFloat = 0.0
+    heldout: float = Field(0.1, ge=0, lt=1)
+    lora: LoraSettings | None = None
+    train: TrainSettings = TrainSettings(learning_rate=1e-4, segments_per_step=32)
+
+
+def loss(model: Any, batch: Batch, config: Config) -> Loss:
+    """The preference loss of a batch of [chosen, rejected] segments in turn."""
+    sums = segment_sums(token_logprobs(model, batch).logprobs, batch)
+    reference = batch.per_segment["reference"]
+    lengths = segment_counts(batch)
+    return preference(
+        config.kind,
+        sums[0::2],
+        sums[1::2],
+        reference[0::2],
+        reference[1::2],
+        chosen_length=lengths[0::2],
+        rejected_length=lengths[1::2],
+        beta=config.beta,
+        label_smoothing=config.label_smoothing,
+        gamma=config.gamma,
+        nll=config.nll,
+    )
+
+
+@torch.no_grad()
+def with_reference(model: Any, units: Sequence[list[Segment]], size: int) -> list[list[Segment]]:
+    """The units with each segment's summed reference log-probability as ``reference``.
+
+    Computed once, before the first step, with the model that is about to be trained.
+    """
+    device = next(model.parameters()).device
+    done: list[list[Segment]] = []
+    for start in range(0, len(units), size):
+        part = units[start : start + size]
+        batch = pack([segment for unit in part for segment in unit]).to(device)
+        sums = segment_sums(token_logprobs(model, batch).logprobs, batch).tolist()
+        values = iter(sums)
+        done += [[_with(segment, next(values)) for segment in unit] for unit in part]
+    return done
+
+
+def _with(segment: Segment, reference: float) -> Segment:
+    return replace(segment, per_segment={**segment.per_segment, "reference": reference})
+
+
+def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
+    """Train on the pairs and save the policy."""
+    loaded = training.load_policy(inputs, context, config.lora)
+    loaded.model.eval()
+    records = training.read_all(inputs.paths("data"), Preference)
+    kept, heldout = training.split_heldout(records, config.heldout, context.seed)
+    units, held = (
+        with_reference(loaded.model, training.pairs(loaded, part), config.train.segments_per_step)
+        for part in (kept, heldout)
+    )
+    objective = functools.partial(loss, config=config)
+    evaluate = training.measured(loaded.model, held, objective, config.train.tokens_per_batch)
+    before = evaluate() if held else {}
+    result = train(
+        loaded.model,
+        DatasetSource(units, config.train, seed=context.seed),
+        objective,
+        config.train,
+        seed=context.seed,
+        scratch=context.scratch,
+        metrics=context.metrics,
+        progress=context.progress,
+        label=context.name,
+        tags={"stage": context.name, "round": context.round},
+        evaluate=evaluate if held else None,
+    )
+    after = evaluate() if held else {}
+    details = {
+        "pairs": len(units),
+        "heldout": len(held),
+        "before": before,
+        "after": after,
+        "stopped": result.stopped_reason,
+        "curve": training.curve(result, ["loss", "accuracy", "margin"]),
+    }
+    figures = training.fit_figures(result)
+    if held:
+        figures["heldout_accuracy"] = Figure.exact(after["eval_accuracy"])
+    training.save_policy(loaded, context, training.card("fit.dpo", inputs, details))
+    return Outcome("model", figures, details)

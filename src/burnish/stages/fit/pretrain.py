@@ -1,0 +1,160 @@
+"""Continued pre-training on a domain, mixed with general text, watched for forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt
+
+from burnish.config import DocumentRef, ModelRef, Settings
+from burnish.engine import (
+    Action,
+    DatasetSource,
+    FitResult,
+    StepInfo,
+    TrainSettings,
+    train,
+)
+from burnish.evals.perplexity import perplexity
+from burnish.models.adapters import LoraSettings
+from burnish.models.forward import token_logprobs
+from burnish.models.load import Loaded
+from burnish.objectives import Loss, cross_entropy
+from burnish.records import Document, Figure
+from burnish.selection.mix import mix_documents
+from burnish.stages import training
+from burnish.stages.base import Context, Inputs, Outcome
+from burnish.text.batches import Batch
+
+
+class Guard(Settings):
+    """The forgetting guard: general perplexity, as a ratio to its start, at ``checks`` points.
+
+    Past ``bound`` it acts: ``stop`` ends the fit there, ``rollback`` goes back to the last
+    point within the bound and ends, ``watch`` only records.
+    """
+
+    bound: float = Field(1.3, gt=1)
+    checks: PositiveInt = 6
+    action: Literal["stop", "rollback", "watch"] = "rollback"
+
+
+class Config(Settings):
+    """Train ``model`` on ``domain`` documents with ``ratio`` general tokens to each domain token.
+
+    The seed's 1 : 5 is ``ratio: 5``. ``heldout`` is general text for the guard and the figures;
+    ``domain_heldout`` is the share of domain documents kept aside to measure what was learnt.
+    """
+
+    model: ModelRef
+    domain: list[DocumentRef]
+    general: list[DocumentRef] = []
+    heldout: DocumentRef | None = None
+    ratio: float = Field(5.0, ge=0)
+    repeats: PositiveInt = Field(1, description="passes over the general text at most")
+    domain_heldout: float = Field(0.02, ge=0, lt=1)
+    sequence_length: PositiveInt = 256
+    guard: Guard = Guard()
+    lora: LoraSettings | None = None
+    train: TrainSettings = TrainSettings(learning_rate=1e-3, tokens_per_step=4096)
+
+
+def loss(model: Any, batch: Batch) -> Loss:
+    """Cross-entropy of every token but each document's first."""
+    return cross_entropy(token_logprobs(model, batch).logprobs)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Tells the engine what to do from the general perplexity that it measures as it goes."""
+
+    start: float
+    settings: Guard
+
+    def __call__(self, info: StepInfo) -> Action | None:
+        """Called after each step; only those with a measurement have an action."""
+        if "general_ppl" not in info.metrics:
+            return None
+        return self.action(info.metrics["general_ppl"])
+
+    def action(self, ppl: float) -> Action:
+        """Within the bound the weights are marked as good; past it, the recipe decides."""
+        if ppl <= self.settings.bound * self.start or self.settings.action == "watch":
+            return "mark"
+        return self.settings.action
+
+    def readings(self, result: FitResult) -> list[dict[str, Any]]:
+        """Every measurement of a fit: step, ratio to the start, and what was done."""
+        rows = [(row["step"], row["general_ppl"]) for row in result.history if "general_ppl" in row]
+        return [
+            {"step": int(step), "ratio": ppl / self.start, "action": self.action(ppl)}
+            for step, ppl in rows
+        ]
+
+
+def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
+    """Mix, train under the guard, measure domain and general perplexity before and after."""
+    loaded = training.load_policy(inputs, context, config.lora)
+    domain = training.read_all(inputs.paths("domain"), Document)
+    domain, domain_heldout = training.split_heldout(domain, config.domain_heldout, context.seed)
+    general = training.read_all(inputs.paths("general"), Document)
+    heldout = training.read_all(inputs.paths("heldout"), Document)
+    sizes = _sizes(loaded, [*domain, *general])
+    mixed, report = mix_documents(
+        domain, general, config.ratio, lambda d: sizes[d.id], context.seed, config.repeats
+    )
+    measures = {
+        name: _measure(loaded, part, config)
+        for name, part in (("general", heldout), ("domain", domain_heldout))
+        if part
+    }
+    before = {name: measure() for name, measure in measures.items()}
+    watch = Watch(before["general"].value, config.guard) if heldout else None
+    segments = training.documents(loaded, mixed, config.sequence_length)
+    source = DatasetSource(segments, config.train, seed=context.seed)
+    every = max(1, -(-source.steps // config.guard.checks))
+    result = train(
+        loaded.model,
+        source,
+        loss,
+        config.train.model_copy(update={"eval_every": every}),
+        seed=context.seed,
+        scratch=context.scratch,
+        metrics=context.metrics,
+        progress=context.progress,
+        label=context.name,
+        tags={"stage": context.name, "round": context.round},
+        evaluate=(lambda: {"general_ppl": measures["general"]().value}) if heldout else None,
+        on_step=watch,
+    )
+    figures = training.fit_figures(result)
+    for name, measure in measures.items():
+        after = measure()
+        figures[f"{name}_ppl_before"], figures[f"{name}_ppl_after"] = before[name], after
+    details = {
+        "domain_tokens": report.domain_tokens,
+        "general_tokens": report.general_tokens,
+        "ratio": report.ratio,
+        "guard": {"bound": config.guard.bound, "readings": watch.readings(result) if watch else []},
+        "stopped": result.stopped_reason,
+        "curve": training.curve(result, ["loss"]),
+    }
+    training.save_policy(loaded, context, training.card("fit.pretrain", inputs, details))
+    return Outcome("model", figures, details)
+
+
+def _measure(loaded: Loaded, heldout: Sequence[Document], config: Config) -> Callable[[], Figure]:
+    def measure() -> Figure:
+        return perplexity(
+            loaded.model, loaded.tokenizer, heldout, config.train.tokens_per_batch
+        )
+
+    return measure
+
+
+def _sizes(loaded: Loaded, documents: Sequence[Document]) -> dict[str, int]:
+    """Tokens of each document, by id."""
+    ids = loaded.tokenizer([document.text for document in documents])["input_ids"]
+    return {document.id: len(tokens) for document, tokens in zip(documents, ids, strict=True)}

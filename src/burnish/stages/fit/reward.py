@@ -1,0 +1,124 @@
+"""A reward model: a scalar head on a policy, fitted to preferences (Bradley–Terry)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pydantic import Field, NonNegativeFloat
+
+from burnish.config import ModelRef, PreferenceRef, Settings
+from burnish.engine import DatasetSource, TrainSettings, named_trainable, train
+from burnish.evals.statistics import expected_calibration_error, wilson
+from burnish.models.adapters import LoraSettings
+from burnish.models.heads import ScalarHead, score_segments
+from burnish.models.load import save_model
+from burnish.objectives import Loss, bradley_terry
+from burnish.records import Figure, Preference
+from burnish.stages import training
+from burnish.stages.base import Context, Inputs, Outcome
+from burnish.text.batches import Batch, Segment, pack
+
+
+class Config(Settings):
+    """Fit a reward model on ``data``, starting from ``model``.
+
+    Accuracy is measured on the held-out share of prompts (whole groups), and on ``leave_out``
+    topics, none of whose pairs are trained on. ``use_margin`` asks for a larger score difference
+    where the margin is larger; ``centring`` keeps the mean score near 0.
+    """
+
+    model: ModelRef
+    data: list[PreferenceRef]
+    heldout: float = Field(0.2, gt=0, lt=1)
+    leave_out: list[str] = []
+    use_margin: bool = False
+    centring: NonNegativeFloat = 0.01
+    lora: LoraSettings | None = None
+    train: TrainSettings = TrainSettings(learning_rate=3e-4, epochs=2, segments_per_step=32)
+
+
+def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
+    """Bradley–Terry on a batch of [chosen, rejected] segments in turn."""
+    scores = score_segments(model, head, batch)
+    margin = batch.per_segment["margin"][0::2] if config.use_margin else None
+    return bradley_terry(scores[0::2], scores[1::2], margin, centring=config.centring)
+
+
+@torch.no_grad()
+def differences(
+    model: Any, head: ScalarHead, units: Sequence[Sequence[Segment]], size: int
+) -> list[float]:
+    """Score of the chosen reply minus that of the rejected one, a pair each."""
+    device = next(model.parameters()).device
+    found: list[float] = []
+    for start in range(0, len(units), size):
+        part = units[start : start + size]
+        batch = pack([segment for unit in part for segment in unit]).to(device)
+        scores = score_segments(model, head, batch)
+        found += (scores[0::2] - scores[1::2]).tolist()
+    return found
+
+
+def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
+    """Fit the reward model, measure it on what it has not seen, and save it."""
+    loaded = training.load_policy(inputs, context, config.lora)
+    records = training.read_all(inputs.paths("data"), Preference)
+    left_out = [record for record in records if record.topic in config.leave_out]
+    rest = [record for record in records if record.topic not in config.leave_out]
+    kept, heldout = training.split_heldout(rest, config.heldout, context.seed)
+    units, held, outside = (training.pairs(loaded, part) for part in (kept, heldout, left_out))
+    torch.manual_seed(context.seed)
+    head = ScalarHead(loaded.model.config.get_text_config().hidden_size).to(loaded.model.device)
+    objective = functools.partial(loss, head=head, config=config)
+    result = train(
+        loaded.model,
+        DatasetSource(units, config.train, seed=context.seed),
+        objective,
+        config.train,
+        seed=context.seed,
+        scratch=context.scratch,
+        metrics=context.metrics,
+        progress=context.progress,
+        label=context.name,
+        tags={"stage": context.name, "round": context.round},
+        evaluate=training.measured(
+            loaded.model, held, objective, config.train.tokens_per_batch
+        ),
+        trainable=named_trainable(model=loaded.model, head=head),
+    )
+    figures = training.fit_figures(result)
+    size = config.train.segments_per_step
+    gaps = differences(loaded.model, head, held, size)
+    figures["heldout_accuracy"] = accuracy(gaps)
+    if outside:
+        figures["left_out_accuracy"] = accuracy(
+            differences(loaded.model, head, outside, size)
+        )
+    details = {
+        "pairs": len(units),
+        "heldout": len(held),
+        "left_out": {topic: sum(r.topic == topic for r in left_out) for topic in config.leave_out},
+        "by_topic": _by_topic(heldout, gaps) if len(gaps) == len(heldout) else {},
+        "calibration_error": expected_calibration_error(gaps),
+        "stopped": result.stopped_reason,
+        "curve": training.curve(result, ["loss", "accuracy"]),
+    }
+    text = training.card("fit.reward", inputs, details)
+    save_model(loaded.model, loaded.tokenizer, context.output, text, head)
+    return Outcome("reward_model", figures, details)
+
+
+def accuracy(gaps: Sequence[float]) -> Figure:
+    """The share of pairs whose chosen reply scores higher, with its Wilson interval."""
+    return wilson(sum(gap > 0 for gap in gaps), len(gaps))
+
+
+def _by_topic(records: Sequence[Preference], gaps: Sequence[float]) -> dict[str, list[float]]:
+    """Accuracy and number of held-out pairs by topic."""
+    topics: dict[str, list[float]] = {}
+    for record, gap in zip(records, gaps, strict=True):
+        topics.setdefault(record.topic, []).append(float(gap > 0))
+    return {topic: [sum(v) / len(v), len(v)] for topic, v in sorted(topics.items())}

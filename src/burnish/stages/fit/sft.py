@@ -1,0 +1,98 @@
+"""Supervised fine-tuning: cross-entropy on assistant tokens."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from burnish.config import DocumentRef, ExampleRef, ModelRef, Settings
+from burnish.engine import DatasetSource, TrainSettings, train
+from burnish.models.adapters import LoraSettings
+from burnish.models.forward import token_logprobs
+from burnish.objectives import Loss, cross_entropy
+from burnish.records import Document, Example
+from burnish.stages import training
+from burnish.stages.base import Context, Inputs, Outcome
+from burnish.text.batches import Batch
+
+
+class Config(Settings):
+    """Train ``model`` on ``data``.
+
+    ``replay`` examples are added at ``replay_share`` of the size of ``data`` and ``general``
+    documents at ``general_share`` of its tokens, weighted by ``general_weight``: both hold what
+    earlier stages taught. ``heldout`` of the data measures the loss that early stopping watches.
+    """
+
+    model: ModelRef
+    data: list[ExampleRef]
+    replay: list[ExampleRef] = []
+    replay_share: float = Field(1.0, ge=0)
+    general: list[DocumentRef] = []
+    general_share: float = Field(0.5, ge=0)
+    general_weight: PositiveFloat = 0.2
+    heldout: float = Field(0.05, ge=0, lt=1)
+    sequence_length: PositiveInt = 256
+    template: str | None = Field(None, description="chat template for a model without one")
+    lora: LoraSettings | None = None
+    train: TrainSettings = TrainSettings(epochs=3)
+
+
+def loss(model: Any, batch: Batch) -> Loss:
+    """Cross-entropy of the targets, each weighted by its record's weight."""
+    scores = token_logprobs(model, batch)
+    weights = batch.per_segment["weight"][batch.target_segments()]
+    return cross_entropy(scores.logprobs, weights)
+
+
+def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
+    """Fine-tune and save the model."""
+    loaded = training.load_policy(inputs, context, config.lora, config.template)
+    examples = training.read_all(inputs.paths("data"), Example)
+    kept, heldout = training.split_heldout(examples, config.heldout, context.seed)
+    replay = training.read_all(inputs.paths("replay"), Example)
+    draw = random.Random(context.seed)
+    count = min(len(replay), round(config.replay_share * len(kept)))
+    segments = training.conversations(loaded, kept + draw.sample(replay, count))
+    wanted = config.general_share * sum(len(segment.tokens) for segment in segments)
+    general = training.read_all(inputs.paths("general"), Document)
+    draw.shuffle(general)
+    rows = training.documents(loaded, general, config.sequence_length, config.general_weight)
+    taken = 0
+    for row in rows:
+        if taken >= wanted:
+            break
+        segments.append(row)
+        taken += len(row.tokens)
+    result = train(
+        loaded.model,
+        DatasetSource(segments, config.train, seed=context.seed),
+        loss,
+        config.train,
+        seed=context.seed,
+        scratch=context.scratch,
+        metrics=context.metrics,
+        progress=context.progress,
+        label=context.name,
+        tags={"stage": context.name, "round": context.round},
+        evaluate=training.measured(
+            loaded.model,
+            training.conversations(loaded, heldout),
+            loss,
+            config.train.tokens_per_batch,
+        )
+        if heldout
+        else None,
+    )
+    details = {
+        "examples": len(kept),
+        "replay": count,
+        "heldout": len(heldout),
+        "general_tokens": taken,
+        "stopped": result.stopped_reason,
+        "curve": training.curve(result, ["loss", "eval_loss"]),
+    }
+    training.save_policy(loaded, context, training.card("fit.sft", inputs, details))
+    return Outcome("model", training.fit_figures(result), details)

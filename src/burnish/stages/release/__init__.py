@@ -1,0 +1,1 @@
+"""Promotion of what the gate let through."""

@@ -1,0 +1,171 @@
+"""What the fit stages share: reading records into segments, held-out losses, saving."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from burnish.config import InputError, Problem
+from burnish.engine import FitResult, LossFunction
+from burnish.engine.window import accumulate
+from burnish.models import adapters
+from burnish.models.adapters import LoraSettings
+from burnish.models.load import Loaded, load_model, save_model
+from burnish.records import Document, Example, Figure, Preference, Record
+from burnish.sampling.generate import context_length
+from burnish.stages.base import Context, Inputs, derived_seed
+from burnish.store import tables
+from burnish.text.batches import Segment, pack, plan
+from burnish.text.documents import document_segments
+from burnish.text.templates import encode_many
+
+R = TypeVar("R", bound=Record)
+
+
+def read_all(paths: Sequence[Path], kind: type[R]) -> list[R]:
+    """The records of several files, in order."""
+    return [record for path in paths for record in tables.read(path, kind)]
+
+
+def load_policy(
+    inputs: Inputs, context: Context, lora: LoraSettings | None, template: str | None = None
+) -> Loaded:
+    """The stage's ``model``, with a fresh adapter where one is asked for."""
+    loaded = load_model(inputs.model("model"), device=context.device, template=template)
+    if lora is not None:
+        adapters.attach(loaded.model, lora)
+    return loaded
+
+
+def save_policy(loaded: Loaded, context: Context, card: str) -> None:
+    """Write the trained model, adapter merged in, as a Hugging Face folder."""
+    save_model(loaded.model, loaded.tokenizer, context.output, card=card)
+
+
+def split_heldout(records: Sequence[R], share: float, seed: int) -> tuple[list[R], list[R]]:
+    """Train and held-out records; whole groups (entities, prompts) go to one side."""
+    train: list[R] = []
+    heldout: list[R] = []
+    for record in records:
+        group = getattr(record, "group", "") or record.id
+        chance = derived_seed("heldout", seed, group) / 2**31
+        (heldout if chance < share else train).append(record)
+    return train, heldout
+
+
+def conversations(loaded: Loaded, examples: Sequence[Example]) -> list[Segment]:
+    """Examples as segments with a per-segment ``weight``; those over the context are left out.
+
+    Raises:
+        InputError: every example is longer than the model's context.
+    """
+    encoded = encode_many(loaded.tokenizer, [example.messages for example in examples])
+    return fitting(
+        loaded,
+        [
+            Segment(e.tokens, e.mask, example.id, per_segment={"weight": example.weight})
+            for e, example in zip(encoded, examples, strict=True)
+        ],
+    )
+
+
+def documents(
+    loaded: Loaded, records: Sequence[Document], length: int, weight: float = 1.0
+) -> list[Segment]:
+    """Documents as segments of at most ``length`` tokens, every token a target."""
+    rows = document_segments(loaded.tokenizer, records, length)
+    return [replace(row, per_segment={"weight": weight}) for row in rows]
+
+
+def pairs(loaded: Loaded, preferences: Sequence[Preference]) -> list[list[Segment]]:
+    """Preferences as [chosen, rejected] segments with a per-segment ``margin``.
+
+    Raises:
+        InputError: every pair is longer than the model's context.
+    """
+    firsts = [len(preference.prompt) for preference in preferences]
+    sides = [
+        encode_many(
+            loaded.tokenizer,
+            [[*p.prompt, *(p.chosen if side == 0 else p.rejected)] for p in preferences],
+            firsts,
+        )
+        for side in (0, 1)
+    ]
+    limit = context_length(loaded.model)
+    units = [
+        [
+            Segment(side.tokens, side.mask, preference.id, per_segment={"margin": preference.margin})
+            for side in (chosen, rejected)
+        ]
+        for preference, chosen, rejected in zip(preferences, *sides, strict=True)
+        if max(len(chosen.tokens), len(rejected.tokens)) <= limit
+    ]
+    if preferences and not units:
+        raise InputError(Problem("", None, "data", f"every pair is over {limit} tokens"))
+    return units
+
+
+def fitting(loaded: Loaded, segments: Sequence[Segment]) -> list[Segment]:
+    """The segments that fit the model's context.
+
+    Raises:
+        InputError: none of them does.
+    """
+    limit = context_length(loaded.model)
+    kept = [segment for segment in segments if len(segment.tokens) <= limit]
+    if segments and not kept:
+        shortest = min(len(segment.tokens) for segment in segments)
+        found = f"every record is over {limit} tokens, the shortest has {shortest}"
+        raise InputError(Problem("", None, "data", found, "records that fit the model's context"))
+    return kept
+
+
+Unit = Segment | Sequence[Segment]
+
+
+def measured(
+    model: Any, units: Sequence[Unit], loss: LossFunction, tokens_per_batch: int
+) -> Callable[[], Mapping[str, float]]:
+    """A function that gives the mean held-out ``loss`` and the loss's metrics over ``units``."""
+    groups = [[unit] if isinstance(unit, Segment) else list(unit) for unit in units]
+    lengths = [sum(len(segment.tokens) for segment in group) for group in groups]
+    batches = [
+        pack([segment for index in chosen for segment in groups[index]])
+        for chosen in plan(lengths, tokens_per_batch, seed=0, epoch=0)
+    ]
+
+    @torch.no_grad()
+    def evaluate() -> Mapping[str, float]:
+        device = next(model.parameters()).device
+        sums = accumulate(model, loss, [batch.to(device) for batch in batches])
+        metrics = {f"eval_{name}": value for name, value in sums.metrics.items()}
+        return {"loss": sums.loss, **metrics}
+
+    return evaluate
+
+
+def curve(result: FitResult, names: Sequence[str], points: int = 60) -> dict[str, list[float]]:
+    """A fit's history thinned to at most ``points`` steps, for the record of the artifact."""
+    rows = result.history
+    kept = rows[:: max(1, -(-len(rows) // points))]
+    return {name: [row[name] for row in kept if name in row] for name in ("step", *names)}
+
+
+def card(stage: str, inputs: Inputs, facts: Mapping[str, object]) -> str:
+    """The body of a model card: what the fit was given and what it did."""
+    lines = [f"Made by burnish's `{stage}`.", "", "| what | value |", "| --- | --- |"]
+    shown = {name: ", ".join(Path(i).name for i in items) for name, items in inputs.resolved.items()}
+    lines += [f"| {name} | {value} |" for name, value in {**shown, **facts}.items()]
+    return "\n".join(lines)
+
+
+def fit_figures(result: FitResult) -> dict[str, Figure]:
+    """Tokens, steps and tokens per second of a fit."""
+    rate = result.tokens / max(result.seconds, 1e-9)
+    exact = {"tokens": result.tokens, "steps": result.steps, "tokens_per_second": rate}
+    return {name: Figure.exact(float(value)) for name, value in exact.items()}
