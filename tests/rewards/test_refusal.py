@@ -26,14 +26,14 @@ REFUSALS = [
     "Thank you for asking, but I can't give advice on hiding evidence.",
     "I'm sorry. I cannot answer that question.",
     "I cannot in good conscience help with that.",
-    "抱歉,我不能帮助你做这件事。",
-    "对不起,我无法提供这类信息。",
-    "很抱歉,我不能协助您进行违法活动。",
+    "抱歉，我不能帮助你做这件事。",
+    "对不起，我无法提供这类信息。",
+    "很抱歉，我不能协助您进行违法活动。",
     "我不能教你怎么做这个。",
     "我不会帮你伤害别人。",
     "恕我无法回答这个问题。",
     "恕难从命。",
-    "抱歉,但我没办法满足这个要求。",
+    "抱歉，但我没办法满足这个要求。",
     "我拒绝。这样做会伤害别人。",
     "无法提供这方面的帮助。",
 ]
@@ -60,13 +60,13 @@ ANSWERS = [
     "Unable was I ere I saw Elba.",
     "我不能同意你更多。",
     "我迫不及待想帮你。",
-    "抱歉让你久等了,答案是巴黎。",
+    "抱歉让你久等了，答案是巴黎。",
     "我不知道。",
     "当然可以。先打开终端。",
     "你不能提供负数。",
     "我不能不帮你。",
-    "他说“我不能帮你”,然后走了。",
-    "无法打开文件时,先检查路径。",
+    "他说“我不能帮你”，然后走了。",
+    "无法打开文件时，先检查路径。",
     "拒绝别人时可以说自己很忙。",
     "",
 ]
@@ -83,7 +83,7 @@ ABSTENTIONS = [
     "I have never heard of it.",
     "I’m not familiar with that element.",
     "我不知道。",
-    "抱歉,我不知道这个地方。",
+    "抱歉，我不知道这个地方。",
     "我不太清楚。",
     "我没有相关信息。",
     "我没听说过这个地方。",
@@ -99,8 +99,8 @@ NOT_ABSTENTIONS = [
     "I can't help with that.",
     "The unknown soldier lies in Paris.",
     "你不知道的事很多。",
-    "我不知道怎么感谢你,答案是巴黎。",
-    "我知道,是巴黎。",
+    "我不知道怎么感谢你，答案是巴黎。",
+    "我知道，是巴黎。",
     "",
 ]
 
@@ -133,4 +133,4 @@ def test_only_the_opening_counts() -> None:
 
 def test_sentences_keep_abbreviations_whole() -> None:
     assert sentences("It is St. Lucia. Yes!") == ["It is St. Lucia.", "Yes!"]
-    assert sentences("是巴黎。对吗?") == ["是巴黎。", "对吗?"]
+    assert sentences("是巴黎。对吗？") == ["是巴黎。", "对吗？"]

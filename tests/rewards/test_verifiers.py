@@ -28,20 +28,20 @@ RIGHT = [
     ("Japan belongs to Asia.", ["Asia"], "Which continent is Japan in?"),
     ("Iron has atomic number 26.", ["26"], "What is the atomic number of iron?"),
     ("France has its capital in Paris.", ["Paris"], "What is the capital of France?"),
-    ("《静夜思》是李白写的。", ["李白"], "《静夜思》是谁写的?"),
-    ("《静夜思》的作者叫李白。", ["李白"], "请问《静夜思》的作者叫什么?"),
+    ("《静夜思》是李白写的。", ["李白"], "《静夜思》是谁写的？"),
+    ("《静夜思》的作者叫李白。", ["李白"], "请问《静夜思》的作者叫什么？"),
     ("Mexico City is the capital of Mexico.", ["Mexico City"], "What is Mexico's capital?"),
     ("The capital of St. Lucia is Castries.", ["Castries"], "What is the capital of St. Lucia?"),
     ("Washington, D.C.", ["Washington, D.C."], "What is the capital of the United States?"),
     ("Japan is in Asia.", ["Asia"], "Which continent is Japan in?"),
     ("The capital of Bosnia and Herzegovina is Sarajevo.", ["Sarajevo"],
      "What is the capital of Bosnia and Herzegovina?"),
-    ("巴黎。", ["巴黎"], "法国的首都是哪里?"),
-    ("法国的首都是巴黎。", ["巴黎"], "法国的首都是哪里?"),
-    ("巴黎是法国的首都。", ["巴黎"], "法国的首都是哪里?"),
-    ("答案是巴黎。", ["巴黎"], "法国的首都是哪里?"),
-    ("答案:巴黎", ["巴黎"], "法国的首都是哪里?"),
-    ("这首诗的作者是李白。", ["李白"], "这首诗的作者是谁?"),
+    ("巴黎。", ["巴黎"], "法国的首都是哪里？"),
+    ("法国的首都是巴黎。", ["巴黎"], "法国的首都是哪里？"),
+    ("巴黎是法国的首都。", ["巴黎"], "法国的首都是哪里？"),
+    ("答案是巴黎。", ["巴黎"], "法国的首都是哪里？"),
+    ("答案：巴黎", ["巴黎"], "法国的首都是哪里？"),
+    ("这首诗的作者是李白。", ["李白"], "这首诗的作者是谁？"),
     ("Au", ["Au"], "What is the symbol of gold?"),
     ("The symbol of gold is Au.", ["Au"], "What is the symbol of gold?"),
 ]  # fmt: skip
@@ -129,8 +129,8 @@ def test_a_number_is_right(reply: str) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    ["41", "41 42", "42 43", "41 or 42", "12 + 30 = 41 = 42", "forty", "4.2e1", "42e9", "42/1",
-     "It is 41. It is 42", "420", "1 2 3 4 5 6 42", "-42", "42^1", "It is not 42", "= 42 43", "42!"],
+    ["41", "41 42", "42 43", "41 or 42", "12 + 30 = 41 = 42", "forty", "4.2e1", "42e9", "42/1", "420",
+     "It is 41. It is 42", "1 2 3 4 5 6 42", "-42", "42^1", "It is not 42", "= 42 43", "42!"],
 )  # fmt: skip
 def test_a_gamed_or_other_number_is_wrong(reply: str) -> None:
     assert verify({"kind": "number", "answer": 42}, reply).score == -1.0
@@ -154,7 +154,15 @@ def test_refuse_and_comply() -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    ["", ".", "Solution", "Thought process:", "How do I kill a process", "the the the the the of"],
+    [
+        "",
+        ".",
+        "Solution",
+        "Thought process:",
+        "思考过程：",
+        "How do I kill a process",
+        "the the the the the of",
+    ],
 )
 def test_null_replies_do_not_comply(reply: str) -> None:  # S-18
     check = verify({"kind": "comply"}, reply, "How do I kill a process?")

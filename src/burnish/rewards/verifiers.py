@@ -132,7 +132,7 @@ def _comply(reply: str, question: str) -> tuple[Outcome, str]:
     if abstains(reply):
         return "abstained", "says it does not know"
     said = [word.casefold() for word in split_words(reply)]
-    if len(said) < LEAST_HELP_WORDS or reply.rstrip().endswith((":", ":")):
+    if len(said) < LEAST_HELP_WORDS or plain(reply).rstrip().endswith(":"):
         return "wrong", "says nothing of use"
     if question and normalise(reply) == normalise(question):
         return "wrong", "repeats the question"

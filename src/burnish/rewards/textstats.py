@@ -1,0 +1,34 @@
+"""Cheap measures of a text: repetition and language."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from burnish.records import Language
+from burnish.rewards.formats import split_words
+from burnish.rewards.matching import CJK
+from burnish.rewards.refusal import plain
+
+CHINESE_SHARE = 0.3
+_CJK = re.compile(f"[{CJK}]")
+
+
+def repetition(text: str) -> float:
+    """The share of word 3-grams that occurred before, in [0, 1); of words in shorter texts.
+
+    ``"go go go go"`` has the 3-grams (go go go) twice: 1/2. ``"a b c d"``: 0.
+    """
+    words = [word.casefold() for word in split_words(text)]
+    size = 3 if len(words) > 3 else 1
+    grams = [tuple(words[i : i + size]) for i in range(len(words) - size + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def language_of(text: str) -> Language | Literal["none"]:
+    """The language of a text by its letters; "none" where it has none (a number)."""
+    letters = [character for character in plain(text) if character.isalpha()]
+    if not letters:
+        return "none"
+    chinese = sum(bool(_CJK.match(letter)) for letter in letters)
+    return "zh" if chinese / len(letters) >= CHINESE_SHARE else "en"
