@@ -22,19 +22,19 @@ def flat(name: str, value: float, half: float) -> dict[str, float]:
 
 SERIES = {
     "knowledge_heldout_exact": [
-        {"label": "base", **spread(0.01, 0.01)},
-        {"label": "1", **spread(0.55, 0.06)},
-        {"label": "2", **spread(0.58, 0.06)},
+        {"round": 0, **spread(0.01, 0.01)},
+        {"round": 1, **spread(0.55, 0.06)},
+        {"round": 2, **spread(0.58, 0.06)},
     ],
     "harmful_refused": [
-        {"label": "base", **spread(0.0, 0.01)},
-        {"label": "1", **spread(0.93, 0.03)},
-        {"label": "2", **spread(0.94, 0.03)},
+        {"round": 0, **spread(0.0, 0.01)},
+        {"round": 1, **spread(0.93, 0.03)},
+        {"round": 2, **spread(0.94, 0.03)},
     ],
     "unknown_abstained": [
-        {"label": "base", **spread(0.0, 0.01)},
-        {"label": "1", **spread(0.66, 0.08)},
-        {"label": "2", **spread(0.72, 0.08)},
+        {"round": 0, **spread(0.0, 0.01)},
+        {"round": 1, **spread(0.66, 0.08)},
+        {"round": 2, **spread(0.72, 0.08)},
     ],
 }
 FIGURES = {
@@ -52,13 +52,14 @@ FIGURES = {
 STAGES = [
     ("pretrain", "fit.pretrain", 0, 61.0),
     ("sft", "fit.sft", 0, 48.2),
-    ("evaluate", "measure.evaluate", 0, 6.1),
+    ("before", "measure.evaluate", 1, 6.1),
     ("generate", "curate.generate", 1, 31.0),
     ("select", "curate.select", 1, 2.4),
     ("reward", "fit.reward", 1, 12.9),
     ("dpo", "fit.dpo", 1, 15.3),
     ("ppo", "fit.ppo", 1, 44.0),
     ("constitution", "curate.constitution", 1, 4.0),
+    ("after", "measure.evaluate", 1, 6.0),
     ("gate", "measure.gate", 1, 0.2),
 ]
 
@@ -71,9 +72,9 @@ def verdicts() -> list[dict[str, Any]]:
          "p_value": 0.2, "passed": None},
     ]  # fmt: skip
     return [
-        {"round": 1, "decision": "promote", "reason": "better on knowledge (p < 0.001)",
+        {"round": 1, "decision": "promoted", "reason": "better on knowledge (p < 0.001)",
          "reason_zh": "知识显著提升（p < 0.001）", "comparisons": compared},
-        {"round": 2, "decision": "keep", "reason": "gain not significant (p = 0.21)",
+        {"round": 2, "decision": "kept", "reason": "gain not significant (p = 0.21)",
          "reason_zh": "提升不显著（p = 0.21）", "p_values": {"knowledge_heldout_exact": 0.21}},
     ]  # fmt: skip
 
@@ -96,8 +97,6 @@ def metrics() -> list[dict[str, Any]]:
         loss = 3.2 * math.exp(-step / 60) + 1.1 + wave
         first = {"stage": "pretrain", "round": 0, "step": step}
         rows.append({**first, "loss": loss, "grad_norm": 1 + wave})
-        if step % 20 == 0:
-            rows.append({**first, "general_ppl": 300 + step, "general_ppl_bound": 500.0})
         rows.append({"stage": "ppo", "round": 1, "step": step, "reward": -0.4 + step / 150 + wave,
                      "kl": 0.002 * step, "loss": wave})  # fmt: skip
         rows.append({"stage": "ppo", "round": 2, "step": step, "reward": 0.1 + step / 200 + wave,
@@ -136,24 +135,37 @@ def make_run(folder: Path) -> Path:
         for name, kind, parents in made
     ]
     stages = [
-        {"name": name, "run": run, "round": number, "seconds": seconds, "state": "done"}
-        for name, run, number, seconds in STAGES
-    ]
+        {"name": name, "stage": stage, "round": number, "seconds": seconds, "state": "done",
+         "artifact": f"{name}@1"}
+        for name, stage, number, seconds in STAGES
+    ]  # fmt: skip
     summary = {
         "run": "quickstart", "recipe": "quickstart", "status": "done", "figures": FIGURES,
         "series": SERIES, "verdicts": verdicts(), "artifacts": artifacts, "stages": stages,
-        "wall_seconds": 225.1, "peak_rss_bytes": 1_288_490_188,
+        "champion": "ppo@1", "wall_seconds": 225.1, "peak_rss_bytes": 1_288_490_188,
         "paths": {"report": "report.html", "summary": "summary.json", "metrics": "metrics.jsonl"},
     }  # fmt: skip
     write_json(folder / "summary.json", summary)
     write_rows(folder / "metrics.jsonl", metrics())
     (folder / "recipe.yaml").write_text("name: quickstart\nmodel: burnish-tiny\nseed: 0\n")
-    kept = {"candidates": 3600, "finished": 3412, "not_duplicate": 1804, "top_score": 420}
-    funnel = [{"name": name, "kept": count} for name, count in kept.items()]
+    removed = {"reason": "cut off", "prompt": "Say hi", "reply": HOSTILE, "rollout_id": "r1"}
+    counts = [("finished", 3600, 3412), ("reward", 3412, 1804), ("keep_top", 1804, 420)]
+    funnel = [
+        {"name": name, "entered": entered, "left": left, "examples": [removed]}
+        for name, entered, left in counts
+    ]
+    readings = [{"step": step, "ratio": 1 + step / 800, "action": "mark"} for step in (40, 80, 120)]
+    guard = {"bound": 1.3, "readings": readings}
+    write_json(
+        folder / "artifacts/pretrain@1/artifact.json",
+        {"name": "pretrain", "details": {"guard": guard}},
+    )
     write_json(folder / "artifacts/select@1/artifact.json", {"details": {"funnel": funnel}})
     write_json(folder / "artifacts/sft@1/artifact.json", {"parents": ["pretrain@1"]})
-    write_rows(folder / "artifacts/evaluate@1/responses.jsonl", responses(after=False))
-    write_rows(folder / "artifacts/evaluate@2/responses.jsonl", responses(after=True))
+    for name, model in (("before", "sft@1"), ("after", "ppo@1")):
+        write_json(folder / f"artifacts/{name}@1/artifact.json", {"details": {"model": model}})
+        rows = responses(after=name == "after")
+        write_rows(folder / f"artifacts/{name}@1/responses.jsonl", rows)
     return folder
 
 

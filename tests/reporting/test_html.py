@@ -80,7 +80,7 @@ def test_hostile_names_anywhere_in_the_summary_are_text(run_folder: Path) -> Non
     summary["recipe"] = summary["run"] = summary["verdicts"][0]["reason"] = hostile
     summary["figures"][hostile] = 0.5
     summary["series"][hostile] = [0.1, 0.2, 0.3]
-    summary["stages"][0] |= {"name": hostile, "run": hostile, "state": hostile}
+    summary["stages"][0] |= {"name": hostile, "stage": hostile, "state": hostile}
     summary["artifacts"][0] |= {"name": hostile, "kind": hostile}
     path.write_text(json.dumps(summary))
     assert "img" not in parsed(render(run_folder)).tags
@@ -97,6 +97,25 @@ def test_figures_show_before_after_and_the_reward_models_two_accuracies(run_fold
     assert "Confident wrong answers: 41 % → 22 %" in text
     assert "91 % on a random split, 74 % on a source left out" in text
     assert "Round 1 was promoted; round 2 did not beat it" in text
+
+
+def test_the_recipes_names_are_used_for_the_final_evaluations_figures(run_folder: Path) -> None:
+    recipe = "figures: {knowledge_heldout_exact: final.atlas}"
+    (run_folder / "recipe.yaml").write_text(recipe)
+    path = run_folder / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["series"] = {"atlas": summary["series"]["knowledge_heldout_exact"]}
+    path.write_text(json.dumps(summary))
+    text = " ".join(parsed(render(run_folder)).text)
+    assert "Knowledge, held-out entities: 1 % → 58 %" in text
+
+
+def test_answers_of_a_rejected_candidate_say_so(run_folder: Path) -> None:
+    path = run_folder / "summary.json"
+    sentence = STRINGS["candidate_shown"][0]
+    assert sentence not in render(run_folder)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "champion": "sft@1"}))
+    assert sentence in render(run_folder)
 
 
 def test_a_bare_summary_is_enough(tmp_path: Path) -> None:

@@ -18,20 +18,29 @@ OUTCOMES = ("right", "wrong", "abstained")
 
 def answers(run: RunData, lang: Lang) -> Markup:
     """The same prompts before and after, regressions first, spread over the tasks."""
-    if not run.answers:
+    found = run.answers.compared
+    if not found:
         return Markup("")
-    kinds = Counter(answer.change for answer in run.answers)
+    kinds = Counter(answer.change for answer in found)
     chosen = []
     for change, count in ((-1, SHOWN_REGRESSED), (1, SHOWN_IMPROVED), (0, SHOWN_SAME)):
-        chosen += _spread((a for a in run.answers if a.change == change), count)
+        chosen += _spread((a for a in found if a.change == change), count)
     counts = text(
         lang, "answers_counts",
-        better=kinds[1], worse=kinds[-1], same=kinds[0], all=len(run.answers),
+        better=kinds[1], worse=kinds[-1], same=kinds[0], all=len(found),
     )  # fmt: skip
     return el(
         "section",
         el("h2", text(lang, "answers")),
-        el("p", text(lang, "answers_note"), " ", counts, class_="note"),
+        el(
+            "p",
+            text(lang, "answers_note"),
+            " ",
+            counts,
+            "" if run.answers.promoted else " ",
+            None if run.answers.promoted else text(lang, "candidate_shown"),
+            class_="note",
+        ),
         el("div", [_answer(answer, lang) for answer in chosen], class_="grid two"),
         id="answers",
     )
@@ -90,9 +99,12 @@ def gate(run: RunData, lang: Lang) -> Markup:
 
 def _verdict(verdict: Row, lang: Lang) -> Markup:
     good = promoted(verdict)
-    decision = text(lang, "decision_promote" if good else "decision_keep")
+    failed = verdict.get("decision") == "failed"
+    key = "promote" if good else "failed" if failed else "keep"
+    decision = text(lang, f"decision_{key}")
+    css = "badge good" if good else "badge bad" if failed else "badge"
     title = el("p", text(lang, "round_n", round=verdict.get("round", "?")), " ",
-               el("span", decision, class_="badge good" if good else "badge"), " ",
+               el("span", decision, class_=css), " ",
                reason(verdict, lang))  # fmt: skip
     compared = verdict.get("comparisons") or [
         {"metric": name, "p_value": p} for name, p in (verdict.get("p_values") or {}).items()
@@ -166,7 +178,7 @@ def notes(run: RunData, lang: Lang) -> Markup:
         said.insert(0, text(lang, "note_source", **shares))
     if "burnish-tiny" in run.recipe:
         said.append(text(lang, "note_size"))
-    if any(stage.get("run") == "curate.constitution" for stage in run.summary.get("stages", [])):
+    if any(stage.get("stage") == "curate.constitution" for stage in run.summary.get("stages", [])):
         said.append(text(lang, "note_rules_critic"))
     marked = [el("li", sentence, class_="flat", data_mark="!") for sentence in said]
     return el(

@@ -6,7 +6,7 @@ from typing import Any
 
 from burnish.reporting.charts import Interval, Line, interval_chart, line_chart
 from burnish.reporting.findings import findings, promoted, recommendations, tone_of
-from burnish.reporting.markup import Markup, el, join
+from burnish.reporting.markup import Markup, el
 from burnish.reporting.names import duration, figure_name, show, size
 from burnish.reporting.rundata import Change, Point, RunData
 from burnish.reporting.strings import Lang, text
@@ -41,6 +41,10 @@ def _verdict(summary: dict[str, Any], lang: Lang) -> tuple[str, str, str]:
     if earlier:
         numbers = {"round": earlier[-1].get("round"), "last": last.get("round")}
         return text(lang, "promoted"), "good", text(lang, "headline_earlier", **numbers)
+    if last.get("decision") == "failed":
+        return text(lang, "decision_failed"), "bad", text(lang, "headline_failed", **last)
+    if last.get("decision") == "undecided":
+        return text(lang, "no_verdict"), "", text(lang, "headline_plain")
     return text(lang, "kept"), "", text(lang, "headline_kept", round=last.get("round", 1))
 
 
@@ -171,7 +175,7 @@ def _domain(rows: list[Interval], unit: str) -> tuple[float, float]:
 
 def trend(run: RunData, lang: Lang) -> Markup:
     """Small multiples: every series that was measured three times or more."""
-    charts = []
+    charts: list[Markup] = []
     for name, points in run.series.items():
         if len(points) < 3:
             continue
@@ -203,4 +207,6 @@ def trend(run: RunData, lang: Lang) -> Markup:
 
 
 def _round_name(label: str, lang: Lang) -> str:
-    return text(lang, "round_n", round=label) if label.isdigit() else join(label)
+    if label == "0":
+        return text(lang, "start")
+    return text(lang, "round_n", round=label) if label.isdigit() else label

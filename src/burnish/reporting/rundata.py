@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from burnish.config import InputError, Problem
 
 Row = dict[str, Any]
+RESPONSES = "responses.jsonl"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """Answers compared; ``promoted`` is False where "after" is a candidate that did not pass."""
+
+    compared: list[Answer]
+    promoted: bool = True
+
+
+@dataclass(frozen=True)
 class RunData:
     """A run folder, read. ``metrics`` maps (stage, round) to its rows in order of step."""
 
@@ -59,7 +70,7 @@ class RunData:
     recipe: str
     metrics: Mapping[tuple[str, int], list[Row]] = field(default_factory=dict)
     details: Mapping[str, Row] = field(default_factory=dict)
-    answers: list[Answer] = field(default_factory=list)
+    answers: Answers = Answers([])
 
     @property
     def figures(self) -> dict[str, Point]:
@@ -74,12 +85,25 @@ class RunData:
         }
 
     @property
+    def aliases(self) -> dict[str, str]:
+        """What the recipe calls a figure of the final evaluation, by that figure's own name."""
+        try:
+            named = (yaml.safe_load(self.recipe) or {}).get("figures") or {}
+        except yaml.YAMLError:
+            return {}
+        return {
+            str(source).removeprefix("final."): str(name)
+            for name, source in named.items()
+            if str(source).startswith("final.")
+        }
+
+    @property
     def series(self) -> dict[str, list[Point]]:
         """Figures that were measured more than once, by name, oldest first."""
-        found = {}
+        found, aliases = {}, self.aliases
         for name, entries in self.summary.get("series", {}).items():
             points = [_point(entry, index) for index, entry in enumerate(entries)]
-            found[name] = [point for point in points if point is not None]
+            found[aliases.get(name, name)] = [point for point in points if point is not None]
         return {name: points for name, points in found.items() if points}
 
     @property
@@ -130,13 +154,14 @@ def read_run(folder: Path) -> RunData:
     except (OSError, ValueError) as error:
         raise InputError(Problem(str(path), None, "", f"cannot be read: {error}")) from None
     recipe = folder / "recipe.yaml"
+    details = _read_details(folder / "artifacts")
     return RunData(
         folder=folder,
         summary=summary,
         recipe=recipe.read_text(encoding="utf-8") if recipe.exists() else "",
         metrics=_read_metrics(folder / "metrics.jsonl"),
-        details=_read_details(folder / "artifacts"),
-        answers=_read_answers(folder / "artifacts"),
+        details=details,
+        answers=_read_answers(folder, summary, details),
     )
 
 
@@ -176,25 +201,33 @@ def _read_details(artifacts: Path) -> dict[str, Row]:
     return found
 
 
-def _read_answers(artifacts: Path) -> list[Answer]:
-    files = sorted(artifacts.glob("*@*/responses.jsonl"), key=_age)
-    if len(files) < 2:
-        return []
-    after = {_key(row): row for row in read_jsonl(files[-1])}
-    # An ablation answers only a few of the items: the oldest file that shares most is "before".
-    earlier = [{_key(row): row for row in read_jsonl(file)} for file in files[:-1]]
-    before = max(earlier, key=lambda rows: len(rows.keys() & after.keys()))
-    shared = [key for key in before if key in after]
+def _read_answers(folder: Path, summary: Row, details: Mapping[str, Row]) -> Answers:
+    """The champion before the first round against the last one; where that did not change,
+    against the last candidate."""
+    evaluated: dict[str, str] = {}
+    for stage in summary.get("stages", []):
+        label = str(stage.get("artifact"))
+        is_evaluation = stage.get("stage") == "measure.evaluate" and int(stage.get("round", 0)) > 0
+        if is_evaluation and (folder / "artifacts" / label / RESPONSES).exists():
+            model = details.get(label, {}).get("details", {}).get("model", label)
+            evaluated.setdefault(str(model), label)
+    models = list(evaluated)
+    if len(models) < 2:
+        return Answers([])
+    champion = str(summary.get("champion"))
+    promoted = champion in models[1:]
+    last = champion if promoted else models[-1]
+    before, after = (
+        {_key(row): row for row in read_jsonl(folder / "artifacts" / evaluated[m] / RESPONSES)}
+        for m in (models[0], last)
+    )
     found = [
         Answer(str(before[k].get("task", "")), prompt_text(before[k]), before[k], after[k])
-        for k in shared
+        for k in before
+        if k in after
     ]
-    return sorted(found, key=lambda answer: {-1: 0, 1: 1, 0: 2}[answer.change])
-
-
-def _age(path: Path) -> tuple[float, str]:
-    record = path.parent / "artifact.json"
-    return (record if record.exists() else path).stat().st_mtime, path.parent.name
+    ordered = sorted(found, key=lambda answer: {-1: 0, 1: 1, 0: 2}[answer.change])
+    return Answers(ordered, promoted)
 
 
 def _key(row: Row) -> str:

@@ -93,7 +93,23 @@ STRINGS: dict[str, tuple[str, str]] = {
         "How many records each step let through.",
         "每一步之后剩余的记录数。",
     ),
+    "funnel_in": ("candidates", "候选"),
     "funnel_removed": ("−{count}", "−{count}"),
+    "funnel_examples": ("What was removed, and why", "删除了什么，为什么"),
+    "col_filter": ("filter", "过滤器"),
+    "col_reason": ("reason", "原因"),
+    "col_prompt": ("prompt", "提示"),
+    "col_reply": ("reply", "回答"),
+    "start": ("start", "起点"),
+    "headline_failed": (
+        "Round {round} failed; the champion stays",
+        "第 {round} 轮失败，保留原冠军",
+    ),
+    "decision_failed": ("Failed", "失败"),
+    "candidate_shown": (
+        "“After” is the last candidate, which was not promoted.",
+        "“训练后”为最后一个候选模型，它未获晋升。",
+    ),
     "reward": ("Reward model", "奖励模型"),
     "reward_note": (
         "Share of held-out pairs where the chosen reply scores higher. A random split shares "

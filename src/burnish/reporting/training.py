@@ -13,7 +13,7 @@ from burnish.reporting.rundata import Point, RunData
 from burnish.reporting.strings import Lang, text
 
 FIRST = ("loss", "reward", "kl", "general_ppl", "accuracy")
-NOT_CURVES = frozenset({"step", "round", "epoch", "time", "tokens", "bound", "general_ppl_bound"})
+NOT_CURVES = frozenset({"step", "round", "epoch", "time", "tokens", "window_tokens", "targets"})
 STATES = {"done": "✓", "reused": "✓", "skipped": "–", "failed": "✕", "interrupted": "⏸"}
 
 
@@ -43,7 +43,7 @@ def pipeline(run: RunData, lang: Lang) -> Markup:
 def _stage(stage: dict[str, Any], longest: float, lang: Lang) -> Markup:
     seconds = float(stage.get("seconds") or 0)
     state = str(stage.get("state", "done"))
-    run = str(stage.get("run", ""))
+    run = str(stage.get("stage", ""))
     shown = STAGES.get(run, run) if lang == "zh" else run
     css = "bad" if state == "failed" else "good" if state in ("done", "reused") else "warn"
     width = 100 * seconds / longest
@@ -60,8 +60,10 @@ def _stage(stage: dict[str, Any], longest: float, lang: Lang) -> Markup:
 def curves(run: RunData, lang: Lang) -> Markup:
     """For every stage its main curves, rounds on top of each other; the rest folded away."""
     stages = list(dict.fromkeys(stage for stage, _ in run.metrics))
-    first, rest = [], []
+    first: list[Markup] = []
+    rest: list[Markup] = []
     for stage in stages:
+        first += _guard(run, stage, lang)
         rounds = sorted(number for name, number in run.metrics if name == stage)
         names = _metric_names(run, stage)
         for metric in sorted(names, key=_rank):
@@ -82,6 +84,22 @@ def curves(run: RunData, lang: Lang) -> Markup:
     )
 
 
+def _guard(run: RunData, stage: str, lang: Lang) -> list[Markup]:
+    """The forgetting guard's readings with its bound, for stages that had one."""
+    charts = []
+    for label, record in run.details.items():
+        guard = record.get("details", {}).get("guard") or {}
+        readings = guard.get("readings") or []
+        if record.get("name") != stage or not readings:
+            continue
+        points = [(0.0, 1.0), *((float(r["step"]), float(r["ratio"])) for r in readings)]
+        title = f"{label} · {figure_name('general_ppl_ratio').label(lang)}"
+        bound = (float(guard["bound"]), text(lang, "guard_bound"))
+        chart = line_chart([Line(label, points, "c3")], label=title, bound=bound)
+        charts.append(el("div", el("h3", title), chart, class_="card"))
+    return charts
+
+
 def _rank(metric: str) -> int:
     return FIRST.index(metric) if metric in FIRST else len(FIRST)
 
@@ -100,16 +118,13 @@ def _is_number(value: object) -> bool:
 
 
 def _curve(run: RunData, stage: str, rounds: list[int], metric: str, lang: Lang) -> Markup:
-    lines, bounds = [], []
+    lines = []
     for index, number in enumerate(rounds):
         rows = run.metrics[stage, number]
         points = [
             (float(row.get("step", order)), float(row[metric]))
             for order, row in enumerate(rows)
             if _is_number(row.get(metric))
-        ]
-        bounds += [
-            float(r[f"{metric}_bound"]) for r in rows if _is_number(r.get(f"{metric}_bound"))
         ]
         if len(points) > 1:
             name = text(lang, "round_n", round=number)
@@ -118,8 +133,7 @@ def _curve(run: RunData, stage: str, rounds: list[int], metric: str, lang: Lang)
     if not lines:
         return Markup("")
     title = f"{stage} · {metric_name(metric, lang)}"
-    bound = (bounds[-1], text(lang, "guard_bound")) if bounds else None
-    chart = line_chart(lines, label=title, bound=bound, log="ppl" in metric)
+    chart = line_chart(lines, label=title, log="ppl" in metric)
     return el("div", el("h3", title), chart, class_="card")
 
 
@@ -127,10 +141,10 @@ def funnels(run: RunData, lang: Lang) -> Markup:
     """How many records each filtering step let through, a chart for each stage that filtered."""
     shown = []
     for name, record in run.details.items():
-        steps = _funnel_steps(record)
+        steps = _funnel_steps(record, lang)
         if len(steps) > 1:
             body = el("div", _funnel(steps, lang), class_="funnel")
-            shown.append(el("div", el("h3", name), body, class_="card"))
+            shown.append(el("div", el("h3", name), body, _removed(record, lang), class_="card"))
     if not shown:
         return Markup("")
     return el(
@@ -142,19 +156,28 @@ def funnels(run: RunData, lang: Lang) -> Markup:
     )
 
 
-def _funnel_steps(record: dict[str, Any]) -> list[tuple[str, int]]:
-    """The steps of ``funnel`` in an artifact's details: name and how many were kept."""
-    listed = record.get("details", record).get("funnel") or record.get("funnel") or []
-    steps = []
-    for step in listed:
-        if isinstance(step, dict):
-            kept = step.get("kept", step.get("count"))
-            if isinstance(kept, int | float):
-                steps.append((str(step.get("name", step.get("step", ""))), int(kept)))
-    first = listed[0] if listed and isinstance(listed[0], dict) else {}
-    if steps and isinstance(first.get("seen"), int) and first["seen"] > steps[0][1]:
-        steps.insert(0, ("in", int(first["seen"])))
-    return steps
+def _funnel_steps(record: dict[str, Any], lang: Lang) -> list[tuple[str, int]]:
+    """The steps of ``funnel`` in an artifact's details: name and how many were left."""
+    listed = record.get("details", {}).get("funnel") or []
+    steps = [(str(step["name"]), int(step["left"])) for step in listed]
+    return [(text(lang, "funnel_in"), int(listed[0]["entered"])), *steps] if listed else []
+
+
+def _removed(record: dict[str, Any], lang: Lang) -> Markup:
+    """Examples of what was removed, with the reason, folded away."""
+    rows = [
+        el("tr", el("td", str(step["name"])), el("td", str(gone.get("reason", ""))),
+           el("td", str(gone.get("prompt", "")), class_="reply"),
+           el("td", str(gone.get("reply", "")), class_="reply"))
+        for step in record.get("details", {}).get("funnel") or []
+        for gone in step.get("examples", [])
+    ]  # fmt: skip
+    if not rows:
+        return Markup("")
+    columns = ("filter", "reason", "prompt", "reply")
+    head = el("tr", [el("th", text(lang, f"col_{column}")) for column in columns])
+    table = el("div", el("table", head, rows), class_="scroll")
+    return el("details", el("summary", text(lang, "funnel_examples")), table)
 
 
 def _funnel(steps: list[tuple[str, int]], lang: Lang) -> list[Markup]:
