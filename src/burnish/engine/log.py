@@ -1,0 +1,59 @@
+"""Metrics of a fit: one JSON row a step, in memory and in a file that a resumed fit cuts back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from burnish.store import atomic
+from burnish.store.errors import storage_errors
+from burnish.store.metrics import Metrics
+
+Row = dict[str, float]
+
+
+class MetricsLog:
+    """Rows of one fit, appended as they come; ``path`` None keeps them in memory only.
+
+    ``tags`` (a stage and round, say) stand in each row of the file and tell this fit's rows from
+    those of others that share it.
+    """
+
+    def __init__(self, path: Path | None, tags: Mapping[str, str | int] | None = None) -> None:
+        self.tags = dict(tags or {})
+        self.rows: list[Row] = []
+        self._file = Metrics(path) if path is not None else None
+
+    def cut(self, step: int) -> None:
+        """Keep this fit's rows up to ``step``: those after it will be written again.
+
+        Other fits' rows stay; a last line that a killed process wrote half goes.
+        """
+        self.rows = []
+        if self._file is None:
+            return
+        kept = []
+        for row in self._file.read():
+            if any(row.get(name) != value for name, value in self.tags.items()):
+                kept.append(row)
+            elif row["step"] <= step:
+                kept.append(row)
+                self.rows.append({k: v for k, v in row.items() if k not in self.tags})
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in kept]
+        atomic.write_text(self._file.path, "".join(lines))
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Append one row."""
+        self.rows.append(dict(row))
+        if self._file is not None:
+            self._file.append({**self.tags, **row})
+
+    def sync(self) -> None:
+        """Make the rows durable; before a checkpoint that counts on them."""
+        if self._file is None:
+            return
+        path = self._file.path
+        with storage_errors(path), path.open("rb") as file:
+            os.fsync(file.fileno())

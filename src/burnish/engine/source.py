@@ -1,0 +1,164 @@
+"""Where windows of batches come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from burnish.config import InputError
+from burnish.engine.settings import TrainSettings
+from burnish.text.batches import Batch, Segment, pack
+
+
+class Source(Protocol):
+    """Gives ``train`` its data, one window (the micro-batches of one optimiser step) at a time.
+
+    ``window(step)`` is called once for each step in rising order, from 0, or from the step that
+    ``restore`` continues at. What it returns may depend only on the arguments of the source, on
+    the step and on what ``state`` and ``tensors`` hold, so that a resumed fit sees the same data.
+    """
+
+    dropout: bool
+    """Whether the model's dropout is on while training. Off where the loss compares the model
+    with its own earlier log-probabilities (PPO, GRPO): their ratio has to start at exactly 1."""
+
+    @property
+    def steps(self) -> int:
+        """How many optimiser steps there are."""
+
+    def window(self, step: int) -> list[Batch] | None:
+        """The micro-batches of step ``step``; None ends the fit."""
+
+    def metrics(self) -> dict[str, float]:
+        """Numbers about the last window, logged with its step."""
+
+    def state(self) -> dict[str, Any]:
+        """What ``restore`` needs, as JSON."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What ``restore`` needs, as tensors."""
+
+    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Continue where a source with the same arguments was when these were taken."""
+
+
+class DatasetSource:
+    """A fixed data set, shuffled anew each epoch in an order set by seed and epoch alone.
+
+    Args:
+        units: segments, or groups of segments that belong into one batch (a chosen and a
+            rejected reply); a group's segments follow each other in the batch.
+        settings: gives epochs, window and micro-batch sizes.
+        seed: of the order.
+
+    The last window of an epoch holds what is left; since the engine divides by the window's own
+    count it is as exact as the others.
+
+    Raises:
+        InputError: no units, or none with a token to train on.
+    """
+
+    dropout = True
+
+    def __init__(
+        self,
+        units: Sequence[Segment | Sequence[Segment]],
+        settings: TrainSettings,
+        *,
+        seed: int,
+    ) -> None:
+        self._units = [[unit] if isinstance(unit, Segment) else list(unit) for unit in units]
+        if not any(any(segment.mask[1:]) for unit in self._units for segment in unit):
+            raise InputError(
+                f"nothing to train on: none of the {len(self._units)} records has a token "
+                "that carries loss"
+            )
+        self._lengths = [sum(len(s.tokens) for s in unit) for unit in self._units]
+        self._tokens_per_batch = settings.tokens_per_batch
+        self._windows: list[list[int]] = []
+        self._epochs: list[float] = []
+        for epoch in range(settings.epochs):
+            order = epoch_order(len(self._units), seed, epoch)
+            windows = cut_windows(order, self._lengths, settings)
+            self._windows += windows
+            self._epochs += [epoch + (i + 1) / len(windows) for i in range(len(windows))]
+            if settings.max_steps is not None and len(self._windows) >= settings.max_steps:
+                break
+        self._windows = self._windows[: settings.max_steps]
+        self._step = 0
+
+    @property
+    def steps(self) -> int:
+        """Windows of all epochs, at most ``max_steps``."""
+        return len(self._windows)
+
+    def window(self, step: int) -> list[Batch] | None:
+        """The micro-batches of step ``step``, None after the last."""
+        if step >= len(self._windows):
+            return None
+        self._step = step
+        groups = micro_batches(self._windows[step], self._lengths, self._tokens_per_batch)
+        return [pack([s for index in group for s in self._units[index]]) for group in groups]
+
+    def metrics(self) -> dict[str, float]:
+        """``epoch``: passes over the data, with a fraction."""
+        return {"epoch": self._epochs[self._step]}
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: a window depends on its step alone."""
+        return {}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Nothing: a window depends on its step alone."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Nothing to restore."""
+
+
+def epoch_order(count: int, seed: int, *keys: int) -> list[int]:
+    """A permutation of ``range(count)`` set by the seed and the keys."""
+    order: list[int] = np.random.default_rng([seed, *keys]).permutation(count).tolist()
+    return order
+
+
+def cut_windows(
+    order: Sequence[int], lengths: Sequence[int], settings: TrainSettings
+) -> list[list[int]]:
+    """Cut an order into windows of ``segments_per_step`` units, or of ``tokens_per_step`` tokens.
+
+    A window of tokens takes units until it holds at least that many.
+    """
+    if settings.tokens_per_step is None:
+        size = settings.segments_per_step
+        return [list(order[i : i + size]) for i in range(0, len(order), size)]
+    windows: list[list[int]] = [[]]
+    filled = 0
+    for index in order:
+        if filled >= settings.tokens_per_step:
+            windows.append([])
+            filled = 0
+        windows[-1].append(index)
+        filled += lengths[index]
+    return windows
+
+
+def micro_batches(
+    window: Sequence[int], lengths: Sequence[int], tokens_per_batch: int
+) -> list[list[int]]:
+    """Divide a window into batches of at most ``tokens_per_batch`` tokens, alike in length.
+
+    A longer unit is a batch of its own.
+    """
+    batches: list[list[int]] = []
+    filled = 0
+    for index in sorted(window, key=lambda i: (-lengths[i], i)):
+        if not batches or filled + lengths[index] > tokens_per_batch:
+            batches.append([])
+            filled = 0
+        batches[-1].append(index)
+        filled += lengths[index]
+    return batches

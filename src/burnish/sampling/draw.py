@@ -1,0 +1,69 @@
+"""Drawing one token a row from logits, and what it was worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from burnish.sampling.settings import Sampling
+
+LIKELIEST = 256
+"""With ``top_p`` the nucleus is first looked for among this many tokens."""
+
+
+def uniform_streams(seeds: Sequence[int], length: int) -> Tensor:
+    """``[R, length]`` float64 in [0, 1): each request's own stream, set by its seed alone."""
+    rows = [np.random.default_rng(seed).random(length) for seed in seeds]
+    return torch.from_numpy(np.stack(rows))
+
+
+def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Draw one token a row by inverting the cumulative distribution at ``uniform``.
+
+    Args:
+        logits: ``[R, V]`` float32.
+        uniform: ``[R]`` float64 in [0, 1); unused at temperature 0.
+
+    Returns:
+        Tokens ``[R]`` and their log-probabilities ``[R]`` under ``softmax(logits / temperature)``
+        over the whole vocabulary: not renormalised by ``top_p``, and at temperature 1 where
+        tokens are chosen greedily. It is the definition of ``models.forward.token_logprobs``.
+    """
+    if sampling.temperature == 0:
+        tokens = logits.argmax(1)
+        return tokens, _at(logits, tokens) - logits.logsumexp(1)
+    scaled = logits / sampling.temperature
+    total = scaled.logsumexp(1)
+    probabilities = torch.exp(scaled - total[:, None])
+    drawn_from = probabilities
+    if sampling.top_p < 1:
+        drawn_from = probabilities * (probabilities >= _nucleus_edge(probabilities, sampling.top_p))
+    # float64: in float32 the sum over a large vocabulary loses the tail.
+    cumulative = drawn_from.cumsum(1, dtype=torch.float64)
+    mass = cumulative[:, -1:]
+    below = torch.nextafter(mass, torch.zeros_like(mass))
+    target = torch.minimum(uniform[:, None] * mass, below)
+    # right=True steps over tokens of probability zero, whose sum equals the one before.
+    tokens = torch.searchsorted(cumulative, target, right=True).squeeze(1)
+    return tokens, _at(scaled, tokens) - total
+
+
+def _at(values: Tensor, tokens: Tensor) -> Tensor:
+    return values.gather(1, tokens[:, None]).squeeze(1)
+
+
+def _nucleus_edge(probabilities: Tensor, top_p: float) -> Tensor:
+    """``[R, 1]``: the probability of the least likely token of the nucleus.
+
+    Tokens exactly as likely as that one all belong.
+    """
+    count = min(LIKELIEST, probabilities.shape[1])
+    best = probabilities.topk(count, dim=1).values
+    if count < probabilities.shape[1] and bool((best.sum(1) < top_p).any()):
+        best = probabilities.sort(dim=1, descending=True).values
+    before = best.cumsum(1, dtype=torch.float64) - best
+    inside = (before < top_p).sum(1, keepdim=True)
+    return best.gather(1, inside - 1)

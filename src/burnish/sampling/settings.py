@@ -1,0 +1,19 @@
+"""Settings of sampling."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveInt
+
+from burnish.config import Settings
+
+
+class Sampling(Settings):
+    """How replies are drawn.
+
+    ``temperature`` 0 takes the likeliest token each time. ``top_p`` draws from the smallest set
+    of likeliest tokens that holds this much probability (Holtzman et al. 2020); 1 draws from all.
+    """
+
+    temperature: float = Field(1.0, ge=0, le=10)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_new_tokens: PositiveInt = 64
