@@ -1,0 +1,138 @@
+"""``data``: look at a data file and check it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from burnish.cli.shared import AsJson, example, out, print_json
+from burnish.config import InputError, Problem
+
+if TYPE_CHECKING:
+    from burnish.records import Record
+
+MOST_PROBLEMS = 20
+
+
+class RecordKind(StrEnum):
+    """What a file holds."""
+
+    document = "document"
+    example = "example"
+    prompt = "prompt"
+    preference = "preference"
+    rollout = "rollout"
+
+
+app = typer.Typer(help="Data files: statistics and checks.", no_args_is_help=True)
+File = Annotated[Path, typer.Argument(help="JSONL, JSON, either with .gz, Parquet, CSV or text.")]
+Kind = Annotated[
+    RecordKind | None, typer.Option("--kind", help="What it holds; found out where not given.")
+]
+
+
+@app.command(epilog=example("burnish data stats examples.jsonl"))
+def stats(file: File, kind: Kind = None, json_: AsJson = False) -> None:
+    """Count records, languages, tasks, sources and lengths."""
+    found_kind, records, problems = read(file, kind)
+    found = describe(found_kind, records, len(problems))
+    if json_:
+        print_json(found)
+        return
+    for name, value in found.items():
+        shown = (
+            " · ".join(f"{key} {count}" for key, count in value.items())
+            if isinstance(value, dict)
+            else value
+        )
+        out.print(f"{name:<12} {shown}", markup=False)
+
+
+@app.command(epilog=example("burnish data check examples.jsonl --kind example"))
+def check(file: File, kind: Kind = None) -> None:
+    """Check every record; name file, line and field of what is wrong."""
+    found_kind, records, problems = read(file, kind)
+    if problems:
+        more = len(problems) - MOST_PROBLEMS
+        rest = [Problem(str(file), None, "", f"and {more} more problems")] if more > 0 else []
+        raise InputError(problems[:MOST_PROBLEMS] + rest)
+    repeated = len(records) - len({record.id for record in records})
+    out.print(f"{file}: {len(records)} {found_kind} records, nothing wrong", markup=False)
+    if repeated:
+        out.print(f"note: {repeated} records have an id that came before", markup=False)
+
+
+def read(file: Path, kind: RecordKind | None) -> tuple[RecordKind, list[Record], list[Problem]]:
+    """The records of a file and what is wrong with the others.
+
+    Without ``kind``, the kind with the fewest bad rows among the first is taken.
+    """
+    from burnish.records import Document, Example, Preference, Prompt, Rollout
+    from burnish.store import tables
+
+    kinds: dict[RecordKind, type[Record]] = {
+        RecordKind.rollout: Rollout,
+        RecordKind.preference: Preference,
+        RecordKind.example: Example,
+        RecordKind.prompt: Prompt,
+        RecordKind.document: Document,
+    }
+    if kind is None:
+        kind = _guess(file, kinds)
+    problems: list[Problem] = []
+    return kind, list(tables.read(file, kinds[kind], problems=problems)), problems
+
+
+def _guess(file: Path, kinds: dict[RecordKind, type[Record]]) -> RecordKind:
+    from burnish.store import tables
+
+    readable: dict[RecordKind, int] = {}
+    for name, cls in kinds.items():
+        problems: list[Problem] = []
+        try:
+            readable[name] = len(tables.read(file, cls, limit=50, problems=problems))
+        except InputError as error:
+            # Text is read as documents only: no such format says nothing about other kinds.
+            if not file.exists():
+                raise error from None
+    best = max(readable, key=lambda name: readable[name], default=None)
+    if best is None or not readable[best]:
+        expected = f"expected one of {', '.join(kinds)}; --kind shows what is wrong with each row"
+        raise InputError(Problem(str(file), None, "", "holds no known records", expected))
+    return best
+
+
+def describe(kind: RecordKind, records: list[Record], bad: int) -> dict[str, Any]:
+    """Counts and lengths (in characters) of records."""
+    lengths = sorted(text_length(record) for record in records)
+    found: dict[str, Any] = {"kind": str(kind), "records": len(records), "bad rows": bad}
+    if not records:
+        return found
+    found["characters"] = {
+        "total": sum(lengths),
+        "least": lengths[0],
+        "median": round(median(lengths)),
+        "most": lengths[-1],
+    }
+    for field in ("lang", "task", "topic", "source", "tier"):
+        counts = Counter(str(getattr(record, field, "") or "") for record in records)
+        counts.pop("", None)
+        if counts:
+            found[field] = dict(counts.most_common(8))
+    found["synthetic"] = sum(record.synthetic for record in records)
+    return found
+
+
+def text_length(record: Record) -> int:
+    """Characters of a record's text, over all of its turns."""
+    total = 0
+    for field in ("text", "messages", "prompt", "chosen", "rejected", "completion"):
+        value = getattr(record, field, "")
+        turns = value if isinstance(value, list) else [{"content": value}]
+        total += sum(len(str(turn["content"])) for turn in turns)
+    return total

@@ -1,0 +1,76 @@
+"""``fit``: one training stage on its own."""
+
+from __future__ import annotations
+
+import shutil
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from burnish.cli.shared import AsJson, Set, example, out, print_json, progress
+from burnish.config import InputError, Problem
+
+
+class Fit(StrEnum):
+    """The training stages by name."""
+
+    pretrain = "pretrain"
+    sft = "sft"
+    reward = "reward"
+    dpo = "dpo"
+    ppo = "ppo"
+    grpo = "grpo"
+
+
+DATA_FIELD = {Fit.pretrain: "domain", Fit.ppo: "prompts", Fit.grpo: "prompts"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command(
+        epilog=example(
+            "burnish fit sft --model burnish-tiny --data examples.jsonl --out models/mine",
+            "burnish fit dpo --model models/mine --data pairs.jsonl --out models/better "
+            "--set train.epochs=2",
+        )
+    )(fit)
+
+
+def fit(
+    stage: Annotated[Fit, typer.Argument(help="Which stage.")],
+    model: Annotated[str, typer.Option("--model", help="A folder, a shipped name or a hub id.")],
+    data: Annotated[list[str], typer.Option("--data", help="A data file (repeatable).")],
+    out_: Annotated[Path, typer.Option("--out", help="The folder the model is written to.")],
+    set_: Set = None,
+    json_: AsJson = False,
+) -> None:
+    """Run one training stage; an interrupted one continues with the same command.
+
+    --set takes the stage's own settings, such as train.learning_rate=1e-4. The recipe reference
+    lists them.
+    """
+    from burnish.cli.one_stage import run_stages
+    from burnish.store.atomic import new_folder
+
+    if out_.exists():
+        raise InputError(Problem(str(out_), None, "--out", "exists already", "name a new folder"))
+    settings: dict[str, Any] = {"run": f"fit.{stage}", "model": "@base"}
+    settings[DATA_FIELD.get(stage, "data")] = data
+    work = out_.with_name(f".{out_.name}.work")
+    overrides = [f"prepare.{stage}.{item}" for item in set_ or []]
+    made = run_stages(
+        {str(stage): settings},
+        model=model,
+        work=work,
+        overrides=overrides,
+        progress=progress(json_),
+    )
+    with new_folder(out_) as folder:
+        shutil.copytree(made.folders[str(stage)], folder, dirs_exist_ok=True)
+    shutil.rmtree(work)
+    if json_:
+        print_json({"out": str(out_), "figures": made.summary["stages"][0].get("figures", {})})
+    else:
+        out.print(f"wrote {out_}", markup=False)

@@ -1,0 +1,111 @@
+"""``burnish``: the entry point, and what exit code each outcome gets."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from burnish.cli import (
+    data_commands,
+    eval_commands,
+    fit_commands,
+    model_commands,
+    registry_commands,
+    report_commands,
+    run_commands,
+)
+from burnish.cli.crash import write_crash_file
+from burnish.cli.doctor import doctor
+from burnish.cli.shared import DEFAULT_RUNS, err, example
+from burnish.config import (
+    EXIT_INPUT,
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    BurnishError,
+    InputError,
+)
+
+STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
+SIGNALLED = 130
+
+app = typer.Typer(
+    name="burnish",
+    help="Take a base model through post-training, round after round, and keep what is better.",
+    epilog=example("burnish run quickstart"),
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+run_commands.register(app)
+fit_commands.register(app)
+model_commands.register(app)
+eval_commands.register(app)
+report_commands.register(app)
+app.add_typer(registry_commands.app, name="models")
+app.add_typer(data_commands.app, name="data")
+app.command(epilog=example("burnish doctor"))(doctor)
+
+
+def main() -> None:
+    """What the ``burnish`` command runs."""
+    # Before torch loads: threads that spin while waiting slow a shared machine down tenfold.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    sys.exit(invoke(sys.argv[1:]))
+
+
+def invoke(args: Sequence[str]) -> int:
+    """Run one command line and return its exit code.
+
+    0 done, 1 internal error with a crash file, 2 bad input, 3 interrupted and resumable,
+    4 gate refused.
+    """
+    try:
+        app(list(args), prog_name="burnish")
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else EXIT_OK
+        return _interrupted() if code == SIGNALLED else code
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BurnishError as error:
+        _explain(error)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001
+        return _unexpected(error, args)
+    return EXIT_OK
+
+
+def _explain(error: BurnishError) -> None:
+    if isinstance(error, InputError) and len(error.problems) > 1:
+        err.print(f"{len(error.problems)} problems:", style="bold red")
+        for problem in error.problems:
+            err.print(f"  {problem}", markup=False)
+    else:
+        err.print(f"{error}", style="red", markup=False)
+
+
+def _interrupted() -> int:
+    err.print("interrupted; the same command continues where it stopped", style="yellow")
+    return EXIT_INTERRUPTED
+
+
+def _unexpected(error: Exception, args: Sequence[str]) -> int:
+    if isinstance(error, OSError) and error.errno in STORAGE:
+        place = error.filename or Path.cwd()
+        err.print(f"{place}: {(error.strerror or 'cannot be written').lower()}", style="red")
+        return EXIT_INPUT
+    path = write_crash_file(error, args, DEFAULT_RUNS / "crashes")
+    err.print(f"internal error: {type(error).__name__}: {error}", style="red", markup=False)
+    err.print(f"details (without secrets): {path}")
+    return EXIT_INTERNAL
+
+
+if __name__ == "__main__":
+    main()

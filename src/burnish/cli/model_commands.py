@@ -1,0 +1,162 @@
+"""``generate`` and ``chat``: talk to a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from burnish.cli.models_of import resolve_model
+from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json, progress
+from burnish.config import InputError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from burnish.models.load import Loaded
+    from burnish.records import Message, Prompt
+    from burnish.sampling.settings import Sampling
+
+Model = Annotated[str, typer.Argument(help="A folder, a run, a shipped name or a hub id.")]
+Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0: the likeliest.")]
+TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Nucleus; 1: all tokens.")]
+MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Longest reply in tokens.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same replies.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command(
+        epilog=example(
+            "burnish generate --model burnish-tiny --prompt 'What is the capital of Peru?'",
+            "burnish generate --model quickstart --prompts prompts.jsonl --out replies.jsonl",
+        )
+    )(generate)
+    app.command(epilog=example("burnish chat quickstart"))(chat)
+
+
+def generate(
+    model: Annotated[str, typer.Option("--model", help="As for chat.")],
+    prompt: Annotated[str | None, typer.Option("--prompt", help="One prompt.")] = None,
+    prompts: Annotated[Path | None, typer.Option("--prompts", help="A file of prompts.")] = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="JSONL file for the replies.")] = None,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    max_tokens: MaxTokens = 64,
+    seed: Seed = 0,
+    runs: Runs = DEFAULT_RUNS,
+    json_: AsJson = False,
+) -> None:
+    """Answer prompts with a model."""
+    from burnish.sampling.settings import Sampling
+    from burnish.store.atomic import write_text
+
+    asked = _asked(prompt, prompts)
+    sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_tokens)
+    loaded = _load(resolve_model(model, runs))
+    quiet = json_ or len(asked) == 1
+    rows = answer(loaded, asked, sampling, seed, quiet)
+    if out_ is not None:
+        write_text(out_, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        out.print(f"wrote {len(rows)} replies to {out_}", markup=False)
+    elif json_:
+        print_json({"replies": rows})
+    else:
+        for row in rows:
+            if len(rows) > 1:
+                out.print(Text(f"› {row['prompt'][-1]['content']}", style="bold"))
+            out.print(Text(row["reply"]))
+
+
+def _asked(prompt: str | None, prompts: Path | None) -> list[Prompt]:
+    from burnish.records import Prompt
+    from burnish.store import tables
+
+    if (prompt is None) == (prompts is None):
+        found = "neither" if prompt is None else "both"
+        expected = "expected one of --prompt and --prompts"
+        raise InputError(Problem("", None, "--prompt", f"{found} given", expected))
+    if prompts is not None:
+        return tables.read(prompts, Prompt)
+    return [Prompt(id="prompt", messages=[{"role": "user", "content": prompt or ""}])]
+
+
+def _load(ref: str) -> Loaded:
+    from burnish.models.load import load_model
+
+    return load_model(ref)
+
+
+def answer(
+    loaded: Loaded, prompts: Sequence[Prompt], sampling: Sampling, seed: int, quiet: bool
+) -> list[dict[str, Any]]:
+    """``{"id", "prompt", "reply", "finish"}`` for each prompt; the n-th has seed ``seed + n``."""
+    from burnish.sampling.generate import generate as complete
+    from burnish.text.templates import encode_prompts
+
+    encoded = encode_prompts(loaded.tokenizer, [prompt.messages for prompt in prompts])
+    seeds = [seed + index for index in range(len(prompts))]
+    with progress(quiet).task("generate", len(prompts)) as bar:
+        done = complete(
+            loaded.model, loaded.tokenizer, encoded, sampling, seeds=seeds, progress=bar.advance
+        )
+    return [
+        {"id": p.id, "prompt": p.messages, "reply": c.text, "finish": c.finish}
+        for p, c in zip(prompts, done, strict=True)
+    ]
+
+
+def chat(
+    model: Model,
+    temperature: Temperature = 0.3,
+    top_p: TopP = 0.9,
+    max_tokens: MaxTokens = 128,
+    seed: Seed = 0,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Chat with a model in the terminal. /reset forgets, /quit or Ctrl-D leaves."""
+    from burnish.records import Prompt
+    from burnish.sampling.settings import Sampling
+
+    place = resolve_model(model, runs)
+    loaded = _load(place)
+    sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_tokens)
+    out.print(Text(f"{place} · /reset forgets, /quit leaves", style="dim"))
+    history: list[Message] = []
+    turn = seed
+    while (said := _ask()) is not None:
+        if said == "/reset":
+            history = []
+            continue
+        if not said:
+            continue
+        history.append({"role": "user", "content": said})
+        history = _fitting(loaded, history, max_tokens)
+        prompt = Prompt(id=f"turn{turn}", messages=history)
+        reply = answer(loaded, [prompt], sampling, turn, quiet=True)[0]["reply"]
+        history.append({"role": "assistant", "content": reply})
+        out.print(Text(reply))
+        turn += 1
+
+
+def _ask() -> str | None:
+    """What the person types, or None when they leave."""
+    try:
+        said = out.input("[bold]› [/bold]").strip()
+    except EOFError:
+        return None
+    return None if said in ("/quit", "/exit") else said
+
+
+def _fitting(loaded: Loaded, history: list[Message], reply: int) -> list[Message]:
+    """The latest turns that leave room for the reply in the model's context."""
+    from burnish.sampling.generate import context_length
+    from burnish.text.templates import encode_prompt
+
+    room = context_length(loaded.model) - reply
+    while len(history) > 1 and len(encode_prompt(loaded.tokenizer, history)) > room:
+        history = history[2:]
+    return history

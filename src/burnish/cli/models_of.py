@@ -1,0 +1,55 @@
+"""From what a person types as MODEL to something that can be loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from burnish.config import InputError, Problem
+
+
+def resolve_model(name: str, runs: Path) -> str:
+    """A model folder as it is; a run's name or folder as its champion; ``run/stage@1`` as that
+    artifact; a family of the registry as its champion; else a shipped name or hub id.
+
+    Raises:
+        InputError: the run has no model yet.
+    """
+    for path in (Path(name).expanduser(), runs / name):
+        if (path / "config.json").is_file():
+            return str(path)
+        if (path / "summary.json").is_file():
+            return str(champion_of(path))
+    run, _, artifact = name.rpartition("/")
+    for place in (Path(run), runs / run):
+        if run and (place / "artifacts" / artifact / "config.json").is_file():
+            return str(place / "artifacts" / artifact)
+    return _registered(name, runs) or name
+
+
+def champion_of(run: Path) -> Path:
+    """The champion's folder of a run, or its last model where it had no rounds."""
+    summary: dict[str, Any] = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    models = [
+        f"{artifact['name']}@{artifact['version']}"
+        for artifact in summary.get("artifacts", [])
+        if artifact.get("kind") == "model"
+    ]
+    for label in (summary.get("champion"), *reversed(models)):
+        folder = run / "artifacts" / str(label)
+        if (folder / "config.json").is_file():
+            return folder
+    raise InputError(Problem(str(run), None, "", "this run has made no model yet"))
+
+
+def _registered(family: str, runs: Path) -> str | None:
+    from burnish.cli.registry_commands import alias_of
+    from burnish.store.registry import Registry
+
+    path = runs / "registry.sqlite"
+    if not path.is_file():
+        return None
+    with Registry(path) as registry:
+        ref = registry.alias(alias_of(family))
+        return registry.get(ref).path if ref else None

@@ -1,0 +1,111 @@
+"""``models``: what was made, what it came from, which one is the champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.table import Table
+
+from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json
+from burnish.config import InputError, Problem
+from burnish.store.registry import Entry, Registry
+
+app = typer.Typer(help="Registered models: list, show, promote, roll back.", no_args_is_help=True)
+Ref = Annotated[str, typer.Argument(help="A registered artifact, e.g. ppo@2.")]
+Family = Annotated[str, typer.Argument(help="A family of models, as in its refs family@version.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit.")]
+
+
+def open_registry(runs: Path) -> Registry:
+    """The registry of a runs folder; raises InputError where nothing has run yet."""
+    path = runs / "registry.sqlite"
+    if not path.is_file():
+        expected = "start one with: burnish run quickstart"
+        raise InputError(Problem(str(path), None, "", "no registry yet", expected))
+    return Registry(path)
+
+
+def alias_of(family: str) -> str:
+    """The alias that points to a family's champion."""
+    return f"{family}-champion"
+
+
+@app.command("list", epilog=example("burnish models list"))
+def list_(runs: Runs = DEFAULT_RUNS, json_: AsJson = False) -> None:
+    """List every registered model; champions are marked."""
+    with open_registry(runs) as registry:
+        entries = registry.entries()
+        champions = {registry.alias(alias_of(entry.name)) for entry in entries}
+    if json_:
+        rows = [{**_row(entry), "champion": entry.ref in champions} for entry in entries]
+        print_json({"artifacts": rows})
+        return
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("", "artifact", "kind", "folder"):
+        table.add_column(column)
+    for entry in entries:
+        mark = "★" if entry.ref in champions else ""
+        table.add_row(mark, entry.ref, entry.kind, entry.path)
+    out.print(table)
+
+
+@app.command(epilog=example("burnish models show champion@1"))
+def show(ref: Ref, runs: Runs = DEFAULT_RUNS, json_: AsJson = False) -> None:
+    """Show one artifact: figures, what it was made from, and the gate's verdicts on it."""
+    with open_registry(runs) as registry:
+        entry = registry.get(ref)
+        parents = registry.lineage(entry.name, entry.version)
+        verdicts = [v for v in registry.verdicts() if v.candidate == Path(entry.path).name]
+        moves = [m for m in registry.moves(alias_of(entry.name)) if m.after == entry.ref]
+    if json_:
+        said = [{"round": v.round, "decision": v.decision, "reason": v.reason} for v in verdicts]
+        made_from = [parent.ref for parent in parents]
+        print_json({**_row(entry), "made_from": made_from, "verdicts": said})
+        return
+    out.print(f"{entry.ref}  {entry.kind}", style="bold", markup=False)
+    out.print(f"folder     {entry.path}", markup=False)
+    out.print(f"content    {entry.fingerprint}", markup=False)
+    above = " → ".join(parent.ref for parent in parents) or "nothing registered"
+    out.print(f"made from  {above}", markup=False)
+    for name, value in entry.figures.items():
+        out.print(f"figure     {name} = {value}", markup=False)
+    for verdict in verdicts:
+        line = f"verdict    round {verdict.round}: {verdict.decision}, {verdict.reason}"
+        out.print(line, markup=False)
+    for move in moves:
+        done = "became champion" if move.done else "was refused as champion"
+        out.print(f"move       {done}: {move.reason or 'no reason given'}", markup=False)
+
+
+@app.command(epilog=example("burnish models promote champion@2 --reason 'reviewed by hand'"))
+def promote(ref: Ref, runs: Runs = DEFAULT_RUNS, reason: Reason = "by hand") -> None:
+    """Make a registered model its family's champion."""
+    with open_registry(runs) as registry:
+        entry = registry.get(ref)
+        if entry.kind != "model":
+            found = f"{entry.ref} is of kind {entry.kind}"
+            raise InputError(Problem("", None, "ref", found, "expected a model"))
+        before = registry.alias(alias_of(entry.name))
+        registry.set_alias(alias_of(entry.name), entry.ref, before or "", reason)
+    out.print(f"champion: {before or 'none'} → {entry.ref}", markup=False)
+
+
+@app.command(epilog=example("burnish models rollback champion"))
+def rollback(family: Family, runs: Runs = DEFAULT_RUNS, reason: Reason = "rollback") -> None:
+    """Go back to the champion before the present one."""
+    with open_registry(runs) as registry:
+        alias = alias_of(family)
+        now = registry.alias(alias)
+        moves = [move for move in registry.moves(alias) if move.done and move.after == now]
+        if now is None or moves[-1].before is None:
+            found = f"{family} has no earlier champion"
+            raise InputError(Problem(str(runs), None, "", found, "nothing to roll back to"))
+        registry.set_alias(alias, moves[-1].before, now, reason)
+    out.print(f"champion: {now} → {moves[-1].before}", markup=False)
+
+
+def _row(entry: Entry) -> dict[str, object]:
+    return {"ref": entry.ref, "kind": entry.kind, "path": entry.path, "figures": entry.figures}

@@ -1,0 +1,39 @@
+"""``report``: write a run's report again, in either language, wherever wanted."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from burnish.cli.shared import DEFAULT_RUNS, Runs, example, out, run_folder
+
+
+class Language(StrEnum):
+    """Languages of the report."""
+
+    en = "en"
+    zh = "zh"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command(epilog=example("burnish report quickstart --lang zh"))(report)
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="A run's name or folder.")],
+    lang: Annotated[Language, typer.Option("--lang", help="English or Chinese.")] = Language.en,
+    out_: Annotated[Path | None, typer.Option("--out", help="The file to write.")] = None,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Write the report of a run: one HTML file that needs nothing else."""
+    from burnish.reporting.html import FILES, render
+    from burnish.store.atomic import write_text
+
+    folder = run_folder(run, runs)
+    path = out_ or folder / FILES[lang.value]
+    write_text(path, render(folder, lang.value))
+    out.print(f"wrote {path}", markup=False)

@@ -1,0 +1,64 @@
+"""What several commands share: common options, where text goes, how a model is named."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from burnish.config import InputError, Problem
+
+if TYPE_CHECKING:
+    from burnish.engine import Progress
+
+Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds all runs.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set one value, e.g. seed=1 (repeatable)."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+DEFAULT_RUNS = Path("runs")
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False)
+
+
+def example(*lines: str) -> str:
+    """The closing part of a command's help: commands that work as written."""
+    return "**Example**\n\n" + "\n\n".join(f"`{line}`" for line in lines)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def progress(quiet: bool) -> Progress:
+    """Bars on standard error, or silence."""
+    from burnish.engine import RichProgress, SilentProgress
+
+    return SilentProgress() if quiet else RichProgress(err)
+
+
+def run_folder(name_or_path: str, runs: Path) -> Path:
+    """A run folder from its path or its name below ``runs``.
+
+    Raises:
+        InputError: there is no such run; the message names those that exist.
+    """
+    for path in (Path(name_or_path), runs / name_or_path):
+        if (path / "recipe.yaml").is_file() or (path / "summary.json").is_file():
+            return path
+    known = ", ".join(path.name for path in run_folders(runs)) or f"no runs in {runs}"
+    raise InputError(Problem(name_or_path, None, "", "no such run", f"known runs: {known}"))
+
+
+def run_folders(runs: Path) -> list[Path]:
+    """Every run below ``runs``, by name."""
+    return sorted({path.parent for path in runs.glob("*/recipe.yaml")})
