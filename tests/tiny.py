@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -14,17 +16,23 @@ TEMPLATE = (
 )
 
 
-def tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
-    """Byte-level, 6 control tokens and 256 bytes, a few merges; ``<|end|>`` ends a turn."""
+def tokenizer(
+    template: str | None = TEMPLATE, extra: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
+    """Byte-level, 6 control tokens and 256 bytes, a few merges; ``<|end|>`` ends a turn.
+
+    ``extra`` are further control tokens; they get the ids after all others.
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("h", "e"), ("l", "l"), ("he", "ll"), ("Ġ", "t"), ("Ġt", "he"), ("a", "n")]
-    words = SPECIALS + alphabet + [left + right for left, right in merges]
+    words = [*SPECIALS, *alphabet, *(left + right for left, right in merges), *extra]
     core = Tokenizer(
         models.BPE(vocab={word: index for index, word in enumerate(words)}, merges=merges)
     )
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     core.decoder = decoders.ByteLevel()
-    core.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in SPECIALS])
+    controls = [*SPECIALS, *extra]
+    core.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in controls])
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token="<|bos|>",

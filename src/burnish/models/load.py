@@ -168,7 +168,10 @@ def _cannot(ref: str | Path, place: Path | str, error: Exception) -> InputError:
 
 def _without_dropout(config: Any) -> None:
     """burnish uses no dropout: training, scoring and sampling must see the same function."""
-    for part in {id(config): config, id(config.get_text_config()): config.get_text_config()}.values():
+    for part in {
+        id(config): config,
+        id(config.get_text_config()): config.get_text_config(),
+    }.values():
         for name, value in list(vars(part).items()):
             if isinstance(value, float) and ("dropout" in name or name.endswith("_pdrop")):
                 setattr(part, name, 0.0)
@@ -206,4 +209,3 @@ def _check_logits(model: PreTrainedModel, ref: str) -> None:
         raise InputError(
             Problem(ref, None, "model_type", f"found {kind!r}", "a model with plain scaled logits")
         )
-

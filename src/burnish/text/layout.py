@@ -162,8 +162,6 @@ def _parts(text: str) -> tuple[Part, ...]:
 def fill(parts: Sequence[Part], contents: Sequence[str] | None) -> str:
     """The text of ``parts`` with these messages in their places (None: what the layout saw)."""
     return "".join(
-        part
-        if isinstance(part, str)
-        else part.text if contents is None else contents[part.index]
+        part if isinstance(part, str) else part.text if contents is None else contents[part.index]
         for part in parts
     )

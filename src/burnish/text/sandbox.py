@@ -25,7 +25,7 @@ from jinja2.utils import Namespace
 
 OUTPUT_LIMIT = 1_000_000
 """Characters one rendering may have beyond its messages; also bounds ``'a' * n``."""
-SECONDS = 5
+SECONDS = 2
 MEMORY = 1 << 29
 
 TEMPLATE_FAULTS = (
@@ -98,9 +98,7 @@ def compiled(template: str) -> Any:
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
     )
     environment.filters["tojson"] = _to_json
-    environment.globals.update(
-        raise_exception=_refuse, strftime_now=_now, namespace=_SafeNamespace
-    )
+    environment.globals.update(raise_exception=_refuse, strftime_now=_now, namespace=_SafeNamespace)
     return environment.from_string(template)
 
 

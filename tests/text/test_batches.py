@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burnish.text.batches import Segment, pack, plan
+
+
+def test_packing_by_hand() -> None:
+    batch = pack(
+        [
+            Segment([5, 6, 7], [True, False, True], "a", {"w": [0.0, 0.1, 0.2]}, {"r": 1.0}),
+            Segment([8], [True], "b", {"w": [0.3]}, {"r": 2.0}),
+            Segment([9, 4], [False, True], "c", {"w": [0.4, 0.5]}, {"r": 3.0}),
+        ]
+    )
+    assert batch.tokens.tolist() == [5, 6, 7, 8, 9, 4]
+    assert batch.lengths == [3, 1, 2]
+    assert batch.positions.tolist() == [0, 1, 2, 0, 0, 1]
+    assert batch.segment.tolist() == [0, 0, 0, 1, 2, 2]
+    # A first token has nothing before it that could predict it (C-01, C-05).
+    assert batch.targets.tolist() == [False, False, True, False, False, True]
+    assert batch.target_index().tolist() == [2, 5]
+    assert batch.target_segments().tolist() == [0, 2]
+    torch.testing.assert_close(batch.at_targets("w"), torch.tensor([0.2, 0.5]))
+    assert batch.per_segment["r"].tolist() == [1.0, 2.0, 3.0]
+    assert batch.ids == ["a", "b", "c"]
+    assert batch.to("cpu").tokens.tolist() == batch.tokens.tolist()
+
+
+def test_streams_must_agree() -> None:
+    with pytest.raises(ValueError, match="odd ones: r"):
+        pack([Segment([1], [False]), Segment([1], [False], per_segment={"r": 1.0})])
+    with pytest.raises(ValueError, match="mask has 1 values for 2 tokens"):
+        Segment([1, 2], [True])
+    with pytest.raises(ValueError, match="no tokens"):
+        Segment([], [])
+    with pytest.raises(ValueError, match="at least one segment"):
+        pack([])
+
+
+@given(st.lists(st.integers(1, 60), max_size=80), st.integers(1, 100), st.integers(0, 5))
+def test_a_plan_uses_every_row_once_and_keeps_the_bound(
+    lengths: list[int], tokens: int, epoch: int
+) -> None:
+    batches = plan(lengths, tokens, seed=3, epoch=epoch)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or sum(lengths[index] for index in batch) <= tokens
+    assert batches == plan(lengths, tokens, seed=3, epoch=epoch)
+
+
+def test_a_plan_differs_by_epoch_and_seed_and_groups_by_length() -> None:
+    lengths = [1 + (7 * n) % 50 for n in range(400)]
+    first = plan(lengths, 200, seed=0, epoch=0)
+    assert first != plan(lengths, 200, seed=0, epoch=1)
+    assert first != plan(lengths, 200, seed=1, epoch=0)
+    # Row by row padding to the longest of a batch would waste less than a fifth (half, at random).
+    padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in first)
+    assert padded < 1.2 * sum(lengths)
