@@ -22,6 +22,8 @@ def fill(target: Path, files: dict[str, str], replace: bool = False) -> None:
     with atomic.new_folder(target, replace) as temp:
         for name, text in files.items():
             (temp / name).write_text(text)
+            if name == "fail":
+                raise KeyError(text)
         manifest.seal(temp)
 
 
@@ -101,9 +103,8 @@ def test_existing_target_is_refused_without_replace(tmp_path: Path) -> None:
 
 def test_exception_inside_leaves_nothing(tmp_path: Path) -> None:
     fill(tmp_path / "model", OLD)
-    with pytest.raises(ZeroDivisionError), atomic.new_folder(tmp_path / "model", True) as temp:
-        (temp / "half").write_text("x")
-        _ = 1 / 0
+    with pytest.raises(KeyError, match="on purpose"):
+        fill(tmp_path / "model", {"half.txt": "x", "fail": "on purpose"}, replace=True)
     assert texts(tmp_path / "model") == OLD
     assert os.listdir(tmp_path) == ["model"]
 

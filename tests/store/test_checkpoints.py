@@ -197,6 +197,13 @@ class Touch:
         return os.system, (f"touch {self.path}",)
 
 
+def load_all(folder: Path) -> None:
+    found = checkpoints.newest(folder)
+    assert found is not None
+    found.tensors("model")
+    found.tensors("optimizer")
+
+
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])
 def test_pickle_in_every_slot_is_refused(tmp_path: Path, file: str) -> None:  # S-01
     """Also when the attacker seals the folder again."""
@@ -205,10 +212,7 @@ def test_pickle_in_every_slot_is_refused(tmp_path: Path, file: str) -> None:  # 
     (path / file).write_bytes(pickle.dumps(Touch(canary)))
     manifest.seal(path)
     with pytest.raises(CorruptError):
-        found = checkpoints.newest(tmp_path / "scratch")
-        assert found is not None
-        found.tensors("model")
-        found.tensors("optimizer")
+        load_all(tmp_path / "scratch")
     assert not canary.exists()
 
 

@@ -89,7 +89,7 @@ def test_full_disk(small_disk: Path) -> None:  # R-13
     log = Metrics(small_disk / "m")
     log.append({"step": 1})
     (small_disk / "filler").write_bytes(bytes(os.statvfs(small_disk).f_bavail * 4096))
-    with pytest.raises(StorageError, match="m: the disk is full: 0.0 MiB free"):
+    with pytest.raises(StorageError, match=r"m: the disk is full: 0\.0 MiB free"):
         log.append({"note": "x" * 8192})
     assert log.read() == [{"step": 1}]
     (small_disk / "filler").unlink()

@@ -56,9 +56,10 @@ class Artifact(Origin):
     """One finished result.
 
     ``round`` is the round it was made in (0 before the first), ``figures`` are the stage's
-    measurements, ``details`` what else it has to tell (JSON: funnels, samples), ``parents`` the refs of the artifacts it was made
-    from, ``sequence`` its place in the order of making (clocks jump, this does not),
-    ``wall_seconds`` the time it took and ``peak_rss_bytes`` the most memory the process had used.
+    measurements, ``details`` what else it has to tell (JSON: funnels, samples), ``parents`` the
+    refs of the artifacts it was made from, ``sequence`` its place in the order of making (clocks
+    jump, this does not), ``wall_seconds`` the time it took and ``peak_rss_bytes`` the most memory
+    the process had used.
     """
 
     name: str
@@ -83,8 +84,7 @@ class Artifact(Origin):
 
 @dataclass(kw_only=True)
 class Draft:
-    """An artifact being made: write its files into ``path``, then set ``kind``, ``figures`` and
-    ``details``.
+    """An artifact being made: write its files into ``path``, set ``kind``, figures and details.
 
     ``artifact`` is set when the block has ended well.
     """

@@ -117,7 +117,7 @@ def new_folder(target: Path | str, replace: bool = False) -> Iterator[Path]:
         with storage_errors(target):
             fault_point("sync folder")
             _sync_tree(temp)
-            _swap_in(temp, target)
+            _swap_in(temp, target, replace)
     finally:
         shutil.rmtree(temp, ignore_errors=True)
         _live.discard(temp)
@@ -136,8 +136,8 @@ def _named_as(temp: Path, target: Path) -> Iterator[None]:
         raise StorageError(target / error.path.relative_to(temp), error.reason) from error
 
 
-def _swap_in(temp: Path, target: Path) -> None:
-    old = beside(target, "old") if target.exists() else None
+def _swap_in(temp: Path, target: Path, replace: bool) -> None:
+    old = beside(target, "old") if replace and target.exists() else None
     if old is not None:
         _live.add(old)
         fault_point("move aside")

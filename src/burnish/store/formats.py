@@ -95,10 +95,10 @@ def _jsonl(path: Path, file: BinaryIO) -> Iterator[Row | Problem]:
         try:
             value = parse_json(raw)
         except ValueError as error:
-            if raw.endswith(b"\n"):
-                yield Problem(str(path), number, "", f"not valid JSON: {error}", "a JSON object")
-            else:
+            if raw.lstrip().startswith(b"{") and not raw.endswith(b"\n"):
                 yield Problem(str(path), number, "", _TORN, _TORN_HINT)
+            else:
+                yield Problem(str(path), number, "", f"not valid JSON: {error}", "a JSON object")
             continue
         yield _row(path, value, number)
 
