@@ -1,0 +1,81 @@
+"""Perplexity of a language model on documents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from burnish.evals.resampling import resampled_sums, widening
+from burnish.models.forward import segment_sums, token_logprobs
+from burnish.records import Document, Figure
+from burnish.sampling.generate import context_length
+from burnish.text.batches import pack, plan
+from burnish.text.documents import document_segments
+
+DRAWS = 1000
+
+
+def perplexity(
+    model: Any,
+    tokenizer: Any,
+    documents: Sequence[Document],
+    tokens_per_batch: int = 4096,
+    *,
+    length: int = 512,
+    seed: int = 0,
+) -> Figure:
+    """``exp`` of the mean negative log-likelihood a token, with a bootstrap over documents.
+
+    Every token is predicted but each document's first; the mark that ends a document counts.
+    Documents are cut into pieces of at most ``length`` tokens (or the model's context), and no
+    piece sees another.
+
+    Args:
+        tokens_per_batch: tokens of one packed forward pass.
+        seed: draws the bootstrap samples; the same seed gives the same interval.
+
+    Returns:
+        ``n`` is the number of documents. The interval is infinite for a single document.
+
+    Raises:
+        ValueError: no document has two tokens.
+    """
+    numbered = [replace(document, id=str(index)) for index, document in enumerate(documents)]
+    longest = min(length, context_length(model))
+    segments = list(document_segments(tokenizer, numbered, longest))
+    if not segments:
+        raise ValueError("perplexity needs a document of at least two tokens")
+    nats, counts = np.zeros(len(documents)), np.zeros(len(documents))
+    owners = [int(segment.id.split("#")[0]) for segment in segments]
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            lengths = [len(segment.tokens) for segment in segments]
+            for chosen in plan(lengths, tokens_per_batch, seed=0, epoch=0):
+                batch = pack([segments[index] for index in chosen], device)
+                sums = segment_sums(-token_logprobs(model, batch).logprobs.double(), batch)
+                for index, total in zip(chosen, sums.tolist(), strict=True):
+                    nats[owners[index]] += total
+                    counts[owners[index]] += sum(segments[index].mask)
+    finally:
+        model.train(was_training)
+    used = counts > 0
+    return _figure(nats[used], counts[used], seed)
+
+
+def _figure(nats: np.ndarray, counts: np.ndarray, seed: int) -> Figure:
+    """The token-weighted mean of documents' losses, exponentiated, with its interval."""
+    mean = float(nats.sum() / counts.sum())
+    if len(nats) < 2:
+        return Figure(math.exp(mean), 0.0, math.inf, len(nats))
+    total, count = resampled_sums([nats, counts], DRAWS, seed)
+    drawn = mean + (total / count - mean) * widening(len(nats), 0.95)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Figure(math.exp(mean), math.exp(low), math.exp(high), len(nats))

@@ -1,0 +1,290 @@
+"""Task sets: ask, store every raw reply, score, and give rates with intervals.
+
+A task file holds ``Prompt`` records, each with a ``verify`` specification. A figure is the share
+of items with one outcome:
+
+==============  ================================================================
+metric          an item counts when
+==============  ================================================================
+``right``       its verifier says right
+``abstained``   its verifier says that the reply claims not to know
+``wrong``       its verifier says wrong: the *confident-wrong* rate
+``refused``     the reply declines (``rewards.refusal``), whatever the verifier
+==============  ================================================================
+
+Figures are made of stored responses only, so that ``recompute`` gives the same numbers from the
+file, and other verifiers can be applied to old replies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt
+
+from burnish.config import InputError, Problem, PromptRef, Settings
+from burnish.evals.statistics import mean_figure
+from burnish.models.load import Loaded
+from burnish.records import Figure, Language, Message, Prompt
+from burnish.rewards.refusal import is_refusal
+from burnish.rewards.verifiers import validate, verify
+from burnish.sampling.generate import generate
+from burnish.sampling.settings import Sampling
+from burnish.store import atomic, tables
+from burnish.text.templates import encode_prompts
+
+Metric = Literal["right", "abstained", "wrong", "refused"]
+METRICS: tuple[Metric, ...] = ("right", "abstained", "wrong", "refused")
+GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=48)
+
+
+class TaskSettings(Settings):
+    """One figure measured on one file of items.
+
+    ``higher_is_better`` left empty means yes, but for the metric ``wrong``; say ``false`` where
+    harmless prompts are refused. ``max_items`` takes a fixed sample of a large file.
+    """
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    data: PromptRef
+    metric: Metric = "right"
+    dimension: Literal["capability", "alignment", "safety", "efficiency"] = "capability"
+    higher_is_better: bool | None = None
+    max_items: PositiveInt | None = None
+
+    @property
+    def upward(self) -> bool:
+        """Whether a larger value is better."""
+        return self.metric != "wrong" if self.higher_is_better is None else self.higher_is_better
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task's settings and its items."""
+
+    settings: TaskSettings
+    items: list[Prompt]
+
+
+@dataclass(frozen=True)
+class Response:
+    """One raw reply to one item with all that is needed to score it again."""
+
+    task: str
+    metric: Metric
+    dimension: str
+    higher_is_better: bool
+    item_id: str
+    group: str
+    lang: Language
+    source: str
+    category: str
+    messages: list[Message]
+    verify: dict[str, Any] | None
+    reply: str
+    finish: Literal["stop", "length"]
+    tokens: int
+    outcome: str = ""
+    refused: bool = False
+    score: float = 0.0
+    reason: str = ""
+
+
+def load_task(settings: TaskSettings, path: Path) -> Task:
+    """Read a task's items and check that each can be scored.
+
+    Raises:
+        InputError: bad rows, ids used twice, a last turn that is not the user's, a bad or
+            (unless only refusals are counted) missing ``verify``.
+    """
+    items = tables.read(path, Prompt)
+    problems = [
+        Problem(str(path), None, f"{item.id}.{field}", found)
+        for item in items
+        for field, found in _problems(item, settings.metric)
+    ]
+    seen: set[str] = set()
+    for item in items:
+        if item.id in seen:
+            problems.append(Problem(str(path), None, item.id, "id is used twice"))
+        seen.add(item.id)
+    if problems:
+        raise InputError(problems)
+    if settings.max_items is not None and len(items) > settings.max_items:
+        chosen = sorted(items, key=lambda item: _digest(item.id))[: settings.max_items]
+        kept = {item.id for item in chosen}
+        items = [item for item in items if item.id in kept]
+    return Task(settings, items)
+
+
+def _problems(item: Prompt, metric: Metric) -> list[tuple[str, str]]:
+    found = []
+    if not item.messages or item.messages[-1]["role"] != "user":
+        found.append(("messages", "does not end with a user turn"))
+    if item.verify is None and metric != "refused":
+        found.append(("verify", f"is missing, and metric {metric!r} needs it"))
+    if item.verify is not None:
+        found += [("verify", problem) for problem in validate(item.verify)]
+    return found
+
+
+def _digest(*parts: object) -> int:
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def answer(
+    loaded: Loaded,
+    tasks: Sequence[Task],
+    sampling: Sampling = GREEDY,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+) -> list[Response]:
+    """Ask every item of every task once, and score the replies.
+
+    Items of several tasks with the same conversation share one reply. Greedy decoding unless
+    ``sampling`` says otherwise; a reply depends on its item and the seed, not on the others.
+
+    Args:
+        progress: called with the number of replies that ended, as they end.
+    """
+    items = [(task.settings, item) for task in tasks for item in task.items]
+    prompts = encode_prompts(loaded.tokenizer, [item.messages for _, item in items])
+    keys = [tuple(prompt) for prompt in prompts]
+    distinct = {
+        key: item.id for key, (_, item) in zip(reversed(keys), reversed(items), strict=True)
+    }
+    asked = list(distinct)
+    completions = generate(
+        loaded.model,
+        loaded.tokenizer,
+        asked,
+        sampling,
+        seeds=[_digest(seed, distinct[key]) for key in asked],
+        progress=progress,
+    )
+    replies = dict(zip(asked, completions, strict=True))
+    responses = []
+    for (settings, item), key in zip(items, keys, strict=True):
+        reply = replies[key]
+        responses.append(
+            Response(
+                task=settings.name, metric=settings.metric, dimension=settings.dimension,
+                higher_is_better=settings.upward, item_id=item.id, group=item.group,
+                lang=item.lang, source=item.source, category=item.category,
+                messages=item.messages, verify=item.verify, reply=reply.text,
+                finish=reply.finish, tokens=len(reply.tokens),
+            )
+        )  # fmt: skip
+    return score(responses)
+
+
+def score(responses: Sequence[Response]) -> list[Response]:
+    """The responses with outcome, refusal, score and reason worked out from the raw replies."""
+    scored = []
+    for response in responses:
+        refused = is_refusal(response.reply)
+        if response.verify is None:
+            scored.append(replace(response, outcome="", refused=refused))
+            continue
+        check = verify(response.verify, response.reply, response.messages[-1]["content"])
+        scored.append(
+            replace(
+                response, outcome=check.outcome, refused=refused, score=check.score,
+                reason=check.reason,
+            )
+        )  # fmt: skip
+    return scored
+
+
+def counts(response: Response, metric: Metric) -> float:
+    """1.0 where this response counts for the metric, else 0.0."""
+    return float(response.refused if metric == "refused" else response.outcome == metric)
+
+
+def by_task(responses: Sequence[Response]) -> dict[str, list[Response]]:
+    """Responses grouped by task, in order."""
+    tasks: dict[str, list[Response]] = {}
+    for response in responses:
+        tasks.setdefault(response.task, []).append(response)
+    return tasks
+
+
+def rates(responses: Sequence[Response], seed: int = 0) -> dict[Metric, Figure]:
+    """All four rates of some responses; intervals are clustered on ``group`` where it is set."""
+    groups = [response.group for response in responses]
+    return {
+        metric: mean_figure([counts(one, metric) for one in responses], groups, seed=seed)
+        for metric in METRICS
+    }
+
+
+def figures(responses: Sequence[Response], seed: int = 0) -> dict[str, Figure]:
+    """Each task's own figure, by task name."""
+    return {name: rates(group, seed)[group[0].metric] for name, group in by_task(responses).items()}
+
+
+def breakdown(
+    responses: Sequence[Response], field: Literal["lang", "source", "category"]
+) -> dict[str, dict[str, Figure]]:
+    """``figures`` for each value of a field, such as each source or language."""
+    values = sorted({str(getattr(response, field)) for response in responses})
+    return {
+        value: figures([one for one in responses if str(getattr(one, field)) == value])
+        for value in values
+    }
+
+
+def gate_values(
+    responses: Sequence[Response],
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, str]]]:
+    """What a gate compares: by task, each item's value with higher better, and its group.
+
+    Returns:
+        ``({task: {item id: value}}, {task: {item id: group}})``.
+    """
+    values: dict[str, dict[str, float]] = {}
+    groups: dict[str, dict[str, str]] = {}
+    for one in responses:
+        value = counts(one, one.metric)
+        oriented = value if one.higher_is_better else 1 - value
+        values.setdefault(one.task, {})[one.item_id] = oriented
+        groups.setdefault(one.task, {})[one.item_id] = one.group
+    return values, groups
+
+
+def write(path: Path, responses: Sequence[Response]) -> None:
+    """Write the raw responses as JSON lines, whole or not at all."""
+    lines = [json.dumps(asdict(response), ensure_ascii=False) for response in responses]
+    atomic.write_text(path, "\n".join(lines) + "\n")
+
+
+def read(path: Path) -> list[Response]:
+    """Read what ``write`` wrote.
+
+    Raises:
+        InputError: the file is missing, or a line is not a response.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise InputError(Problem(str(path), None, "", f"cannot be read: {error}")) from None
+    return [_response(path, number, line) for number, line in enumerate(lines, 1) if line]
+
+
+def _response(path: Path, number: int, line: str) -> Response:
+    try:
+        row: Mapping[str, Any] = json.loads(line)
+        return Response(**row)
+    except (ValueError, TypeError) as error:
+        raise InputError(Problem(str(path), number, "", f"not a response: {error}")) from None
+
+
+def recompute(path: Path, seed: int = 0) -> dict[str, Figure]:
+    """The figures of a response file from its raw replies alone; stored outcomes are ignored."""
+    return figures(score(read(path)), seed)

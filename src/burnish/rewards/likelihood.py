@@ -1,0 +1,45 @@
+"""Log-probabilities of replies under a reference model, packed and batched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from burnish.models.forward import segment_counts, segment_sums, token_logprobs
+from burnish.records import Message
+from burnish.text.batches import Segment, pack, plan
+from burnish.text.templates import encode_many
+
+Pair = tuple[Sequence[Message], str]
+"""The messages of a prompt and a reply to them."""
+
+NO_PROMPT: tuple[Message, ...] = ({"role": "user", "content": ""},)
+
+
+def reply_segments(tokenizer: Any, pairs: Sequence[Pair]) -> list[Segment]:
+    """Prompt and reply as one segment each; the reply's tokens and end token are targets."""
+    conversations = [
+        [*messages, Message(role="assistant", content=reply)] for messages, reply in pairs
+    ]
+    encoded = encode_many(tokenizer, conversations, [len(messages) for messages, _ in pairs])
+    return [Segment(row.tokens, row.mask, str(index)) for index, row in enumerate(encoded)]
+
+
+@torch.no_grad()
+def reply_logprobs(
+    model: Any, tokenizer: Any, pairs: Sequence[Pair], tokens_per_batch: int = 4096
+) -> list[tuple[float, int]]:
+    """For each reply the sum of its tokens' log-probabilities (nats) and their number."""
+    segments = reply_segments(tokenizer, pairs)
+    device = next(model.parameters()).device
+    found: list[tuple[float, int]] = [(0.0, 0)] * len(pairs)
+    lengths = [len(segment.tokens) for segment in segments]
+    for chosen in plan(lengths, tokens_per_batch, seed=0, epoch=0):
+        batch = pack([segments[index] for index in chosen], device)
+        sums = segment_sums(token_logprobs(model, batch).logprobs, batch).tolist()
+        counts = segment_counts(batch).tolist()
+        for index, total, count in zip(chosen, sums, counts, strict=True):
+            found[index] = (float(total), int(count))
+    return found

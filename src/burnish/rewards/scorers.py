@@ -1,0 +1,223 @@
+"""Scores of candidates in [0, 1], each computed once a rollout.
+
+=============  ===========================================================================
+scorer         measures
+=============  ===========================================================================
+relevance      how much of the reply's surprise the prompt explains: normalised pointwise
+               mutual information (log p(r|q) − log p(r)) / −log p(r) under a reference model
+completeness   1, halved when cut off, halved outside the length bounds, times the share of
+               the prompt's format rules that are kept; 0 without a word
+fluency        mean log-probability of a token without the prompt, times 1 − repetition
+verifier       (verifier's score + 1) / 2, only where the prompt has a specification
+reward_model   sigmoid of the reward model's score, only where one is given
+=============  ===========================================================================
+
+Relevance and fluency have no natural unit, so they are read against *real* replies (the
+calibration): a reply that stands as high as the median real one gets 1, below that twice the
+share of real replies that it reaches.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from burnish.config import Settings
+from burnish.records import Prompt, Rollout
+from burnish.rewards.formats import split_words
+from burnish.rewards.likelihood import NO_PROMPT, Pair, reply_logprobs
+from burnish.rewards.reward_model import RewardModel
+from burnish.rewards.textstats import repetition
+from burnish.rewards.verifiers import verify_prompt
+
+SCORERS = ("relevance", "completeness", "fluency", "verifier", "reward_model")
+SEED_WEIGHTS = {"relevance": 0.4, "completeness": 0.3, "fluency": 0.3}
+
+
+class ScorerSettings(Settings):
+    """Which scorers are used and with what weight, and from what reward a reply is kept.
+
+    The defaults are the seed's: 0.4 relevance + 0.3 completeness + 0.3 fluency, kept from 0.8.
+    """
+
+    weights: dict[str, float] = Field(default_factory=lambda: dict(SEED_WEIGHTS))
+    threshold: float = 0.8
+    min_words: int = 1
+    max_words: int = 400
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, weights: dict[str, float]) -> dict[str, float]:
+        unknown = sorted(set(weights) - set(SCORERS))
+        if unknown:
+            raise ValueError(f"unknown scorer {unknown[0]!r}; known: {', '.join(SCORERS)}")
+        if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+            raise ValueError("weights must not be negative, and one must be above 0")
+        return weights
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Sorted values of real replies: ``relevance`` (NPMI) and ``fluency`` (nats a token)."""
+
+    relevance: tuple[float, ...]
+    fluency: tuple[float, ...]
+
+
+@dataclass
+class Resources:
+    """What scorers need: a reference model, real replies to compare with, a reward model.
+
+    ``cache`` holds every score by (scorer, rollout id), so that nothing is computed twice.
+    """
+
+    model: Any
+    tokenizer: Any
+    calibration: Calibration
+    reward_model: RewardModel | None = None
+    tokens_per_batch: int = 4096
+    cache: dict[tuple[str, str], float] = field(default_factory=dict)
+
+
+def standing(value: float, real: Sequence[float]) -> float:
+    """``min(1, 2 × share of the sorted real values that are at most value)``."""
+    return min(1.0, 2 * bisect_right(real, value) / len(real)) if real else 0.0
+
+
+def likelihoods(
+    model: Any, tokenizer: Any, pairs: Sequence[Pair], tokens_per_batch: int
+) -> list[tuple[float, float]]:
+    """NPMI of reply and prompt (at most 1), and nats a token without the prompt, of each pair."""
+    given = reply_logprobs(model, tokenizer, pairs, tokens_per_batch)
+    alone = [(NO_PROMPT, reply) for _, reply in pairs]
+    free = reply_logprobs(model, tokenizer, alone, tokens_per_batch)
+    return [
+        ((with_prompt - without) / max(-without, 1e-6), without / max(1, count))
+        for (with_prompt, _), (without, count) in zip(given, free, strict=True)
+    ]
+
+
+def calibrate(
+    model: Any, tokenizer: Any, real: Sequence[Pair], tokens_per_batch: int = 4096
+) -> Calibration:
+    """Measure real (prompt, reply) pairs, those of supervised examples for instance."""
+    values = likelihoods(model, tokenizer, real, tokens_per_batch)
+    return Calibration(
+        relevance=tuple(sorted(npmi for npmi, _ in values)),
+        fluency=tuple(sorted(nats for _, nats in values)),
+    )
+
+
+def score(
+    prompts: Mapping[str, Prompt],
+    rollouts: Sequence[Rollout],
+    settings: ScorerSettings,
+    resources: Resources,
+) -> list[dict[str, float]]:
+    """The scores of every rollout, in order; a scorer that does not apply has no entry.
+
+    Args:
+        prompts: the prompt of every rollout by ``prompt_id``.
+    """
+    cache = resources.cache
+    names = [name for name in SCORERS if name in settings.weights]
+    for name in names:
+        todo = [rollout for rollout in rollouts if (name, rollout.id) not in cache]
+        if todo:
+            _FILL[name](prompts, todo, settings, resources)
+    return [
+        {name: cache[name, one.id] for name in names if not math.isnan(cache[name, one.id])}
+        for one in rollouts
+    ]
+
+
+def aggregate(scores: Mapping[str, float], settings: ScorerSettings) -> float:
+    """The weighted mean of the scores that are there; 0 where none is."""
+    weights = {name: settings.weights[name] for name in scores if name in settings.weights}
+    total = sum(weights.values())
+    return sum(weights[name] * scores[name] for name in weights) / total if total > 0 else 0.0
+
+
+Fill = Callable[[Mapping[str, Prompt], Sequence[Rollout], ScorerSettings, Resources], None]
+
+
+def _fill_likelihood(
+    prompts: Mapping[str, Prompt],
+    rollouts: Sequence[Rollout],
+    settings: ScorerSettings,
+    resources: Resources,
+) -> None:
+    """Relevance and fluency come from the same two passes, so both are filled together."""
+    pairs = [(rollout.prompt, rollout.completion) for rollout in rollouts]
+    real = resources.calibration
+    values = likelihoods(resources.model, resources.tokenizer, pairs, resources.tokens_per_batch)
+    for rollout, (npmi, nats) in zip(rollouts, values, strict=True):
+        spoken = bool(split_words(rollout.completion))
+        fluent = standing(nats, real.fluency) * (1 - repetition(rollout.completion))
+        resources.cache["relevance", rollout.id] = standing(npmi, real.relevance) * spoken
+        resources.cache["fluency", rollout.id] = fluent * spoken
+
+
+def _fill_completeness(
+    prompts: Mapping[str, Prompt],
+    rollouts: Sequence[Rollout],
+    settings: ScorerSettings,
+    resources: Resources,
+) -> None:
+    for rollout in rollouts:
+        value = completeness(prompts[rollout.prompt_id], rollout, settings)
+        resources.cache["completeness", rollout.id] = value
+
+
+def completeness(prompt: Prompt, rollout: Rollout, settings: ScorerSettings) -> float:
+    """See the table above."""
+    count = len(split_words(rollout.completion))
+    if count == 0:
+        return 0.0
+    value = 1.0 if rollout.finish == "stop" else 0.5
+    if not settings.min_words <= count <= settings.max_words:
+        value *= 0.5
+    if prompt.verify is not None and prompt.verify.get("kind") == "format":
+        check = verify_prompt(prompt, rollout.completion)
+        value *= (check.score + 1) / 2 if check is not None else 1.0
+    return value
+
+
+def _fill_verifier(
+    prompts: Mapping[str, Prompt],
+    rollouts: Sequence[Rollout],
+    settings: ScorerSettings,
+    resources: Resources,
+) -> None:
+    for rollout in rollouts:
+        check = verify_prompt(prompts[rollout.prompt_id], rollout.completion)
+        value = math.nan if check is None else (check.score + 1) / 2
+        resources.cache["verifier", rollout.id] = value
+
+
+def _fill_reward(
+    prompts: Mapping[str, Prompt],
+    rollouts: Sequence[Rollout],
+    settings: ScorerSettings,
+    resources: Resources,
+) -> None:
+    model = resources.reward_model
+    pairs = [(rollout.prompt, rollout.completion) for rollout in rollouts]
+    values = [math.nan] * len(pairs) if model is None else model.score(pairs)
+    for rollout, value in zip(rollouts, values, strict=True):
+        squashed = 0.5 * (1 + math.tanh(value / 2))
+        resources.cache["reward_model", rollout.id] = squashed
+
+
+_FILL: dict[str, Fill] = {
+    "relevance": _fill_likelihood,
+    "completeness": _fill_completeness,
+    "fluency": _fill_likelihood,
+    "verifier": _fill_verifier,
+    "reward_model": _fill_reward,
+}

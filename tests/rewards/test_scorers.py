@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from tests import tiny
+
+from burnish.config import InputError
+from burnish.models.forward import token_logprobs
+from burnish.models.heads import ScalarHead
+from burnish.models.load import save_model
+from burnish.records import Prompt, Rollout
+from burnish.rewards.likelihood import NO_PROMPT, reply_logprobs, reply_segments
+from burnish.rewards.reward_model import RewardModel
+from burnish.rewards.scorers import (
+    Calibration,
+    Resources,
+    ScorerSettings,
+    aggregate,
+    calibrate,
+    completeness,
+    likelihoods,
+    score,
+    standing,
+)
+from burnish.text.batches import pack
+from burnish.text.templates import encode
+
+torch.set_num_threads(1)
+TOKENIZER = tiny.tokenizer()
+REAL = [("Say a.", "apple"), ("Say b.", "berry"), ("说茶。", "绿茶"), ("说水。", "河水")]
+
+
+def asked(text: str, id: str = "p", verify: dict[str, object] | None = None) -> Prompt:
+    return Prompt(id=id, messages=[{"role": "user", "content": text}], verify=verify)  # type: ignore[arg-type]
+
+
+def rollout(prompt: Prompt, text: str, id: str = "r", **changes: object) -> Rollout:
+    made = Rollout(
+        id=id, prompt_id=prompt.id, prompt=prompt.messages, completion=text, tokens=[1],
+        logprobs=[0.0], finish="stop", temperature=1.0, top_p=0.9, seed=0, scores={},
+    )  # fmt: skip
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def taught() -> torch.nn.Module:
+    """A tiny model that has learnt the four real replies."""
+    model = tiny.model(seed=1)
+    pairs = [(asked(prompt).messages, reply) for prompt, reply in REAL]
+    pairs += [(NO_PROMPT, reply) for _, reply in REAL]
+    batch = pack(reply_segments(TOKENIZER, pairs))
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(120):
+        optimiser.zero_grad()
+        (-token_logprobs(model, batch).logprobs.mean()).backward()
+        optimiser.step()
+    return model.eval()
+
+
+def test_reply_logprobs_equal_those_of_a_plain_forward_pass() -> None:
+    model = tiny.model()
+    pairs = [(asked(prompt).messages, reply) for prompt, reply in REAL]
+    found = reply_logprobs(model, TOKENIZER, pairs, tokens_per_batch=40)
+    for (messages, reply), (total, count) in zip(pairs, found, strict=True):
+        row = encode(TOKENIZER, [*messages, {"role": "assistant", "content": reply}], 1)
+        tokens = torch.tensor([row.tokens])
+        with torch.no_grad():
+            logp = model(tokens).logits.log_softmax(-1)[0, :-1]
+        each = logp.gather(1, tokens[0, 1:, None]).squeeze(1)
+        mask = torch.tensor(row.mask[1:])
+        assert total == pytest.approx(each[mask].sum().item(), rel=1e-5)
+        assert count == mask.sum().item() == len(TOKENIZER(reply)["input_ids"]) + 1
+
+
+def test_standing_is_twice_the_share_reached_and_at_most_one() -> None:
+    real = (-4.0, -3.0, -2.0, -1.0)
+    assert [standing(value, real) for value in (-5, -4, -3.5, -3, -1, 0)] == [0, 0.5, 0.5, 1, 1, 1]
+    assert standing(1.0, ()) == 0.0
+
+
+def test_relevance_falls_when_replies_are_swapped(taught: torch.nn.Module) -> None:
+    prompts = {prompt: asked(prompt, prompt) for prompt, _ in REAL}
+    real = [(prompts[prompt].messages, reply) for prompt, reply in REAL]
+    resources = Resources(taught, TOKENIZER, calibrate(taught, TOKENIZER, real))
+    own = [rollout(prompts[p], reply, f"own {p}") for p, reply in REAL]
+    swapped = [
+        rollout(prompts[REAL[i - 1][0]], reply, f"sw {i}") for i, (_, reply) in enumerate(REAL)
+    ]
+    scores = score(prompts, own + swapped, ScorerSettings(), resources)
+    for row in scores:
+        assert set(row) == {"relevance", "completeness", "fluency"}
+        assert all(0 <= value <= 1 for value in row.values())
+    assert all(right["relevance"] > 0 for right in scores[:4])
+    assert all(wrong["relevance"] == 0 for wrong in scores[4:])
+    noise = rollout(prompts["Say a."], "qzx vjk wq", "noise")
+    assert score(prompts, [noise], ScorerSettings(), resources)[0]["fluency"] == 0
+
+
+def test_npmi_is_the_explained_share_of_the_surprise(taught: torch.nn.Module) -> None:
+    pair = (asked("Say a.").messages, "apple")
+    ((given, _),) = reply_logprobs(taught, TOKENIZER, [pair])
+    ((alone, count),) = reply_logprobs(taught, TOKENIZER, [(NO_PROMPT, "apple")])
+    ((npmi, nats),) = likelihoods(taught, TOKENIZER, [pair], 4096)
+    assert npmi == pytest.approx(1 - given / alone, rel=1e-4)
+    assert nats == pytest.approx(alone / count)
+    assert 0 < npmi < 1
+
+
+def test_each_score_is_computed_once() -> None:
+    prompt = asked("Hi", verify={"kind": "answer", "answers": ["Paris"]})
+    one = rollout(prompt, "Paris")
+    settings = ScorerSettings(weights={"relevance": 1.0, "verifier": 1.0})
+    resources = Resources(tiny.model(), TOKENIZER, Calibration((0.0,), (-9.0,)))
+    first = score({"p": prompt}, [one], settings, resources)
+    resources.model = None  # any further pass would fail
+    assert score({"p": prompt}, [one], settings, resources) == first
+    assert first[0]["verifier"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "finish", "expected"),
+    [("two words", "stop", 1.0), ("two words", "length", 0.5), ("one", "stop", 0.25),
+     ("one two three", "stop", 0.5), ("...", "stop", 0.0), ("TWO words", "stop", 0.5)],
+)  # fmt: skip
+def test_completeness(reply: str, finish: str, expected: float) -> None:
+    rules = [{"rule": "words", "n": 2}, {"rule": "lowercase"}]
+    prompt = asked("Two words.", verify={"kind": "format", "rules": rules})
+    settings = ScorerSettings(min_words=2)
+    # "one": below the minimum, 1/2, and one of two rules kept, 1/2
+    assert completeness(prompt, rollout(prompt, reply, finish=finish), settings) == expected
+
+
+def test_the_aggregate_is_the_weighted_mean_of_what_is_there() -> None:
+    seed = ScorerSettings()
+    # .4 × 1 + .3 × .5 + .3 × .8 = .79
+    scores = {"relevance": 1.0, "completeness": 0.5, "fluency": 0.8}
+    assert aggregate(scores, seed) == pytest.approx(0.79)
+    # without relevance: (.3 × .5 + .3 × .8) / .6 = .65
+    assert aggregate({"completeness": 0.5, "fluency": 0.8}, seed) == pytest.approx(0.65)
+    assert aggregate({}, seed) == 0.0
+
+
+@pytest.mark.parametrize("weights", [{"beauty": 1.0}, {}, {"fluency": -1.0}, {"fluency": 0.0}])
+def test_bad_weights_are_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        ScorerSettings(weights=weights)
+
+
+def test_scorers_that_do_not_apply_have_no_entry() -> None:
+    prompt = asked("Hi")
+    settings = ScorerSettings(weights={"verifier": 1.0, "reward_model": 1.0, "completeness": 1.0})
+    resources = Resources(None, None, Calibration((), ()))
+    found = score({"p": prompt}, [rollout(prompt, "Hello")], settings, resources)
+    assert found == [{"completeness": 1.0}]
+
+
+def test_a_reward_model_scores_alike_however_batched_and_after_saving(tmp_path: Path) -> None:
+    model = tiny.model()
+    torch.manual_seed(0)
+    head = ScalarHead(32, std=0.5)
+    reward = RewardModel(model, TOKENIZER, head)
+    pairs = [(asked(prompt).messages, reply) for prompt, reply in REAL]
+    together = reward.score(pairs)
+    assert together == pytest.approx(reward.score(pairs, tokens_per_batch=1), abs=1e-5)
+    assert len(set(together)) == 4
+    row = encode(TOKENIZER, [*pairs[0][0], {"role": "assistant", "content": "apple"}])
+    with torch.no_grad():
+        states = model.model(torch.tensor([row.tokens])).last_hidden_state[0, -1]
+    assert together[0] == pytest.approx(head(states).item(), abs=1e-5)
+    reward.save(tmp_path / "rm")
+    again = RewardModel.load(tmp_path / "rm", "cpu")
+    assert again.score(pairs) == pytest.approx(together, abs=1e-5)
+    prompt = asked("Say a.")
+    resources = Resources(None, None, Calibration((), ()), reward_model=again)
+    settings = ScorerSettings(weights={"reward_model": 1.0})
+    (found,) = score({"p": prompt}, [rollout(prompt, "apple")], settings, resources)
+    assert found["reward_model"] == pytest.approx(1 / (1 + math.exp(-together[0])), abs=1e-5)
+
+
+def test_a_folder_without_a_head_is_not_a_reward_model(tmp_path: Path) -> None:
+    save_model(tiny.model(), TOKENIZER, tmp_path / "plain")
+    with pytest.raises(InputError, match="no scalar head"):
+        RewardModel.load(tmp_path / "plain", "cpu")
