@@ -161,7 +161,8 @@ except BurnishError as error:
 
 def start(seconds: float, steps: int, folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", SCRIPT, str(seconds), str(steps), str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=one_thread)
     while not (folder / "began").exists():
         assert process.poll() is None
         time.sleep(0.02)

@@ -86,10 +86,14 @@ def generate(
     finally:
         model.train(was_training)
     results = [found[index] for index in range(len(prompts))]
-    texts = tokenizer.batch_decode([tokens for tokens, _ in results], skip_special_tokens=True)
     return [
-        Completion(tokens, logprobs, text, "stop" if tokens[-1] in ends else "length")
-        for (tokens, logprobs), text in zip(results, texts, strict=True)
+        Completion(
+            tokens,
+            logprobs,
+            tokenizer.decode(tokens, skip_special_tokens=True),
+            "stop" if tokens[-1] in ends else "length",
+        )
+        for tokens, logprobs in results
     ]
 
 
