@@ -35,9 +35,12 @@ def test_write_replaces_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "er" / "x.json"
     atomic.write_json(path, {"a": "中"})
     assert path.read_text(encoding="utf-8") == '{\n "a": "中"\n}\n'
+    os.link(path, tmp_path / "old")
     atomic.write_bytes(path, b"")
     assert path.read_bytes() == b""
     assert os.listdir(path.parent) == ["x.json"]
+    # Never in place: whoever holds the old file still reads it whole.
+    assert (tmp_path / "old").read_text(encoding="utf-8") == '{\n "a": "中"\n}\n'
 
 
 def test_killed_write_leaves_old_or_new(kill_everywhere, tmp_path: Path) -> None:

@@ -48,8 +48,8 @@ def verify(folder: Path | str, deep: bool = True) -> None:
         CorruptError: names every file that is missing, extra, of another size or other content.
     """
     folder = Path(folder)
-    expected = read_manifest(folder)
     with storage_errors(folder):
+        expected = read_manifest(folder)
         found = _files(folder)
         reasons = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
         reasons += [f"{name} is not in the manifest" for name in sorted(found.keys() - expected)]
