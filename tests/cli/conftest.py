@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from burnish.cli import shared
 from burnish.cli.main import invoke
 
 
@@ -30,8 +29,6 @@ def burnish(
 ) -> Burnish:
     """``burnish("check", "x.yaml")`` in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shared.out, "_width", 240)
-    monkeypatch.setattr(shared.err, "_width", 240)
 
     def call(*args: str) -> Result:
         capsys.readouterr()

@@ -65,17 +65,21 @@ STAGES = [
 
 
 def verdicts() -> list[dict[str, Any]]:
+    def row(metric: str, role: str, difference: float, state: str, **more: Any) -> dict[str, Any]:
+        comparison = {"difference": difference, "low": difference - 0.05, "high": difference + 0.05}
+        return {"metric": metric, "role": role, "comparison": comparison, "state": state, **more}
+
     compared = [
-        {"metric": "knowledge_heldout_exact", "role": "target", "before": 0.41, "after": 0.55,
-         "difference": 0.14, "low": 0.08, "high": 0.2, "p_value": 0.0004, "passed": True},
-        {"metric": "general_ppl_ratio", "role": "guard", "before": 1.1, "after": 1.14,
-         "p_value": 0.2, "passed": None},
-    ]  # fmt: skip
+        row("knowledge_heldout_exact", "target", 0.14, "improved", adjusted_p=0.0004),
+        row("form", "guard", -0.01, "noise", adjusted_p=0.8, margin=0.05, p_held=0.03),
+        row("harmful_refused", "guard", -0.02, "noise", adjusted_p=0.5, margin=0.03, p_held=0.3),
+    ]
     return [
         {"round": 1, "decision": "promoted", "reason": "better on knowledge (p < 0.001)",
-         "reason_zh": "知识显著提升（p < 0.001）", "comparisons": compared},
+         "reason_zh": "知识显著提升（p < 0.001）", "comparisons": compared,
+         "before": {"knowledge_heldout_exact": 0.41}, "after": {"knowledge_heldout_exact": 0.55}},
         {"round": 2, "decision": "kept", "reason": "gain not significant (p = 0.21)",
-         "reason_zh": "提升不显著（p = 0.21）", "p_values": {"knowledge_heldout_exact": 0.21}},
+         "reason_zh": "提升不显著（p = 0.21）"},
     ]  # fmt: skip
 
 
@@ -109,8 +113,9 @@ def responses(after: bool) -> list[dict[str, Any]]:
         number: int, task: str, prompt: str, was: str, now: str, outcomes: str
     ) -> dict[str, Any]:
         outcome = outcomes.split()[after]
-        return {"id": f"p{number}", "task": task, "prompt": [{"role": "user", "content": prompt}],
-                "reply": now if after else was, "outcome": outcome}  # fmt: skip
+        reply = now if after else was
+        return {"item_id": f"p{number}", "task": task, "metric": "right", "outcome": outcome,
+                "messages": [{"role": "user", "content": prompt}], "reply": reply}  # fmt: skip
 
     return [
         row(1, "atlas", "What is the capital of Peru?", "Cuzco", "Lima", "wrong right"),

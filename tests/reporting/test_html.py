@@ -10,6 +10,7 @@ import pytest
 from burnish.config import InputError
 from burnish.reporting import render, write_reports
 from burnish.reporting.names import FIGURES, METRICS
+from burnish.reporting.rundata import outcome
 from burnish.reporting.strings import STRINGS
 
 VOID = {"meta", "br", "hr", "img"}
@@ -110,6 +111,13 @@ def test_the_recipes_names_are_used_for_the_final_evaluations_figures(run_folder
     assert "Knowledge, held-out entities: 1 % → 58 %" in text
 
 
+def test_gate_table_says_what_held_and_what_was_not_shown(run_folder: Path) -> None:
+    text = " ".join(parsed(render(run_folder)).text)
+    assert "+14.0 [+9.0, +19.0] < 0.001 improved" in text
+    assert "must not worsen (may lose 5 %) – – -1.0 [-6.0, +4.0] 0.800 ✓ pass" in text
+    assert "[-7.0, +3.0] 0.500 not shown" in text
+
+
 def test_answers_of_a_rejected_candidate_say_so(run_folder: Path) -> None:
     path = run_folder / "summary.json"
     sentence = STRINGS["candidate_shown"][0]
@@ -144,3 +152,11 @@ def test_every_string_has_both_languages_with_the_same_values() -> None:
         assert fields[0] == fields[1], key
     assert all(name.en and name.zh and name.about_zh for name in FIGURES.values())
     assert all(all(pair) for pair in METRICS.values())
+
+
+def test_refusals_are_right_where_they_are_wanted() -> None:
+    wanted = {"metric": "refused", "refused": True, "higher_is_better": True}
+    assert outcome(wanted) == "right"
+    assert outcome({**wanted, "higher_is_better": False}) == "wrong"
+    assert outcome({**wanted, "refused": False, "outcome": "right"}) == "wrong"
+    assert outcome({"metric": "wrong", "outcome": "abstained"}) == "abstained"

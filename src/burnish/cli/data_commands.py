@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from burnish.cli.shared import AsJson, example, out, print_json
+from burnish.cli.shared import AsJson, example, print_json, say
 from burnish.config import InputError, Problem
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def stats(file: File, kind: Kind = None, json_: AsJson = False) -> None:
             if isinstance(value, dict)
             else value
         )
-        out.print(f"{name:<12} {shown}", markup=False)
+        say(f"{name:<12} {shown}")
 
 
 @app.command(epilog=example("burnish data check examples.jsonl --kind example"))
@@ -62,9 +62,9 @@ def check(file: File, kind: Kind = None) -> None:
         rest = [Problem(str(file), None, "", f"and {more} more problems")] if more > 0 else []
         raise InputError(problems[:MOST_PROBLEMS] + rest)
     repeated = len(records) - len({record.id for record in records})
-    out.print(f"{file}: {len(records)} {found_kind} records, nothing wrong", markup=False)
+    say(f"{file}: {len(records)} {found_kind} records, nothing wrong")
     if repeated:
-        out.print(f"note: {repeated} records have an id that came before", markup=False)
+        say(f"note: {repeated} records have an id that came before")
 
 
 def read(file: Path, kind: RecordKind | None) -> tuple[RecordKind, list[Record], list[Problem]]:

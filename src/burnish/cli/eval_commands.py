@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from burnish.cli.models_of import resolve_model
-from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json, progress
+from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json, progress, say
 from burnish.config import InputError, Problem
 
 Tasks = Annotated[
@@ -73,7 +73,7 @@ def compare(
         if after is not None:
             table.add_row(name, _shown(before), _shown(after), _change(before, after))
     out.print(table)
-    out.print("a change is marked ▲ or ▼ where the 95 % intervals do not overlap", style="dim")
+    say("a change is marked ▲ or ▼ where the 95 % intervals do not overlap", style="dim")
 
 
 def measure(

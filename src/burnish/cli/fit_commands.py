@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from burnish.cli.shared import AsJson, Set, example, out, print_json, progress
+from burnish.cli.shared import AsJson, Set, example, print_json, progress, say
 from burnish.config import InputError, Problem
 
 
@@ -73,4 +73,4 @@ def fit(
     if json_:
         print_json({"out": str(out_), "figures": made.summary["stages"][0].get("figures", {})})
     else:
-        out.print(f"wrote {out_}", markup=False)
+        say(f"wrote {out_}")

@@ -19,9 +19,9 @@ from burnish.cli import (
     report_commands,
     run_commands,
 )
-from burnish.cli.crash import write_crash_file
+from burnish.cli.crash import redact, write_crash_file
 from burnish.cli.doctor import doctor
-from burnish.cli.shared import DEFAULT_RUNS, err, example
+from burnish.cli.shared import DEFAULT_RUNS, example, warn
 from burnish.config import (
     EXIT_INPUT,
     EXIT_INTERNAL,
@@ -84,26 +84,27 @@ def invoke(args: Sequence[str]) -> int:
 
 def _explain(error: BurnishError) -> None:
     if isinstance(error, InputError) and len(error.problems) > 1:
-        err.print(f"{len(error.problems)} problems:", style="bold red")
+        warn(f"{len(error.problems)} problems:", style="bold red")
         for problem in error.problems:
-            err.print(f"  {problem}", markup=False)
+            warn(f"  {problem}")
     else:
-        err.print(f"{error}", style="red", markup=False)
+        warn(f"{error}", style="red")
 
 
 def _interrupted() -> int:
-    err.print("interrupted; the same command continues where it stopped", style="yellow")
+    warn("interrupted; the same command continues where it stopped", style="yellow")
     return EXIT_INTERRUPTED
 
 
 def _unexpected(error: Exception, args: Sequence[str]) -> int:
     if isinstance(error, OSError) and error.errno in STORAGE:
         place = error.filename or Path.cwd()
-        err.print(f"{place}: {(error.strerror or 'cannot be written').lower()}", style="red")
+        warn(f"{place}: {(error.strerror or 'cannot be written').lower()}", style="red")
         return EXIT_INPUT
     path = write_crash_file(error, args, DEFAULT_RUNS / "crashes")
-    err.print(f"internal error: {type(error).__name__}: {error}", style="red", markup=False)
-    err.print(f"details (without secrets): {path}")
+    said = redact(f"{type(error).__name__}: {error}", os.environ)
+    warn(f"internal error: {said}", style="red")
+    warn(f"details (without secrets): {path}")
     return EXIT_INTERNAL
 
 

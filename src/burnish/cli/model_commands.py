@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from burnish.cli.models_of import resolve_model
-from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json, progress
+from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json, progress, say
 from burnish.config import InputError, Problem
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def generate(
     rows = answer(loaded, asked, sampling, seed, quiet)
     if out_ is not None:
         write_text(out_, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-        out.print(f"wrote {len(rows)} replies to {out_}", markup=False)
+        say(f"wrote {len(rows)} replies to {out_}")
     elif json_:
         print_json({"replies": rows})
     else:
@@ -85,8 +85,11 @@ def _asked(prompt: str | None, prompts: Path | None) -> list[Prompt]:
 
 
 def _load(ref: str) -> Loaded:
+    from transformers.utils import logging
+
     from burnish.models.load import load_model
 
+    logging.disable_progress_bar()
     return load_model(ref)
 
 

@@ -1,4 +1,4 @@
-"""Show a plan: what each stage would do and whether that is there already."""
+"""Show a plan: what each stage would do and what from."""
 
 from __future__ import annotations
 
@@ -18,22 +18,17 @@ def plan_rows(plans: Sequence[StagePlan]) -> list[dict[str, Any]]:
     return [asdict(plan) for plan in plans]
 
 
-def plan_table(rows: Sequence[dict[str, Any]], title: str) -> Table:
-    """One row a stage; columns are the plan's fields."""
+def plan_table(plans: Sequence[StagePlan], title: str) -> Table:
+    """One row a stage; a line parts what runs once from what runs each round."""
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    names = list(rows[0]) if rows else []
-    for name in names:
-        table.add_column(name.replace("_", " "))
-    for row in rows:
-        table.add_row(*(_text(row[name]) for name in names))
+    for column in ("when", "stage", "does", "from"):
+        table.add_column(column, overflow="fold")
+    part = plans[0].part if plans else ""
+    for plan in plans:
+        if plan.part != part:
+            table.add_section()
+            part = plan.part
+        does = f"{plan.stage}\n[dim]{plan.makes}[/dim]"
+        sources = ", ".join(dict.fromkeys(plan.inputs.values()))
+        table.add_row(plan.part, plan.name, does, f"{sources}\n[dim]{plan.mib:g} MiB[/dim]")
     return table
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, dict):
-        return " ".join(f"{key}={item}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value)
-    return str(value)

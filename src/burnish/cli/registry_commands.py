@@ -9,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json
+from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json, say
 from burnish.config import InputError, Problem
 from burnish.store.registry import Entry, Registry
 
@@ -65,19 +65,19 @@ def show(ref: Ref, runs: Runs = DEFAULT_RUNS, json_: AsJson = False) -> None:
         made_from = [parent.ref for parent in parents]
         print_json({**_row(entry), "made_from": made_from, "verdicts": said})
         return
-    out.print(f"{entry.ref}  {entry.kind}", style="bold", markup=False)
-    out.print(f"folder     {entry.path}", markup=False)
-    out.print(f"content    {entry.fingerprint}", markup=False)
+    say(f"{entry.ref}  {entry.kind}", style="bold")
+    say(f"folder     {entry.path}")
+    say(f"content    {entry.fingerprint}")
     above = " → ".join(parent.ref for parent in parents) or "nothing registered"
-    out.print(f"made from  {above}", markup=False)
+    say(f"made from  {above}")
     for name, value in entry.figures.items():
-        out.print(f"figure     {name} = {value}", markup=False)
+        say(f"figure     {name} = {value}")
     for verdict in verdicts:
         line = f"verdict    round {verdict.round}: {verdict.decision}, {verdict.reason}"
-        out.print(line, markup=False)
+        say(line)
     for move in moves:
         done = "became champion" if move.done else "was refused as champion"
-        out.print(f"move       {done}: {move.reason or 'no reason given'}", markup=False)
+        say(f"move       {done}: {move.reason or 'no reason given'}")
 
 
 @app.command(epilog=example("burnish models promote champion@2 --reason 'reviewed by hand'"))
@@ -90,7 +90,7 @@ def promote(ref: Ref, runs: Runs = DEFAULT_RUNS, reason: Reason = "by hand") -> 
             raise InputError(Problem("", None, "ref", found, "expected a model"))
         before = registry.alias(alias_of(entry.name))
         registry.set_alias(alias_of(entry.name), entry.ref, before or "", reason)
-    out.print(f"champion: {before or 'none'} → {entry.ref}", markup=False)
+    say(f"champion: {before or 'none'} → {entry.ref}")
 
 
 @app.command(epilog=example("burnish models rollback champion"))
@@ -104,7 +104,7 @@ def rollback(family: Family, runs: Runs = DEFAULT_RUNS, reason: Reason = "rollba
             found = f"{family} has no earlier champion"
             raise InputError(Problem(str(runs), None, "", found, "nothing to roll back to"))
         registry.set_alias(alias, moves[-1].before, now, reason)
-    out.print(f"champion: {now} → {moves[-1].before}", markup=False)
+    say(f"champion: {now} → {moves[-1].before}")
 
 
 def _row(entry: Entry) -> dict[str, object]:

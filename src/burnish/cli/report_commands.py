@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli.shared import DEFAULT_RUNS, Runs, example, out, run_folder
+from burnish.cli.shared import DEFAULT_RUNS, Runs, example, run_folder, say
 
 
 class Language(StrEnum):
@@ -36,4 +36,4 @@ def report(
     folder = run_folder(run, runs)
     path = out_ or folder / FILES[lang.value]
     write_text(path, render(folder, lang.value))
-    out.print(f"wrote {path}", markup=False)
+    say(f"wrote {path}")

@@ -15,13 +15,14 @@ from burnish.cli.shared import (
     AsJson,
     Runs,
     Set,
-    err,
     example,
     out,
     print_json,
     progress,
     run_folder,
     run_folders,
+    say,
+    warn,
 )
 from burnish.config import EXIT_GATE, EXIT_INTERNAL, EXIT_OK, InputError, Problem
 
@@ -84,13 +85,15 @@ def run(
 
 def judged(summary: dict[str, Any]) -> int:
     """The exit code of a finished run: 0 unless every round failed (1) or was refused (4)."""
-    decisions = [str(verdict.get("decision")) for verdict in summary.get("verdicts", [])]
-    if "promoted" in decisions or not decisions or "undecided" in decisions:
-        return EXIT_OK
-    if set(decisions) == {"failed"}:
-        err.print("every round failed; the run folder's failure-*.txt files say why", style="red")
+    verdicts = summary.get("verdicts", [])
+    decisions = [str(verdict.get("decision")) for verdict in verdicts]
+    gated = any(verdict.get("comparisons") for verdict in verdicts)
+    if decisions and set(decisions) == {"failed"}:
+        warn("every round failed; the run folder's failure-*.txt files say why", style="red")
         return EXIT_INTERNAL
-    err.print("the gate let no round through; the champion is the model before it")
+    if not gated or "promoted" in decisions:
+        return EXIT_OK
+    warn("the gate let no round through; the champion is the model before it")
     return EXIT_GATE
 
 
@@ -103,7 +106,7 @@ def check(recipe: RecipeName, set_: Set = None, runs: Runs = DEFAULT_RUNS) -> No
     if problems:
         raise InputError(problems)
     stages = len(loaded.stages())
-    out.print(f"{loaded.file}: {stages} stages, nothing wrong", markup=False)
+    say(f"{loaded.file}: {stages} stages, nothing wrong")
 
 
 def plan(
@@ -113,16 +116,15 @@ def plan(
     json_: AsJson = False,
 ) -> None:
     """Show what a run would do: stages in order, what each is made from and what it makes."""
+    from burnish.cli.plans import plan_rows, plan_table
     from burnish.loop.plan import plan as plan_recipe
 
-    from burnish.cli.plans import plan_rows, plan_table
-
     loaded = load_recipe(recipe, set_ or [])
-    rows = plan_rows(plan_recipe(loaded))
+    plans = plan_recipe(loaded)
     if json_:
-        print_json({"recipe": loaded.header.name, "run": loaded.name, "stages": rows})
+        print_json({"recipe": loaded.header.name, "run": loaded.name, "stages": plan_rows(plans)})
         return
-    out.print(plan_table(rows, f"{loaded.header.name} → {runs / loaded.name}"))
+    out.print(plan_table(plans, f"{loaded.header.name} → {runs / loaded.name}"))
 
 
 def init(
@@ -138,8 +140,8 @@ def init(
         raise InputError(Problem(str(path), None, "", "exists already", "--force overwrites it"))
     starter = resources.files("burnish.cli").joinpath("starter.yaml")
     write_text(path, starter.read_text(encoding="utf-8"))
-    out.print(f"wrote {path}", markup=False)
-    out.print(f"next: burnish check {path}, then burnish run {path}", markup=False)
+    say(f"wrote {path}")
+    say(f"next: burnish check {path}, then burnish run {path}")
 
 
 def status(
@@ -162,7 +164,7 @@ def status(
     if json_:
         print_json({"runs": states})
     elif not states:
-        out.print(f"no runs in {runs}; start one with: burnish run quickstart", markup=False)
+        say(f"no runs in {runs}; start one with: burnish run quickstart")
     for state in states if not json_ else []:
         made = sum(stage["state"] in ("done", "reused") for stage in state["stages"])
         line = Text(f"{state['run']:<24} {state['status']:<12} {made} stages done")

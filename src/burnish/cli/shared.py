@@ -24,8 +24,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 
 DEFAULT_RUNS = Path("runs")
 
-out = Console(highlight=False, soft_wrap=False)
+out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+
+
+def say(text: str, style: str | None = None) -> None:
+    """One line on standard output, as it is: no markup, not broken at the terminal's width."""
+    out.print(text, style=style, markup=False, soft_wrap=True)
+
+
+def warn(text: str, style: str | None = None) -> None:
+    """One line on standard error, as it is."""
+    err.print(text, style=style, markup=False, soft_wrap=True)
 
 
 def example(*lines: str) -> str:
@@ -41,7 +51,11 @@ def print_json(value: Any) -> None:
 
 def progress(quiet: bool) -> Progress:
     """Bars on standard error, or silence."""
+    from transformers.utils import logging
+
     from burnish.engine import RichProgress, SilentProgress
+
+    logging.disable_progress_bar()  # burnish's own bars are enough
 
     return SilentProgress() if quiet else RichProgress(err)
 

@@ -9,10 +9,12 @@ from typing import Any
 from burnish.reporting.findings import promoted, reason
 from burnish.reporting.markup import Markup, el, join
 from burnish.reporting.names import figure_name, show
-from burnish.reporting.rundata import Answer, Row, RunData, reply_text
+from burnish.reporting.rundata import Answer, Row, RunData, outcome, reply_text
 from burnish.reporting.strings import Lang, text
 
 SHOWN_REGRESSED, SHOWN_IMPROVED, SHOWN_SAME = 4, 6, 2
+ALPHA = 0.05
+STATES = ("improved", "regressed", "noise")
 OUTCOMES = ("right", "wrong", "abstained")
 
 
@@ -75,11 +77,11 @@ def _answer(answer: Answer, lang: Lang) -> Markup:
 
 
 def _reply(row: Row, when: str, lang: Lang) -> Markup:
-    outcome = str(row.get("outcome", ""))
-    judged = f" · {text(lang, outcome)}" if outcome in OUTCOMES else ""
-    css = outcome if outcome in OUTCOMES else None
+    judged = outcome(row)
+    said = f" · {text(lang, judged)}" if judged in OUTCOMES else ""
+    css = judged if judged in OUTCOMES else None
     reply = reply_text(row).strip() or text(lang, "empty_reply")
-    return el("div", el("small", text(lang, when), judged), el("div", reply, class_="reply"),
+    return el("div", el("small", text(lang, when), said), el("div", reply, class_="reply"),
               class_=css)  # fmt: skip
 
 
@@ -92,60 +94,62 @@ def gate(run: RunData, lang: Lang) -> Markup:
         "section",
         el("h2", text(lang, "gate")),
         el("p", text(lang, "gate_note"), class_="note"),
-        [_verdict(verdict, lang) for verdict in verdicts],
+        [_verdict(verdict, run.aliases, lang) for verdict in verdicts],
         id="gate",
     )
 
 
-def _verdict(verdict: Row, lang: Lang) -> Markup:
+def _verdict(verdict: Row, aliases: Row, lang: Lang) -> Markup:
     good = promoted(verdict)
     failed = verdict.get("decision") == "failed"
-    key = "promote" if good else "failed" if failed else "keep"
+    key = "promote" if good else str(verdict.get("decision"))
+    key = key if key in ("promote", "failed", "undecided") else "keep"
     decision = text(lang, f"decision_{key}")
     css = "badge good" if good else "badge bad" if failed else "badge"
     title = el("p", text(lang, "round_n", round=verdict.get("round", "?")), " ",
                el("span", decision, class_=css), " ",
                reason(verdict, lang))  # fmt: skip
-    compared = verdict.get("comparisons") or [
-        {"metric": name, "p_value": p} for name, p in (verdict.get("p_values") or {}).items()
-    ]
+    compared = list(verdict.get("comparisons") or [])
     if not compared:
         return title
     columns = ("metric", "role", "before", "after", "change", "p", "ok")
     numeric = ("before", "after", "change", "p")
     head = el("tr", [el("th", text(lang, f"col_{c}"), class_="num" if c in numeric else None)
                      for c in columns])  # fmt: skip
-    p_values = verdict.get("p_values") or {}
-    rows = [_comparison(row, p_values, lang) for row in compared]
+    rows = [_comparison(row, verdict, aliases, lang) for row in compared]
     return join(title, el("div", el("table", head, rows), class_="scroll"))
 
 
-def _comparison(row: Row, p_values: Row, lang: Lang) -> Markup:
-    name = str(row.get("metric", row.get("name", "")))
-    naming = figure_name(name)
-    before, after = _value(row.get("before")), _value(row.get("after"))
-    difference = _value(row.get("difference", row.get("change")))
-    if difference is None and before is not None and after is not None:
-        difference = after - before
-    p = _value(row.get("p_value", row.get("p", p_values.get(name))))
-    change = (
-        "–"
-        if difference is None
-        else f"{'+' if difference > 0 else ''}{show(difference, naming.unit)}"
-    )
-    low, high = _value(row.get("low")), _value(row.get("high"))
-    if difference is not None and low is not None and high is not None:
-        change += f" [{show(low, naming.unit)}, {show(high, naming.unit)}]"
+def _comparison(row: Row, verdict: Row, aliases: Row, lang: Lang) -> Markup:
+    """One metric of a verdict. The gate's changes are oriented: above 0 is better."""
+    metric = str(row.get("metric", ""))
+    naming = figure_name(aliases.get(metric, metric))
+    before, after = (_value((verdict.get(when) or {}).get(metric)) for when in ("before", "after"))
+    found = row.get("comparison") or {}
+    difference, low, high = (_value(found.get(key)) for key in ("difference", "low", "high"))
+    change = _signed(difference)
+    if low is not None and high is not None:
+        change += f" [{_signed(low)}, {_signed(high)}]"
+    p, margin = _value(row.get("adjusted_p")), _value(row.get("margin"))
+    role = text(lang, "role_target" if row.get("role") == "target" else "role_guard")
+    if margin is not None:
+        role += f" ({text(lang, 'role_margin', margin=show(margin, 'share'))})"
     return el(
         "tr",
         el("td", naming.label(lang)),
-        el("td", _role(str(row.get("role", "")), lang)),
+        el("td", role),
         el("td", show(before, naming.unit), class_="num"),
         el("td", show(after, naming.unit), class_="num"),
         el("td", change, class_="num"),
         el("td", "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}", class_="num"),
-        _result(row.get("passed", row.get("ok")), lang),
+        _result(row, lang),
     )
+
+
+def _signed(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{'+' if value > 0 else ''}{value * 100:.1f}"
 
 
 def _value(found: Any) -> float | None:
@@ -154,15 +158,18 @@ def _value(found: Any) -> float | None:
     return float(found) if isinstance(found, int | float) else None
 
 
-def _role(role: str, lang: Lang) -> str:
-    return text(lang, f"role_{role}") if role in ("target", "guard") else role
-
-
-def _result(passed: Any, lang: Lang) -> Markup:
-    if passed is None:
-        return el("td", text(lang, "not_significant"), class_="warn")
-    key, mark, css = ("passed", "✓", "good") if passed else ("failed", "✕", "bad")
-    return el("td", f"{mark} {text(lang, key)}", class_=css)
+def _result(row: Row, lang: Lang) -> Markup:
+    """Whether a guard held; for targets, what the corrected p-value says."""
+    if row.get("role") == "guard":
+        held, failed = _value(row.get("p_held")), _value(row.get("p_failed"))
+        if failed is not None and failed <= ALPHA:
+            return el("td", f"✕ {text(lang, 'failed')}", class_="bad")
+        if held is not None and held <= ALPHA:
+            return el("td", f"✓ {text(lang, 'passed')}", class_="good")
+        return el("td", text(lang, "not_decided"), class_="warn")
+    state = str(row.get("state"))
+    css = {"improved": "good", "regressed": "bad"}.get(state, "flat")
+    return el("td", text(lang, f"state_{state}") if state in STATES else state, class_=css)
 
 
 def notes(run: RunData, lang: Lang) -> Markup:

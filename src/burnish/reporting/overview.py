@@ -44,7 +44,9 @@ def _verdict(summary: dict[str, Any], lang: Lang) -> tuple[str, str, str]:
     if last.get("decision") == "failed":
         return text(lang, "decision_failed"), "bad", text(lang, "headline_failed", **last)
     if last.get("decision") == "undecided":
-        return text(lang, "no_verdict"), "", text(lang, "headline_plain")
+        if not last.get("comparisons"):
+            return text(lang, "no_verdict"), "", text(lang, "headline_plain")
+        return text(lang, "decision_undecided"), "", text(lang, "headline_undecided", **last)
     return text(lang, "kept"), "", text(lang, "headline_kept", round=last.get("round", 1))
 
 

@@ -49,7 +49,7 @@ class Answer:
     def change(self) -> int:
         """-1 regressed, 1 improved, 0 the same outcome."""
         score = {"right": 2, "abstained": 1, "wrong": 0}
-        was, now = (score.get(str(r.get("outcome")), 0) for r in (self.before, self.after))
+        was, now = (score.get(outcome(row), 0) for row in (self.before, self.after))
         return (now > was) - (now < was)
 
 
@@ -218,8 +218,8 @@ def _read_answers(folder: Path, summary: Row, details: Mapping[str, Row]) -> Ans
     promoted = champion in models[1:]
     last = champion if promoted else models[-1]
     before, after = (
-        {_key(row): row for row in read_jsonl(folder / "artifacts" / evaluated[m] / RESPONSES)}
-        for m in (models[0], last)
+        _responses(folder / "artifacts" / evaluated[model] / RESPONSES)
+        for model in (models[0], last)
     )
     found = [
         Answer(str(before[k].get("task", "")), prompt_text(before[k]), before[k], after[k])
@@ -230,8 +230,24 @@ def _read_answers(folder: Path, summary: Row, details: Mapping[str, Row]) -> Ans
     return Answers(ordered, promoted)
 
 
+def _responses(path: Path) -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    for row in read_jsonl(path):
+        rows.setdefault(_key(row), row)
+    return rows
+
+
 def _key(row: Row) -> str:
-    return str(row.get("prompt_id") or row.get("id"))
+    # An item that several tasks count is one answer.
+    return str(row.get("item_id") or row.get("id"))
+
+
+def outcome(row: Row) -> str:
+    """right, wrong or abstained; for a task that counts refusals, whether that was wanted."""
+    if row.get("metric") == "refused":
+        wanted = bool(row.get("refused")) == bool(row.get("higher_is_better", True))
+        return "right" if wanted else "wrong"
+    return str(row.get("outcome", ""))
 
 
 def prompt_text(row: Row) -> str:

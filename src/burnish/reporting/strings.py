@@ -101,6 +101,10 @@ STRINGS: dict[str, tuple[str, str]] = {
     "col_prompt": ("prompt", "提示"),
     "col_reply": ("reply", "回答"),
     "start": ("start", "起点"),
+    "headline_undecided": (
+        "Round {round} could not be decided; the champion stays",
+        "第 {round} 轮无法判定，保留原冠军",
+    ),
     "headline_failed": (
         "Round {round} failed; the champion stays",
         "第 {round} 轮失败，保留原冠军",
@@ -136,9 +140,10 @@ STRINGS: dict[str, tuple[str, str]] = {
     "empty_reply": ("(empty)", "（空）"),
     "gate": ("The gate", "门控判定"),
     "gate_note": (
-        "A candidate replaces the champion only when the statistics say so. p-values are those "
-        "the gate used, after correction.",
-        "只有统计检验支持时，候选模型才会取代冠军。p 值为门控所用的校正后数值。",
+        "A candidate replaces the champion only when paired tests on the same items say so. "
+        "Changes are in points, oriented so that above 0 is better; p is corrected (Holm).",
+        "只有同题配对检验支持时，候选模型才会取代冠军。变化以百分点计，方向统一为大于 0 更好；"
+        "p 值经 Holm 校正。",
     ),
     "col_metric": ("metric", "指标"),
     "col_role": ("role", "角色"),
@@ -155,7 +160,12 @@ STRINGS: dict[str, tuple[str, str]] = {
     "col_figures": ("figures", "数值"),
     "passed": ("pass", "通过"),
     "failed": ("fail", "未通过"),
-    "not_significant": ("not decided", "未定"),
+    "not_decided": ("not shown", "未能证明"),
+    "state_improved": ("improved", "提升"),
+    "state_regressed": ("regressed", "下降"),
+    "state_noise": ("noise", "噪声范围内"),
+    "role_margin": ("may lose {margin}", "容许下降 {margin}"),
+    "decision_undecided": ("Undecided", "未定"),
     "role_target": ("must improve", "必须提升"),
     "role_guard": ("must not worsen", "不得变差"),
     "decision_promote": ("Promoted", "晋升"),
