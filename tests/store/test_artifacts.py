@@ -88,6 +88,27 @@ def test_killed_create_makes_all_or_nothing(kill_everywhere) -> None:  # R-02
     assert (seen[0], seen[-1]) == (1, 2)
 
 
+def test_killed_swap_inside_a_draft_leaves_nothing(kill_everywhere) -> None:  # R-18
+    """A stage may replace the draft's whole folder, as saving a model into it does."""
+
+    def work(root: Path) -> None:
+        with ArtifactStore(root).create("sft", ORIGIN) as draft:
+            with atomic.new_folder(draft.path, replace=True) as fresh:
+                (fresh / "weights.txt").write_text("w")
+                manifest.seal(fresh)
+            draft.kind = "model"
+
+    def check(root: Path) -> None:
+        store = ArtifactStore(root)
+        atomic.sweep(store.folder)
+        names = os.listdir(store.folder) if store.folder.exists() else []
+        assert names in ([], ["sft@1"])
+        if names:
+            assert (store.get("sft").path / "weights.txt").read_text() == "w"
+
+    assert kill_everywhere(lambda _root: None, work, check) >= 18
+
+
 def test_failed_stage_leaves_nothing(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
     with pytest.raises(TypeError):

@@ -186,7 +186,9 @@ def sweep(folder: Path | str) -> list[Path]:
     swept = []
     for path, name, kind in _leftovers(folder):
         try:
-            if kind == "old" and not (folder / name).exists():
+            # What was moved aside inside a folder still being made is no one's old state.
+            wanted = kind == "old" and not _LEFTOVER.fullmatch(name)
+            if wanted and not (folder / name).exists():
                 path.rename(folder / name)
             elif path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
