@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from tests import tiny
 
 from burnish.records import Document
 from burnish.text.documents import document_marks, document_segments
-from tests import tiny
 
 
 def test_documents_by_hand() -> None:

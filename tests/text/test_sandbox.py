@@ -3,11 +3,11 @@ from __future__ import annotations
 import time
 
 import pytest
+from tests import tiny
 
 from burnish.config import InputError
 from burnish.text.sandbox import render, vet
 from burnish.text.templates import encode
-from tests import tiny
 
 MESSAGES = [{"role": "user", "content": "a"}]
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from tests import tiny
+from tests.text.styles import LABELS, STYLES
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
@@ -16,8 +18,6 @@ from burnish.text.templates import (
     encode_prompts,
     end_tokens,
 )
-from tests import tiny
-from tests.text.styles import LABELS, STYLES
 
 EXTRA = ["<s>", "</s>", "<t>", "</t>"]
 

@@ -30,31 +30,17 @@ _ISOLATED_LAYERS = {"full_attention", "sliding_attention"}
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Segments of similar length as rows of one grid of ``R`` rows and ``L`` columns.
-
-    ``gather [R*L]``: the packed place of each cell (0 for padding), ``scatter [t]``: the cell of
-    each of the grid's tokens, ``tokens [t]``: their packed places, ``padding [p]``: empty cells.
-    """
-
-    rows: int
-    columns: int
-    gather: Tensor
-    scatter: Tensor
-    tokens: Tensor
-    padding: Tensor
-
-
-@dataclass(frozen=True)
 class Packing:
     """How ``T`` packed tokens divide into segments; made once a forward pass by ``packing``.
 
-    ``order [T]``: for each packed token its place in the concatenation of all grids' tokens,
-    ``None`` where that is the identity. ``offsets [S+1]`` int32: where segments start.
+    The grids stand one after another and have ``C`` cells together. ``shapes``: rows and columns
+    of each grid; ``gather [C]``: the packed place that fills each cell (0 for padding);
+    ``scatter [T]``: the cell of each packed token; ``offsets [S+1]`` int32: where segments start.
     """
 
-    grids: tuple[Grid, ...]
-    order: Tensor | None
+    shapes: tuple[tuple[int, int], ...]
+    gather: Tensor
+    scatter: Tensor
     offsets: Tensor
     longest: int
 
@@ -63,14 +49,23 @@ def packing(lengths: Sequence[int], device: torch.device) -> Packing:
     """Plan the grids for segments of these lengths, laid end to end."""
     sizes = np.asarray(lengths)
     starts = np.cumsum(sizes) - sizes
-    grids = tuple(_grid(rows, sizes, starts, device) for rows in _buckets(sizes))
-    order = None
-    if len(grids) > 1:
-        places = torch.cat([grid.tokens for grid in grids])
-        order = torch.empty_like(places)
-        order[places] = torch.arange(len(places), device=device)
-    offsets = torch.from_numpy(np.append(starts, sizes.sum()).astype(np.int32)).to(device)
-    return Packing(grids, order, offsets, int(sizes.max()))
+    shapes: list[tuple[int, int]] = []
+    gathers: list[np.ndarray[Any, Any]] = []
+    scatter = np.empty(int(sizes.sum()), dtype=np.int64)
+    done = 0
+    for rows in _buckets(sizes):
+        columns = np.arange(sizes[rows].max())
+        places = (starts[rows][:, None] + columns[None]).ravel()
+        cells = (columns[None] < sizes[rows][:, None]).ravel()
+        scatter[places[cells]] = done + cells.nonzero()[0]
+        gathers.append(np.where(cells, places, 0))
+        shapes.append((len(rows), len(columns)))
+        done += len(cells)
+    offsets = np.append(starts, sizes.sum()).astype(np.int32)
+    gather, places, edges = (
+        torch.from_numpy(index).to(device) for index in (np.concatenate(gathers), scatter, offsets)
+    )
+    return Packing(tuple(shapes), gather, places, edges, int(sizes.max()))
 
 
 def _buckets(sizes: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
@@ -87,52 +82,32 @@ def _buckets(sizes: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
     return [np.sort(np.asarray(bucket)) for bucket in buckets]
 
 
-def _grid(
-    rows: np.ndarray[Any, Any],
-    sizes: np.ndarray[Any, Any],
-    starts: np.ndarray[Any, Any],
-    device: torch.device,
-) -> Grid:
-    columns = int(sizes[rows].max())
-    column = np.arange(columns)
-    real = (column[None] < sizes[rows][:, None]).ravel()
-    cells = (starts[rows][:, None] + column[None]).ravel()
-    index = [np.where(real, cells, 0), real.nonzero()[0], cells[real], (~real).nonzero()[0]]
-    gather, scatter, tokens, padding = (torch.from_numpy(i).to(device) for i in index)
-    return Grid(len(rows), columns, gather, scatter, tokens, padding)
-
-
-class _ToGrid(torch.autograd.Function):
-    """``[T, ...] -> [R*L, ...]``; every token stands in one cell, so backward is a gather too."""
+class _ToCells(torch.autograd.Function):
+    """``[T, ...] -> [C, ...]``; every token stands in one cell, so backward is a gather too."""
 
     @staticmethod
-    def forward(ctx: Any, packed: Tensor, grid: Grid, total: int) -> Tensor:
-        ctx.grid, ctx.total = grid, total
-        return packed.index_select(0, grid.gather)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        grid: Grid = ctx.grid
-        kept = grads[0].index_select(0, grid.scatter)
-        if len(grid.tokens) == ctx.total:
-            return kept, None, None
-        whole = kept.new_zeros((ctx.total, *kept.shape[1:]))
-        return whole.index_copy_(0, grid.tokens, kept), None, None
-
-
-class _FromGrid(torch.autograd.Function):
-    """``[R*L, ...] -> [t, ...]``: drops the padding; its gradient is zero."""
-
-    @staticmethod
-    def forward(ctx: Any, cells: Tensor, grid: Grid) -> Tensor:
-        ctx.grid, ctx.cells = grid, len(cells)
-        return cells.index_select(0, grid.scatter)
+    def forward(ctx: Any, packed: Tensor, packing: Packing) -> Tensor:
+        ctx.packing = packing
+        return packed.index_select(0, packing.gather)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        grid: Grid = ctx.grid
-        whole = grads[0].new_zeros((ctx.cells, *grads[0].shape[1:]))
-        return whole.index_copy_(0, grid.scatter, grads[0]), None
+        return grads[0].index_select(0, ctx.packing.scatter), None
+
+
+class _FromCells(torch.autograd.Function):
+    """``[C, ...] -> [T, ...]``: drops the padding; its gradient is zero."""
+
+    @staticmethod
+    def forward(ctx: Any, cells: Tensor, packing: Packing) -> Tensor:
+        ctx.packing = packing
+        return cells.index_select(0, packing.scatter)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        packing: Packing = ctx.packing
+        whole = grads[0].new_zeros((len(packing.gather), *grads[0].shape[1:]))
+        return whole.index_copy_(0, packing.scatter, grads[0]), None
 
 
 def packed_attention(
@@ -159,43 +134,55 @@ def packed_attention(
         )
         return result
     scale, window = kwargs.get("scaling"), kwargs.get("sliding_window")
-    packed = [x[0].transpose(0, 1) for x in (query, key, value)]
+    packed = (query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1))
     if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
-        left = -1 if window is None else window - 1
-        ends, longest = packing.offsets, packing.longest
-        out = varlen_attn(
-            *packed, ends, ends, longest, longest,
-            scale=scale, window_size=(left, 0), enable_gqa=query.shape[1] != key.shape[1],
-        )  # fmt: skip
-        return out[None], None
+        return _attend_varlen(*packed, packing, scale, window)[None], None
+    sizes = [rows * columns for rows, columns in packing.shapes]
+    query, key, value = (
+        _ToCells.apply(x, packing)  # type: ignore[no-untyped-call]
+        for x in packed
+    )
+    dropout = kwargs.get("dropout", 0.0)
     parts = [
-        _attend(packed, grid, scale, window, kwargs.get("dropout", 0.0)) for grid in packing.grids
+        _attend(q, k, v, shape, scale, window, dropout)
+        for q, k, v, shape in zip(
+            query.split(sizes), key.split(sizes), value.split(sizes), packing.shapes, strict=True
+        )
     ]
-    out = torch.cat(parts) if len(parts) > 1 else parts[0]
-    if packing.order is not None:
-        out = out.index_select(0, packing.order)
+    cells = torch.cat(parts) if len(parts) > 1 else parts[0]
+    out: Tensor = _FromCells.apply(cells, packing)  # type: ignore[no-untyped-call]
     return out[None], None
 
 
-def _attend(
-    packed: list[Tensor], grid: Grid, scale: float | None, window: int | None, dropout: float
-) -> Tensor:
-    """Causal attention inside the rows of one grid: three ``[T, H, Dh]`` -> ``[t, H, Dh]``."""
-    query, key, value = (
-        _ToGrid.apply(x, grid, len(x)).unflatten(0, (grid.rows, grid.columns)).transpose(1, 2)
-        for x in packed
-    )
-    mask = None
-    if window is not None and grid.columns > window:
-        ones = torch.ones(grid.columns, grid.columns, dtype=torch.bool, device=query.device)
-        mask = ones.tril().triu(1 - window)
-    cells = F.scaled_dot_product_attention(
-        query, key, value,
-        attn_mask=mask, is_causal=mask is None, scale=scale, dropout_p=dropout,
+def _attend_varlen(
+    query: Tensor, key: Tensor, value: Tensor, packing: Packing, scale: float | None,
+    window: int | None,
+) -> Tensor:  # fmt: skip
+    """The same by the variable-length flash kernel, which needs no grids: ``[T, H, Dh]``."""
+    out: Tensor = varlen_attn(  # type: ignore[assignment]
+        query, key, value, packing.offsets, packing.offsets, packing.longest, packing.longest,
+        scale=scale, window_size=(-1 if window is None else window - 1, 0),
         enable_gqa=query.shape[1] != key.shape[1],
     )  # fmt: skip
-    kept: Tensor = _FromGrid.apply(cells.transpose(1, 2).flatten(0, 1), grid)
-    return kept
+    return out
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, shape: tuple[int, int], scale: float | None,
+    window: int | None, dropout: float,
+) -> Tensor:  # fmt: skip
+    """Causal attention inside the rows of one grid: three ``[R*L, H, Dh]`` -> ``[R*L, H, Dh]``."""
+    columns = shape[1]
+    q, k, v = (x.unflatten(0, shape).transpose(1, 2) for x in (query, key, value))
+    mask = None
+    if window is not None and columns > window:
+        ones = torch.ones(columns, columns, dtype=torch.bool, device=query.device)
+        mask = ones.tril().triu(1 - window)
+    cells = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, is_causal=mask is None, scale=scale, dropout_p=dropout,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )  # fmt: skip
+    return cells.transpose(1, 2).flatten(0, 1)
 
 
 def packs(model: PreTrainedModel) -> bool:

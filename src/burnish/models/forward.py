@@ -100,7 +100,7 @@ def token_logprobs(
     vocabulary = model.config.get_text_config().vocab_size
 
     def score(part: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        scores: tuple[Tensor, Tensor] = _Gather.apply(
+        scores: tuple[Tensor, Tensor] = _Gather.apply(  # type: ignore[no-untyped-call]
             logits(model, part), label, temperature, entropy
         )
         return scores

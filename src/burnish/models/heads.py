@@ -42,7 +42,7 @@ class ScalarHead(nn.Module):
         return scores
 
     def save(self, folder: Path) -> None:
-        """Write ``head.safetensors`` and ``head.json`` into a model folder (before it is sealed)."""
+        """Write ``head.safetensors`` and ``head.json`` into a model folder (before sealing)."""
         state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         save_file(state, folder / WEIGHTS)
         settings = {"version": 1, "width": self.linear.in_features, "names": list(self.names)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 from tokenizers import Tokenizer
@@ -17,7 +17,7 @@ from burnish.text.sandbox import TEMPLATE_FAULTS, render, vet
 
 ROLES = ("system", "user", "assistant", "tool")
 _LAYOUTS_KEPT = 256
-_TRIMS = (str.strip, str, str.lstrip, str.rstrip)
+_TRIMS: tuple[Callable[[str], str], ...] = (str.strip, str, str.lstrip, str.rstrip)
 
 Row = list[tuple[list[int], int]]
 """Ids of each stretch and the index of the reply it is (-1: none)."""

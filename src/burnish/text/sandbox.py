@@ -63,9 +63,9 @@ class _Generation(Extension):
 
 
 class _SafeNamespace(Namespace):
-    """Jinja's ``namespace`` without access to underscored names."""
+    """Jinja's ``namespace`` without access to underscored names; a field may be called self."""
 
-    def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N805 - a field may be called self
+    def __init__(*args: Any, **kwargs: Any) -> None:
         Namespace.__init__(args[0], *args[1:])
         for name, value in kwargs.items():
             args[0][name] = value
@@ -84,11 +84,8 @@ def _now(form: str) -> str:
     return datetime.now().astimezone().strftime(form)
 
 
-def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None,
-             separators: tuple[str, str] | None = None, sort_keys: bool = False) -> str:  # fmt: skip
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
+def _to_json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, **options)
 
 
 @lru_cache(maxsize=64)

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from tests import tiny
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
+
+from burnish.models import forward
+from burnish.models.attention import NAME, packs
+from burnish.models.forward import hidden, segment_counts, segment_sums, token_logprobs
+from burnish.text.batches import Batch, Segment, pack
+
+LENGTHS = [5, 40, 7, 1, 60, 30, 2]
+
+
+def segments(lengths: list[int] = LENGTHS, top: int = 200) -> list[Segment]:
+    draw = torch.Generator().manual_seed(1)
+    rows = [torch.randint(6, top, (n,), generator=draw).tolist() for n in lengths]
+    return [Segment(row, [True] * len(row), str(n)) for n, row in enumerate(rows)]
+
+
+def gpt2(seed: int = 0) -> GPT2LMHeadModel:
+    """Learned positions: unlike rotary ones they show every mistake in position ids."""
+    torch.manual_seed(seed)
+    config = GPT2Config(
+        vocab_size=270, n_positions=64, n_embd=32, n_layer=2, n_head=4, initializer_range=0.2
+    )
+    return GPT2LMHeadModel(config).eval()
+
+
+def sliding(seed: int = 0) -> Qwen2ForCausalLM:
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=270, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, use_sliding_window=True, sliding_window=8,
+        max_window_layers=1, initializer_range=0.2,
+    )  # fmt: skip
+    return Qwen2ForCausalLM(config).eval()
+
+
+def alone(model: PreTrainedModel, segment: Segment, temperature: float = 1.0) -> torch.Tensor:
+    """The definition: one unpadded row through the model itself; ``[L-1]`` log-probabilities."""
+    row = torch.tensor([list(segment.tokens)])
+    scores = model(input_ids=row, use_cache=False).logits[0, :-1] / temperature
+    return scores.log_softmax(-1).gather(1, row[0, 1:, None]).squeeze(1)
+
+
+def gradients(model: PreTrainedModel, value: torch.Tensor) -> list[torch.Tensor]:
+    model.zero_grad()
+    value.backward()
+    return [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("make", [tiny.model, gpt2, sliding])
+def test_packed_equals_alone(make) -> None:
+    """C-05: log-probabilities and gradients equal those of each document by itself."""
+    model, rows = make(), segments()
+    expected = torch.cat([alone(model, row) for row in rows])
+    expected_gradients = gradients(model, expected.sum())
+    batch = pack(rows)
+    got = token_logprobs(model, batch).logprobs
+    assert model.config._attn_implementation == NAME
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+    for one, other in zip(gradients(model, got.sum()), expected_gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5 * float(other.abs().max()) + 1e-6, rtol=0)
+
+
+def test_laying_documents_end_to_end_without_isolation_differs() -> None:
+    """C-05, negative control: the same tokens as one document give other values."""
+    model, rows = tiny.model(), segments()
+    one = Segment([t for row in rows for t in row.tokens], [True] * sum(LENGTHS))
+    mixed = hidden(model, pack([one]))
+    apart = hidden(model, pack(rows))
+    assert torch.allclose(mixed[: LENGTHS[0]], apart[: LENGTHS[0]], atol=1e-5)
+    assert (mixed[LENGTHS[0] :] - apart[LENGTHS[0] :]).abs().max() > 0.1
+
+
+def test_no_loss_across_the_document_edge() -> None:
+    """C-05: first tokens are never targets."""
+    batch = pack(segments())
+    assert int(batch.targets.sum()) == sum(LENGTHS) - len(LENGTHS)
+
+
+@pytest.mark.parametrize("make", [tiny.model, gpt2])
+def test_the_padded_path_equals_alone(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C-08: the fallback for odd models, with mask and explicit positions."""
+    model, rows = make(), segments([5, 40, 7, 1])
+    monkeypatch.setattr(type(model), "_supports_attention_backend", False)
+    assert not packs(model)
+    got = token_logprobs(model, pack(rows)).logprobs
+    assert model.config._attn_implementation != NAME
+    expected = torch.cat([alone(model, row) for row in rows])
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+
+
+def test_a_switched_model_still_generates_the_same() -> None:
+    model = tiny.model()
+    prompt = torch.tensor([[0, 0, 1, 70, 71], [1, 70, 71, 72, 73]])
+    mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+
+    def generated() -> list[list[int]]:
+        settings = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": None}
+        return model.generate(prompt, attention_mask=mask, **settings).tolist()
+
+    before = generated()
+    assert packs(model)
+    assert generated() == before
+
+
+def by_hand(rows: list[list[float]], labels: list[int]) -> tuple[PreTrainedModel, Batch]:
+    """A model of three words whose logits after word w are ``rows[w]``."""
+    model = tiny.model(vocab_size=3, hidden_size=4, num_attention_heads=1, num_key_value_heads=1,
+                       num_hidden_layers=0, tie_word_embeddings=False, bos_token_id=0,
+                       eos_token_id=1, pad_token_id=None)  # fmt: skip
+    with torch.no_grad():
+        model.model.embed_tokens.weight.copy_(torch.eye(4)[:3])
+        model.model.norm.weight.fill_(0.5)  # one-hot of width 4 has root mean square 1/2
+        model.lm_head.weight.copy_(torch.cat([torch.tensor(rows).T, torch.zeros(3, 1)], dim=1))
+    return model, pack([Segment(labels, [True] * len(labels))])
+
+
+def test_logprobs_by_hand() -> None:
+    """C-09: log_softmax(logits / temperature) of three words, worked out by hand."""
+    rows = [[1.0, 0.0, 0.0], [0.0, math.log(2), math.log(4)], [0.0, 0.0, 0.0]]
+    model, batch = by_hand(rows, [1, 2, 0])
+    scores = token_logprobs(model, batch, entropy=True)
+    # after word 1: 4 / (1 + 2 + 4); after word 2: 1 / 3
+    expected = torch.tensor([math.log(4 / 7), math.log(1 / 3)])
+    torch.testing.assert_close(scores.logprobs, expected, atol=1e-4, rtol=0)
+    seventh = -(1 / 7 * math.log(1 / 7) + 2 / 7 * math.log(2 / 7) + 4 / 7 * math.log(4 / 7))
+    entropy = torch.tensor([seventh, math.log(3)])
+    torch.testing.assert_close(scores.entropy, entropy, atol=1e-4, rtol=0)
+    # temperature 1/2 squares the odds: 16 / (1 + 4 + 16)
+    cold = token_logprobs(model, batch, temperature=0.5).logprobs
+    expected = torch.tensor([math.log(16 / 21), math.log(1 / 3)])
+    torch.testing.assert_close(cold, expected, atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match="temperature"):
+        token_logprobs(model, batch, temperature=0.0)
+
+
+@pytest.mark.parametrize("entropy", [False, True])
+def test_the_gather_has_true_gradients(entropy: bool) -> None:
+    draw = torch.Generator().manual_seed(0)
+    scores = torch.randn(4, 6, dtype=torch.float64, generator=draw, requires_grad=True)
+    labels = torch.tensor([0, 5, 2, 2])
+
+    def run(scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        both = forward._Gather.apply(scores, labels, 0.7, entropy)
+        return both if entropy else both[:1]
+
+    assert torch.autograd.gradcheck(run, (scores,))
+
+
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = tiny.model(), pack(segments())
+    whole = token_logprobs(model, batch, entropy=True)
+    wanted = gradients(model, (whole.logprobs - whole.entropy).sum())
+    monkeypatch.setattr(forward, "SMALLEST_CHUNK", 16)
+    monkeypatch.setattr(forward, "LOGITS_AT_ONCE", 1)
+    parts = token_logprobs(model, batch, entropy=True)
+    torch.testing.assert_close(parts.logprobs, whole.logprobs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(parts.entropy, whole.entropy, atol=1e-5, rtol=0)
+    got = gradients(model, (parts.logprobs - parts.entropy).sum())
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_a_batch_without_targets_gives_zero_and_no_nan() -> None:
+    """C-01: a fully masked row is 0, not NaN, also in the gradient."""
+    model = tiny.model()
+    batch = pack([Segment([7, 8, 9], [False] * 3), Segment([7], [True])])
+    scores = token_logprobs(model, batch)
+    assert scores.logprobs.shape == (0,)
+    assert segment_sums(scores.logprobs, batch).tolist() == [0.0, 0.0]
+    assert segment_counts(batch).tolist() == [0.0, 0.0]
+    for gradient in gradients(model, scores.logprobs.sum()):
+        assert not gradient.any()
+
+
+def test_segment_sums_by_hand() -> None:
+    batch = pack([Segment([7, 8, 9], [True] * 3), Segment([7, 8], [True] * 2)])
+    assert segment_sums(torch.tensor([1.0, 2.0, 4.0]), batch).tolist() == [3.0, 4.0]
+    assert segment_counts(batch).tolist() == [2.0, 1.0]
+
+
+def test_gradient_checkpointing_keeps_isolation() -> None:
+    """Recomputation in backward must see the same packing."""
+    model = tiny.model()
+    batch = pack(segments())
+    wanted = gradients(model, token_logprobs(model, batch).logprobs.sum())
+    again = copy.deepcopy(model)
+    again.activation_checkpointing_enable()
+    again.train()
+    got = gradients(again, token_logprobs(again, batch).logprobs.sum())
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-5)
