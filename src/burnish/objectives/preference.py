@@ -2,7 +2,25 @@
 
 Notation: ``c, r`` are the policy's summed log-probabilities of the chosen and rejected reply,
 ``c0, r0`` the reference's, ``|c|, |r|`` the replies' lengths in tokens, ``h = (c-c0) - (r-r0)``
-and ``a = (c-c0)/|c| - (r-r0)/|r|`` the per-token form of ``h``.
+and ``a = (c-c0)/|c| - (r-r0)/|r|`` the per-token form of ``h``; ``s`` is the
+logistic function, ``e`` the label smoothing.
+
+==============  ===========================================================================
+``kind``        row of the loss
+==============  ===========================================================================
+dpo             ``-(1-e) log s(beta h) - e log s(-beta h)``; e = 0: Rafailov et al. 2023
+                (arXiv 2305.18290) eq. 7; e > 0: cDPO, Mitchell 2023
+robust_dpo      ``(-(1-e) log s(beta h) + e log s(-beta h)) / (1-2e)``; Chowdhury et al.
+                2024 (arXiv 2403.00409)
+ipo_sum         ``(h - 1/(2 beta))^2``; Azar et al. 2023 (arXiv 2310.12036) eq. 17
+ipo_token_mean  ``(a - 1/(2 beta))^2``, the same on per-token means
+hinge           ``max(0, 1 - beta h)``; SLiC, Zhao et al. 2023 (arXiv 2305.10425)
+dpo_norm        dpo on ``a``; Lambert et al. 2024 (Tulu 3, arXiv 2411.15124)
+simpo           ``-log s(beta (c/|c| - r/|r|) - gamma)``; Meng et al. 2024
+                (arXiv 2405.14734) eq. 6
+orpo            ``-c/|c| - beta log s(logit(c/|c|) - logit(r/|r|))``, logit(x) =
+                ``x - log(1-exp x)``; Hong et al. 2024 (arXiv 2403.07691) eq. 4, 6 and 7
+==============  ===========================================================================
 """
 
 from __future__ import annotations
@@ -60,22 +78,7 @@ def preference(
 ) -> Loss:
     """Preference loss, summed over pairs; ``count`` is the sum of ``weights`` (1 a pair).
 
-    ==============  ===========================================================================
-    ``kind``        row of the loss
-    ==============  ===========================================================================
-    dpo             ``-(1-e) log s(beta h) - e log s(-beta h)``; e = 0: Rafailov et al. 2023
-                    (arXiv 2305.18290) eq. 7; e > 0: cDPO, Mitchell 2023
-    robust_dpo      ``(-(1-e) log s(beta h) + e log s(-beta h)) / (1-2e)``; Chowdhury et al.
-                    2024 (arXiv 2403.00409)
-    ipo_sum         ``(h - 1/(2 beta))^2``; Azar et al. 2023 (arXiv 2310.12036) eq. 17
-    ipo_token_mean  ``(a - 1/(2 beta))^2``, the same on per-token means
-    hinge           ``max(0, 1 - beta h)``; SLiC, Zhao et al. 2023 (arXiv 2305.10425)
-    dpo_norm        dpo on ``a``; Lambert et al. 2024 (Tulu 3, arXiv 2411.15124)
-    simpo           ``-log s(beta (c/|c| - r/|r|) - gamma)``; Meng et al. 2024
-                    (arXiv 2405.14734) eq. 6
-    orpo            ``-c/|c| - beta log s(logit(c/|c|) - logit(r/|r|))``, logit(x) =
-                    ``x - log(1-exp x)``; Hong et al. 2024 (arXiv 2403.07691) eq. 4, 6 and 7
-    ==============  ===========================================================================
+    The table at the top of this module gives each kind's row and its paper.
 
     ``nll`` adds ``-nll * c/|c|`` to each row (Pang et al. 2024, arXiv 2404.19733, eq. 1, and
     Llama 3): the likelihood of the chosen reply alone.

@@ -1,0 +1,255 @@
+"""The promotion gate: may a candidate replace the champion? It only judges; it moves nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from burnish.config import InputError, Problem, Settings
+from burnish.evals import reasons
+from burnish.evals.paired import Comparison, Pairs, Values, compare, exceeds, pair
+from burnish.evals.proportions import quantile
+from burnish.evals.reasons import Reason
+from burnish.evals.statistics import holm, minimum_detectable_effect, sample_size
+
+Decision = Literal["promoted", "kept", "undecided"]
+State = Literal["improved", "regressed", "noise"]
+
+
+class GatePolicy(Settings):
+    """What a candidate must show. Every metric is "higher is better", measured on held-out items.
+
+    ``target``: metrics whose unweighted mean gain must be above 0 at the one-sided level
+    ``alpha`` and at least ``min_gain``. ``guards``: for each metric the fall that would still
+    be accepted; a guard holds when a fall of that much or more is rejected at ``alpha``.
+    ``min_items``: usable pairs that each metric needs. ``max_missing``: share of a metric's
+    pairs that may lack an answer. ``power``: for the number of items named when undecided.
+    ``draws``, ``seed``: of the resampling.
+    """
+
+    target: list[str] = Field(min_length=1)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    guards: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    min_items: int = Field(default=30, ge=2)
+    min_gain: float = Field(default=0.01, ge=0)
+    max_missing: float = Field(default=0.1, ge=0, le=1)
+    power: float = Field(default=0.8, gt=0.5, lt=1)
+    draws: int = Field(default=4000, ge=99)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class MetricResult:
+    """One metric's comparison within a verdict.
+
+    ``adjusted_p`` is the two-sided p-value after Holm's correction over all rows of the
+    verdict, and ``state`` what it says at alpha. For guards ``margin`` is the fall accepted,
+    ``p_held`` the p-value against a fall of that much, ``p_failed`` that for one beyond it.
+    """
+
+    metric: str
+    role: Literal["target", "guard"]
+    comparison: Comparison
+    adjusted_p: float
+    state: State
+    margin: float | None = None
+    p_held: float | None = None
+    p_failed: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate decided and why.
+
+    ``gain`` compares the macro average of the target metrics. ``detectable`` is the true gain
+    that these items would have found with the policy's power; ``items_needed`` how many pairs a
+    metric would decide, None where decided or where no number would.
+    """
+
+    decision: Decision
+    reason: str
+    reason_zh: str
+    gain: Comparison
+    comparisons: tuple[MetricResult, ...]
+    detectable: float | None = None
+    items_needed: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """A form for JSON; numbers that are not finite become None."""
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain
+
+
+def decide(
+    policy: GatePolicy,
+    before: Mapping[str, Values],
+    after: Mapping[str, Values],
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> Verdict:
+    """Judge a candidate's scores (``after``) against the champion's (``before``).
+
+    - **promoted**: the target's gain is above 0 at ``alpha`` and at least ``min_gain``, and
+      every guard holds.
+    - **kept** (the champion stays): a guard has fallen significantly beyond its margin, or the
+      target's gain is significantly below ``min_gain``.
+    - **undecided** (the champion stays too): too few usable pairs, or neither is shown.
+
+    The guards are tested at ``alpha`` each, without a correction for their number: promotion
+    needs all of the tests to succeed (an intersection-union test, Berger 1982), so a candidate
+    that truly fails one requirement is promoted with a chance of at most ``alpha``, however
+    many requirements there are. The target is one test because it is one average. The label of
+    each single metric, where any of many might stand out by chance, is corrected (Holm).
+
+    These levels hold for one look at items that nothing was selected on. Adding items until
+    the gate opens is a different, weaker test: collect ``items_needed`` fresh ones, then ask once.
+
+    Args:
+        policy: what must be shown.
+        before, after: for each metric the scores of the same items in the same order; NaN or
+            None is a missing answer, never a win.
+        groups: for each metric the items' cluster names; equal names are one cluster, also
+            across metrics. A metric not named has independent items.
+
+    Raises:
+        InputError: a metric of the policy is not among the scores, lists differ in length, or
+            a score is infinite.
+    """
+    names = [*policy.target, *policy.guards]
+    pairs = _paired(names, before, after, groups or {})
+    target = [pairs[name] for name in policy.target]
+    gain = compare(target, draws=policy.draws, seed=policy.seed)
+    rows = _rows(policy, pairs)
+    decision, reason, items = _judge(policy, target, gain, rows)
+    detectable = None
+    if gain.n:
+        detectable = minimum_detectable_effect(gain.n, policy.alpha, policy.power, _spread(gain))
+    return Verdict(decision, reason.en, reason.zh, gain, tuple(rows), detectable, items)
+
+
+def _judge(
+    policy: GatePolicy, target: list[Pairs], gain: Comparison, rows: list[MetricResult]
+) -> tuple[Decision, Reason, int | None]:
+    guards = [row for row in rows if row.role == "guard"]
+    broken = [row for row in guards if _usable(row.comparison, policy) and _failed(policy, row)]
+    if broken:
+        worst = min(broken, key=lambda row: row.comparison.difference + (row.margin or 0))
+        reason = reasons.guard_failed(worst.metric, worst.comparison, worst.margin)
+        return "kept", reason, None
+    short = [row for row in rows if not _usable(row.comparison, policy)]
+    if short:
+        reason = reasons.too_few(short[0].metric, short[0].comparison, policy.min_items)
+        return "undecided", reason, max(policy.min_items, _items_for_gain(policy, gain) or 0)
+    too_small = _exceeds(policy, [metric.swapped() for metric in target], -policy.min_gain)
+    if too_small <= policy.alpha:
+        return "kept", reasons.no_gain(gain, policy.min_gain, too_small), None
+    if gain.p_value > policy.alpha or gain.difference < policy.min_gain:
+        items = _items_for_gain(policy, gain)
+        return "undecided", reasons.unclear_gain(gain, policy.min_gain, items), items
+    unclear = [row for row in guards if row.p_held is not None and row.p_held > policy.alpha]
+    if unclear:
+        needs = [_items_for_guard(policy, row) for row in unclear]
+        items = max((need for need in needs if need is not None), default=None)
+        first = unclear[0]
+        reason = reasons.unclear_guard(first.metric, first.comparison, first.margin, items)
+        return "undecided", reason, items
+    return "promoted", reasons.promoted(gain, len(guards)), None
+
+
+def _paired(
+    names: Sequence[str],
+    before: Mapping[str, Values],
+    after: Mapping[str, Values],
+    groups: Mapping[str, Sequence[str]],
+) -> dict[str, Pairs]:
+    pairs: dict[str, Pairs] = {}
+    problems = []
+    for name in dict.fromkeys(names):
+        if name not in before or name not in after:
+            known = ", ".join(sorted(set(before) & set(after))) or "none"
+            problems.append(Problem("", None, name, "no such metric", f"one of: {known}"))
+            continue
+        try:
+            pairs[name] = pair(before[name], after[name], groups.get(name))
+        except ValueError as error:
+            problems.append(Problem("", None, name, str(error)))
+    if problems:
+        raise InputError(problems)
+    return pairs
+
+
+def _rows(policy: GatePolicy, pairs: Mapping[str, Pairs]) -> list[MetricResult]:
+    compared = {
+        name: compare([metric], draws=policy.draws, seed=policy.seed)
+        for name, metric in pairs.items()
+    }
+    adjusted = holm([comparison.p_two_sided for comparison in compared.values()])
+    corrected = dict(zip(compared, adjusted, strict=True))
+
+    def row(name: str, margin: float | None) -> MetricResult:
+        comparison, p = compared[name], corrected[name]
+        state: State = "noise"
+        if p <= policy.alpha:
+            state = "improved" if comparison.difference > 0 else "regressed"
+        if margin is None:
+            return MetricResult(name, "target", comparison, p, state)
+        held = _exceeds(policy, [pairs[name]], -margin)
+        failed = _exceeds(policy, [pairs[name].swapped()], margin)
+        return MetricResult(name, "guard", comparison, p, state, margin, held, failed)
+
+    targets = [row(name, None) for name in policy.target]
+    return targets + [row(name, margin) for name, margin in policy.guards.items()]
+
+
+def _exceeds(policy: GatePolicy, metrics: Sequence[Pairs], at: float) -> float:
+    return exceeds(metrics, at, draws=policy.draws, seed=policy.seed)
+
+
+def _usable(comparison: Comparison, policy: GatePolicy) -> bool:
+    asked = comparison.n + comparison.missing
+    return comparison.n >= policy.min_items and comparison.missing <= policy.max_missing * asked
+
+
+def _failed(policy: GatePolicy, row: MetricResult) -> bool:
+    return row.p_failed is not None and row.p_failed <= policy.alpha
+
+
+def _spread(comparison: Comparison) -> float:
+    """Standard deviation of one pair, clustering included, as the interval's width implies."""
+    half = (comparison.high - comparison.low) / 2
+    return half / quantile(0.95) * math.sqrt(comparison.n)
+
+
+def _items_for_gain(policy: GatePolicy, gain: Comparison) -> int | None:
+    """To show the gain; or, where a gain is shown but a small one, that it is below the least."""
+    if gain.p_value <= policy.alpha and gain.difference < policy.min_gain:
+        return _items(policy, policy.min_gain - gain.difference, gain)
+    return _items(policy, max(policy.min_gain, gain.difference), gain)
+
+
+def _items_for_guard(policy: GatePolicy, row: MetricResult) -> int | None:
+    """For the distance from the margin, planned at no change where the metric seems to gain."""
+    margin = row.margin or 0.0
+    distance = abs(row.comparison.difference + margin)
+    return _items(policy, min(margin, distance) if margin else distance, row.comparison)
+
+
+def _items(policy: GatePolicy, effect: float, comparison: Comparison) -> int | None:
+    if comparison.n == 0 or effect <= 0:
+        return None
+    spread = _spread(comparison)
+    if not math.isfinite(spread):
+        return None
+    needed = sample_size(effect, spread, policy.alpha, policy.power)
+    return max(policy.min_items, comparison.n + 1, needed)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,228 @@
+"""The gate on scripted results, and how often it is wrong on simulated ones."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from burnish.config import InputError
+from burnish.evals.gate import GatePolicy, Verdict, decide
+
+Scores = dict[str, list[float]]
+
+
+def outcomes(both: int, gains: int, losses: int, neither: int) -> tuple[list[float], list[float]]:
+    """Paired 0/1 outcomes with these four counts."""
+    before = [1.0] * both + [0.0] * gains + [1.0] * losses + [0.0] * neither
+    after = [1.0] * both + [1.0] * gains + [0.0] * losses + [0.0] * neither
+    return before, after
+
+
+GAIN = outcomes(40, 30, 5, 45)
+SAME = outcomes(100, 1, 1, 18)
+FALL = outcomes(70, 2, 30, 18)
+SLIGHT = outcomes(90, 4, 8, 18)
+
+
+def judge(
+    target: tuple[list[float], list[float]],
+    guard: tuple[list[float], list[float]] | None = None,
+    **policy: float,
+) -> Verdict:
+    before, after = {"exact": target[0]}, {"exact": target[1]}
+    guards = {}
+    if guard:
+        before["safe"], after["safe"] = guard
+        guards["safe"] = 0.05
+    return decide(GatePolicy(target=["exact"], guards=guards, **policy), before, after)
+
+
+def test_a_clear_gain_with_guards_held_is_promoted() -> None:  # C-38
+    verdict = judge(GAIN, SAME)
+    assert verdict.decision == "promoted"
+    assert verdict.items_needed is None
+    assert verdict.gain.difference == pytest.approx(25 / 120)
+    assert "the guard held" in verdict.reason
+    assert verdict.reason_zh.startswith("晋升")
+    assert [(row.metric, row.role, row.state) for row in verdict.comparisons] == [
+        ("exact", "target", "improved"),
+        ("safe", "guard", "noise"),
+    ]
+    assert judge(GAIN).reason.endswith("no guard was set.")
+
+
+def test_a_guard_that_fell_keeps_the_champion_whatever_the_gain() -> None:  # C-38
+    verdict = judge(GAIN, FALL)
+    assert verdict.decision == "kept"
+    assert verdict.reason.startswith("Champion kept: safe changed by -0.233")
+    assert "safe" in verdict.reason_zh
+    guard = verdict.comparisons[1]
+    assert guard.state == "regressed"
+    assert guard.p_failed is not None
+    assert guard.p_failed < 0.001
+
+
+def test_a_guard_not_shown_to_hold_leaves_it_undecided() -> None:  # C-38
+    verdict = judge(GAIN, SLIGHT)
+    assert verdict.decision == "undecided"
+    assert "safe" in verdict.reason
+    assert verdict.items_needed is not None
+    assert verdict.items_needed > 120
+    assert f"{verdict.items_needed:,}" in verdict.reason_zh
+
+
+def test_a_loss_keeps_the_champion() -> None:
+    verdict = judge((GAIN[1], GAIN[0]))
+    assert verdict.decision == "kept"
+    assert "significantly less than the gain of 0.01" in verdict.reason
+
+
+def test_a_small_gain_is_undecided_with_the_number_that_would_decide() -> None:  # C-38
+    verdict = judge(outcomes(50, 10, 6, 54))
+    assert verdict.decision == "undecided"
+    assert verdict.items_needed is not None
+    assert 500 < verdict.items_needed < 3000  # 6.18 * (16/120) / (4/120)^2 = 742 or so
+    assert verdict.detectable is not None
+    assert 0.06 < verdict.detectable < 0.12  # 2.49 * sqrt(16/120 / 120) = 0.083
+
+
+def test_a_real_gain_below_the_least_one_is_not_promoted() -> None:
+    # Changes of 0.12 and -0.08 by turns: mean 0.02, standard error 0.0071.
+    before = [0.5] * 200
+    after = [0.62, 0.42] * 100
+    policy = GatePolicy(target=["score"], min_gain=0.025)
+    verdict = decide(policy, {"score": before}, {"score": after})
+    assert verdict.gain.p_value < 0.01
+    assert verdict.decision == "undecided"
+    clear = decide(GatePolicy(target=["score"], min_gain=0.2), {"score": before}, {"score": after})
+    assert clear.decision == "kept"
+
+
+def test_ties_only_promote_nothing() -> None:  # C-38
+    tied = outcomes(60, 0, 0, 60)
+    verdict = judge(tied, tied)
+    assert verdict.decision == "undecided"
+    assert verdict.gain.p_value == 1
+    many = outcomes(300, 0, 0, 300)
+    assert judge(many).decision == "kept"  # 600 ties rule out a gain of 0.01
+
+
+def test_missing_answers_are_never_wins() -> None:  # C-38
+    nan = math.nan
+    before, after = outcomes(10, 0, 0, 50)
+    silent = [value if index < 40 else nan for index, value in enumerate(after)]
+    verdict = judge((before, silent))
+    assert verdict.decision == "undecided"
+    assert "20 with a missing answer" in verdict.reason
+    assert verdict.gain.difference == 0
+    gone = judge(([0.0] * 60, [nan] * 60))
+    assert (gone.decision, gone.gain.n, gone.items_needed) == ("undecided", 0, 30)
+    # An invalid judge answer for the champion is not a win for the candidate either.
+    champion_silent = judge(([0.0] * 50 + [nan] * 5, [0.0] * 50 + [1.0] * 5))
+    assert champion_silent.gain.difference == 0
+
+
+def test_nothing_and_too_little_are_undecided() -> None:  # C-38
+    nothing = judge(([], []))
+    assert (nothing.decision, nothing.items_needed) == ("undecided", 30)
+    few = judge(([0.0] * 29, [1.0] * 29))
+    assert few.decision == "undecided"
+    assert "exact has 29 usable pairs" in few.reason
+    assert "29 对" in few.reason_zh
+    no_guard_items = judge(GAIN, ([], []))
+    assert no_guard_items.decision == "undecided"
+    assert "safe has 0 usable pairs" in no_guard_items.reason
+
+
+def test_a_verdict_is_plain_json() -> None:
+    text = json.dumps(judge(([], [])).as_dict(), allow_nan=False)
+    assert json.loads(text)["gain"]["difference"] is None
+    plain = judge(GAIN, SAME).as_dict()
+    assert json.loads(json.dumps(plain)) == plain
+    assert plain["comparisons"][1]["margin"] == 0.05
+
+
+def test_policies_are_checked() -> None:
+    for wrong in ({"target": []}, {"guards": {"safe": -0.1}}, {"alpha": 0.6}, {"metric": "x"}):
+        with pytest.raises(ValidationError):
+            GatePolicy.model_validate({"target": ["exact"], **wrong})
+
+
+def test_bad_input_names_every_metric() -> None:
+    policy = GatePolicy(target=["exact", "lost"], guards={"safe": 0.05})
+    scores: Scores = {"exact": [1.0], "safe": [1.0]}
+    other: Scores = {"exact": [1.0, 0.0], "safe": [math.inf]}
+    with pytest.raises(InputError) as caught:
+        decide(policy, scores, other)
+    assert [problem.field for problem in caught.value.problems] == ["exact", "lost", "safe"]
+    assert "one of: exact, safe" in str(caught.value)
+
+
+def test_many_metrics_are_corrected_together() -> None:  # C-38
+    rng = np.random.default_rng(3)
+    names = [f"m{i}" for i in range(12)]
+    before = {name: rng.integers(0, 2, 60).astype(float).tolist() for name in names}
+    after = {name: rng.integers(0, 2, 60).astype(float).tolist() for name in names}
+    after["m0"] = [1.0] * 60
+    rows = decide(GatePolicy(target=names, draws=999), before, after).comparisons
+    assert rows[0].state == "improved"
+    assert {row.state for row in rows[1:]} == {"noise"}
+    assert all(row.adjusted_p >= row.comparison.p_two_sided for row in rows)
+
+
+def promotions(
+    rounds: int, lift: float, *, clusters: int, size: int, metrics: int, seed: int
+) -> float:
+    """Share of rounds promoted; champion and candidate share items, the candidate ``lift``."""
+    rng = np.random.default_rng(seed)
+    names = [f"m{i}" for i in range(metrics)]
+    groups = {name: [f"g{i // size}" for i in range(clusters * size)] for name in names}
+    policy = GatePolicy(target=names, min_gain=0.0, draws=199)
+    promoted = 0
+    for _ in range(rounds):
+        ease = np.repeat(rng.beta(1, 1, clusters), size)
+
+        def answer(p: NDArray[np.float64]) -> list[float]:
+            # Models differ by cluster too: a model knows an entity or it does not.
+            known = np.repeat(rng.normal(0, 0.15, clusters), size)
+            return (rng.random(len(p)) < p + known).astype(float).tolist()
+
+        before = {name: answer(ease) for name in names}
+        after = {name: answer(ease + lift) for name in names}
+        promoted += decide(policy, before, after, groups).decision == "promoted"
+    return promoted / rounds
+
+
+@pytest.mark.parametrize(("clusters", "size", "metrics"), [(60, 1, 1), (12, 4, 1), (20, 3, 2)])
+def test_false_promotions_stay_within_alpha(clusters: int, size: int, metrics: int) -> None:
+    # C-38: 1,000 A/A rounds at alpha 0.05, allowing three standard errors.
+    rate = promotions(1000, 0.0, clusters=clusters, size=size, metrics=metrics, seed=7)
+    assert 0.01 <= rate <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_true_gains_are_promoted() -> None:
+    assert promotions(60, 0.3, clusters=40, size=2, metrics=2, seed=1) > 0.9
+
+
+def test_a_truly_inferior_guard_is_seldom_let_through() -> None:
+    # The guard truly falls by exactly its margin; the target truly gains. Intersection-union.
+    rng = np.random.default_rng(11)
+    policy = GatePolicy(target=["exact"], guards={"safe": 0.1, "general": 0.1}, draws=199)
+    promoted, rounds = 0, 250
+    for _ in range(rounds):
+        scores = {}
+        for name, shares in {
+            "exact": [0.3, 0.4, 0.05, 0.25],
+            "safe": [0.7, 0.05, 0.15, 0.1],
+            "general": [0.8, 0.05, 0.05, 0.1],
+        }.items():
+            scores[name] = outcomes(*rng.multinomial(120, shares))
+        before = {name: pair[0] for name, pair in scores.items()}
+        after = {name: pair[1] for name, pair in scores.items()}
+        promoted += decide(policy, before, after).decision == "promoted"
+    assert promoted / rounds <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / rounds)
