@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from burnish.evals.resampling import resampled_sums, widening
+from burnish.evals.resampling import Array, resampled_sums, widening
 from burnish.models.forward import segment_sums, token_logprobs
 from burnish.records import Document, Figure
 from burnish.sampling.generate import context_length
@@ -20,16 +20,28 @@ from burnish.text.documents import document_segments
 DRAWS = 1000
 
 
-def perplexity(
+@dataclass(frozen=True)
+class DocumentLosses:
+    """Each document's summed negative log-likelihood ``nats [n]`` and its ``tokens [n]``."""
+
+    nats: Array
+    tokens: Array
+
+    @property
+    def per_token(self) -> list[float]:
+        """Nats a token of each document; lower is better."""
+        return (self.nats / self.tokens).tolist()  # type: ignore[no-any-return]
+
+
+def document_losses(
     model: Any,
     tokenizer: Any,
     documents: Sequence[Document],
     tokens_per_batch: int = 4096,
     *,
     length: int = 512,
-    seed: int = 0,
-) -> Figure:
-    """``exp`` of the mean negative log-likelihood a token, with a bootstrap over documents.
+) -> DocumentLosses:
+    """Losses of the documents that have at least two tokens, in order.
 
     Every token is predicted but each document's first; the mark that ends a document counts.
     Documents are cut into pieces of at most ``length`` tokens (or the model's context), and no
@@ -37,10 +49,6 @@ def perplexity(
 
     Args:
         tokens_per_batch: tokens of one packed forward pass.
-        seed: draws the bootstrap samples; the same seed gives the same interval.
-
-    Returns:
-        ``n`` is the number of documents. The interval is infinite for a single document.
 
     Raises:
         ValueError: no document has two tokens.
@@ -67,11 +75,30 @@ def perplexity(
     finally:
         model.train(was_training)
     used = counts > 0
-    return _figure(nats[used], counts[used], seed)
+    return DocumentLosses(nats[used], counts[used])
 
 
-def _figure(nats: np.ndarray, counts: np.ndarray, seed: int) -> Figure:
-    """The token-weighted mean of documents' losses, exponentiated, with its interval."""
+def perplexity(losses: DocumentLosses, seed: int = 0) -> Figure:
+    """``exp`` of the mean loss a token, with a bootstrap interval over documents.
+
+    ``n`` is the number of documents. The interval is infinite for a single document.
+    """
+    return _exponentiated(losses.nats, losses.tokens, seed)
+
+
+def perplexity_ratio(after: DocumentLosses, before: DocumentLosses, seed: int = 0) -> Figure:
+    """Perplexity over another model's on the same documents, paired: above 1 is worse.
+
+    Raises:
+        ValueError: the losses are not of the same documents and tokens.
+    """
+    if not np.array_equal(after.tokens, before.tokens):
+        raise ValueError("perplexities of different tokens cannot be compared")
+    return _exponentiated(after.nats - before.nats, after.tokens, seed)
+
+
+def _exponentiated(nats: Array, counts: Array, seed: int) -> Figure:
+    """The token-weighted mean of documents' numbers, exponentiated, with its interval."""
     mean = float(nats.sum() / counts.sum())
     if len(nats) < 2:
         return Figure(math.exp(mean), 0.0, math.inf, len(nats))

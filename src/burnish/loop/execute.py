@@ -102,9 +102,7 @@ class Workshop:
         expected = f"--rerun {call.name} makes it and what follows anew, --keep uses it as it is"
         return self.recipe.problem(call.at, found, expected)
 
-    def _make(
-        self, call: StageCall, round: int, resolved: Resolved, origin: Origin
-    ) -> Artifact:
+    def _make(self, call: StageCall, round: int, resolved: Resolved, origin: Origin) -> Artifact:
         module = catalog.find(call.run)
         scratch = self.folder / "scratch" / f"{call.name}-{round}-{fingerprint(origin)[:12]}"
         if call.name in self.options.rerun:

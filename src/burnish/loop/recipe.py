@@ -136,9 +136,7 @@ def _calls(
             problems.append(Problem(str(file), place, field_name, found, expected))
             continue
         try:
-            config = parse(
-                catalog.find(run).Config, settings, file=str(file), lines=lines, at=at
-            )
+            config = parse(catalog.find(run).Config, settings, file=str(file), lines=lines, at=at)
         except InputError as error:
             problems.extend(error.problems)
             continue

@@ -19,7 +19,7 @@ from burnish.loop.recipe import Recipe
 from burnish.loop.references import split
 from burnish.reporting.html import render
 from burnish.store import atomic, lock
-from burnish.store.artifacts import Artifact
+from burnish.store.artifacts import Artifact, ArtifactStore
 from burnish.store.errors import StorageError
 
 FAILURES_IN_A_ROW = 2
@@ -38,6 +38,10 @@ class RunResult:
         """Whether any round's candidate became champion (true where there are no rounds)."""
         verdicts = self.summary["verdicts"]
         return not verdicts or any(v["decision"] == "promoted" for v in verdicts)
+
+    def artifact(self, name: str) -> Artifact:
+        """The latest artifact of a stage."""
+        return ArtifactStore(self.folder).get(name)
 
 
 @dataclass
@@ -155,5 +159,3 @@ def _round(workshop: Workshop, stood: Progressed, number: int, began: float) -> 
 
 def _keep_trace(folder: Path, stage: str, number: int) -> None:
     atomic.write_text(folder / f"failure-{stage}-{number}.txt", traceback.format_exc())
-
-

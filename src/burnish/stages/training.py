@@ -99,7 +99,9 @@ def pairs(loaded: Loaded, preferences: Sequence[Preference]) -> list[list[Segmen
     limit = context_length(loaded.model)
     units = [
         [
-            Segment(side.tokens, side.mask, preference.id, per_segment={"margin": preference.margin})
+            Segment(
+                side.tokens, side.mask, preference.id, per_segment={"margin": preference.margin}
+            )
             for side in (chosen, rejected)
         ]
         for preference, chosen, rejected in zip(preferences, *sides, strict=True)
@@ -159,7 +161,9 @@ def curve(result: FitResult, names: Sequence[str], points: int = 60) -> dict[str
 def card(stage: str, inputs: Inputs, facts: Mapping[str, object]) -> str:
     """The body of a model card: what the fit was given and what it did."""
     lines = [f"Made by burnish's `{stage}`.", "", "| what | value |", "| --- | --- |"]
-    shown = {name: ", ".join(Path(i).name for i in items) for name, items in inputs.resolved.items()}
+    shown = {
+        name: ", ".join(Path(i).name for i in items) for name, items in inputs.resolved.items()
+    }
     lines += [f"| {name} | {value} |" for name, value in {**shown, **facts}.items()]
     return "\n".join(lines)
 

@@ -55,8 +55,6 @@ class Handled:
     kept: str
 
 
-
-
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Reply, critique, revise; write ``examples.jsonl`` and ``preferences.jsonl``."""
     constitution = rules.load(inputs.path("constitution"))
@@ -76,7 +74,9 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "prompts": len(prompts),
         "examples": len(examples),
         "preferences": len(preferences),
-        "violations": dict(Counter(h.critique.principle_id for h in handled if h.critique.violated)),
+        "violations": dict(
+            Counter(h.critique.principle_id for h in handled if h.critique.violated)
+        ),
         "samples": [_sample(item) for item in handled if item.critique.violated][:6],
     }
     return Outcome("data", {"violated": wilson(sum(violated), len(violated))}, details)
@@ -109,7 +109,9 @@ def _handle(
     """Critique every reply and revise those that violate."""
     if config.critic == "model":
         critic = ModelCritic(
-            constitution, lambda asked: _replies(loaded, asked, config.sampling, context), context.seed
+            constitution,
+            lambda asked: _replies(loaded, asked, config.sampling, context),
+            context.seed,
         )
         judged = critic.critique(prompts, replies)
         found = [(p, r, c) for p, r, c in zip(prompts, replies, judged, strict=True) if c]
@@ -172,7 +174,9 @@ def _pair(item: Handled, constitution: Constitution, seed: int) -> Preference | 
 
 def _opposite(item: Handled, constitution: Constitution, seed: int) -> str | None:
     """A refusal of a harmless prompt, a helpful opening for a harmful one."""
-    wanted = {"refuse": "help", "comply": "decline"}.get(str((item.prompt.verify or {}).get("kind")))
+    wanted = {"refuse": "help", "comply": "decline"}.get(
+        str((item.prompt.verify or {}).get("kind"))
+    )
     texts = [
         text
         for principle in constitution.principles

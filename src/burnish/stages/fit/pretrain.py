@@ -17,7 +17,7 @@ from burnish.engine import (
     TrainSettings,
     train,
 )
-from burnish.evals.perplexity import perplexity
+from burnish.evals.perplexity import document_losses, perplexity
 from burnish.models.adapters import LoraSettings
 from burnish.models.forward import token_logprobs
 from burnish.models.load import Loaded
@@ -147,9 +147,8 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
 
 def _measure(loaded: Loaded, heldout: Sequence[Document], config: Config) -> Callable[[], Figure]:
     def measure() -> Figure:
-        return perplexity(
-            loaded.model, loaded.tokenizer, heldout, config.train.tokens_per_batch
-        )
+        size = config.train.tokens_per_batch
+        return perplexity(document_losses(loaded.model, loaded.tokenizer, heldout, size))
 
     return measure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import Field, NonNegativeFloat
 
 from burnish.config import ModelRef, PreferenceRef, Settings
 from burnish.engine import DatasetSource, TrainSettings, named_trainable, train
-from burnish.evals.statistics import expected_calibration_error, wilson
+from burnish.evals.statistics import wilson
 from burnish.models.adapters import LoraSettings
 from burnish.models.heads import ScalarHead, score_segments
 from burnish.models.load import save_model
@@ -84,9 +85,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         progress=context.progress,
         label=context.name,
         tags={"stage": context.name, "round": context.round},
-        evaluate=training.measured(
-            loaded.model, held, objective, config.train.tokens_per_batch
-        ),
+        evaluate=training.measured(loaded.model, held, objective, config.train.tokens_per_batch),
         trainable=named_trainable(model=loaded.model, head=head),
     )
     figures = training.fit_figures(result)
@@ -94,15 +93,13 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     gaps = differences(loaded.model, head, held, size)
     figures["heldout_accuracy"] = accuracy(gaps)
     if outside:
-        figures["left_out_accuracy"] = accuracy(
-            differences(loaded.model, head, outside, size)
-        )
+        figures["left_out_accuracy"] = accuracy(differences(loaded.model, head, outside, size))
     details = {
         "pairs": len(units),
         "heldout": len(held),
         "left_out": {topic: sum(r.topic == topic for r in left_out) for topic in config.leave_out},
         "by_topic": _by_topic(heldout, gaps) if len(gaps) == len(heldout) else {},
-        "calibration_error": expected_calibration_error(gaps),
+        "calibration_error": calibration_error(gaps),
         "stopped": result.stopped_reason,
         "curve": training.curve(result, ["loss", "accuracy"]),
     }
@@ -114,6 +111,23 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
 def accuracy(gaps: Sequence[float]) -> Figure:
     """The share of pairs whose chosen reply scores higher, with its Wilson interval."""
     return wilson(sum(gap > 0 for gap in gaps), len(gaps))
+
+
+def calibration_error(gaps: Sequence[float], bins: int = 10) -> float:
+    """Expected calibration error of ``P(chosen is better) = s(gap)`` over equal-width bins.
+
+    Each pair is seen from the side that the model prefers: its confidence lies in [0.5, 1] and
+    it is right where the gap is positive. Guo et al. 2017 (arXiv 1706.04599) eq. 3.
+    """
+    binned: dict[int, list[tuple[float, bool]]] = {}
+    for gap in gaps:
+        confidence = 1 / (1 + math.exp(-min(abs(gap), 50.0)))
+        place = min(bins - 1, int((confidence - 0.5) * 2 * bins))
+        binned.setdefault(place, []).append((confidence, gap > 0))
+    error = 0.0
+    for pairs in binned.values():
+        error += abs(sum(c for c, _ in pairs) - sum(right for _, right in pairs))
+    return error / max(1, len(gaps))
 
 
 def _by_topic(records: Sequence[Preference], gaps: Sequence[float]) -> dict[str, list[float]]:

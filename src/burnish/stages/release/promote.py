@@ -53,7 +53,5 @@ def register(registry: Registry, store: ArtifactStore, ref: str) -> str:
             return entry.ref
     parents = [register(registry, store, parent) for parent in artifact.parents]
     figures = {name: figure.value for name, figure in artifact.figures.items()}
-    version = registry.register(
-        artifact.name, artifact.kind, artifact.path, mark, figures, parents
-    )
+    version = registry.register(artifact.name, artifact.kind, artifact.path, mark, figures, parents)
     return f"{artifact.name}@{version}"

@@ -1,0 +1,123 @@
+"""GRPO and its kin: group-relative advantages, no critic."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, Literal
+
+import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from burnish.config import ModelRef, PromptRef, Settings
+from burnish.engine import TrainSettings, train
+from burnish.models.adapters import LoraSettings
+from burnish.models.forward import token_logprobs
+from burnish.objectives import (
+    AggregateKind,
+    Loss,
+    aggregate,
+    clipped_policy,
+    k2,
+    k3,
+    metric,
+    policy_metrics,
+)
+from burnish.records import Prompt
+from burnish.rollouts.credit import GrpoCredit, grpo_segments
+from burnish.rollouts.online import OnlineSettings, OnlineSource
+from burnish.sampling import Sampling
+from burnish.stages import policy, training
+from burnish.stages.base import Context, Inputs, Outcome
+from burnish.text.batches import Batch
+
+
+class Config(Settings):
+    """Train ``model`` on groups of its replies to ``prompts``.
+
+    The divergence from the reference is a term of the loss: ``k3`` (as published; its optimum
+    is that of the forward divergence) or ``k2`` (that of the reverse one), times ``kl_coef``.
+    ``high`` above ``clip`` is DAPO's clip, ``sequence_ratio`` GSPO's ratio, ``aggregate`` how
+    tokens are summed up (``seq_mean`` GRPO, ``token_mean`` DAPO, ``constant_length`` Dr. GRPO).
+    """
+
+    model: ModelRef
+    prompts: list[PromptRef]
+    reward: ModelRef | None = None
+    mix: policy.RewardMix = policy.RewardMix()
+    sampling: Sampling = Sampling(temperature=1.0, max_new_tokens=32)
+    online: OnlineSettings = OnlineSettings()
+    credit: GrpoCredit = GrpoCredit()
+    clip: PositiveFloat = 0.2
+    high: PositiveFloat | None = None
+    sequence_ratio: bool = False
+    aggregate: AggregateKind = "seq_mean"
+    length: PositiveInt | None = None
+    kl_coef: NonNegativeFloat = 0.04
+    kl: Literal["k2", "k3"] = "k3"
+    max_kl: PositiveFloat = 5.0
+    lora: LoraSettings | None = None
+    train: TrainSettings = TrainSettings(
+        learning_rate=1e-4, schedule="constant", segments_per_step=64
+    )
+
+
+def loss(model: Any, batch: Batch, config: Config) -> Loss:
+    """The clipped policy term and the divergence, aggregated as the settings say."""
+    scores = token_logprobs(model, batch, config.sampling.temperature)
+    old, advantages = batch.at_targets("old_logprobs"), batch.at_targets("advantages")
+    segment = batch.target_segments()
+    form: dict[str, Any] = {
+        "low": config.clip,
+        "high": config.high or config.clip,
+        "segment": segment if config.sequence_ratio else None,
+    }
+    divergence = {"k2": k2, "k3": k3}[config.kl](scores.logprobs, batch.at_targets("ref_logprobs"))
+    per_token = clipped_policy(scores.logprobs, old, advantages, **form)
+    total, count = aggregate(
+        per_token + config.kl_coef * divergence, segment, config.aggregate, length=config.length
+    )
+    with torch.no_grad():
+        metrics = policy_metrics(scores.logprobs, old, advantages, **form)
+    metrics["divergence"] = metric(divergence.detach())
+    return Loss(total, count, metrics)
+
+
+def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
+    """Alternate sampling groups and updates; save the policy."""
+    loaded = training.load_policy(inputs, context, config.lora)
+    loaded.model.eval()
+    prompts = training.read_all(inputs.paths("prompts"), Prompt)
+    source = OnlineSource(
+        loaded.model,
+        loaded.tokenizer,
+        prompts,
+        config.sampling,
+        reward=policy.reward_function(
+            prompts, config.mix, inputs.optional_model("reward"), context.device
+        ),
+        score=policy.reference_scorer(loaded, config.sampling.temperature),
+        credit=functools.partial(grpo_segments, settings=config.credit),
+        settings=config.online,
+        train=config.train,
+        seed=context.seed,
+    )
+    result = train(
+        loaded.model,
+        source,
+        functools.partial(loss, config=config),
+        config.train,
+        seed=context.seed,
+        scratch=context.scratch,
+        metrics=context.metrics,
+        progress=context.progress,
+        label=context.name,
+        tags={"stage": context.name, "round": context.round},
+        on_step=policy.KlBound(config.max_kl),
+    )
+    details = {
+        "prompts": len(prompts),
+        "stopped": result.stopped_reason,
+        "curve": training.curve(result, ["loss", "reward", "kl", "length", "clip_fraction"]),
+    }
+    training.save_policy(loaded, context, training.card("fit.grpo", inputs, details))
+    return Outcome("model", training.fit_figures(result) | policy.figures(result), details)

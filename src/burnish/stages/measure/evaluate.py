@@ -1,0 +1,82 @@
+"""Measure a model on generated behaviour: task sets, and perplexity of general text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from burnish.config import DocumentRef, ModelRef, Settings
+from burnish.evals import tasks
+from burnish.evals.perplexity import document_losses, perplexity, perplexity_ratio
+from burnish.evals.tasks import TaskSettings
+from burnish.models.load import Loaded, load_model
+from burnish.records import Document, Figure
+from burnish.sampling import Sampling
+from burnish.stages import training
+from burnish.stages.base import Context, Inputs, Outcome
+from burnish.store import atomic
+
+RESPONSES = "responses.jsonl"
+GENERAL = "general.json"
+
+
+class Config(Settings):
+    """Ask ``model`` every item of ``tasks``; greedy unless ``sampling`` says otherwise.
+
+    With ``heldout`` documents the general perplexity is measured too, and with ``base`` its
+    ratio to that model's (both read the same tokens).
+    """
+
+    model: ModelRef
+    tasks: list[TaskSettings]
+    heldout: DocumentRef | None = None
+    base: ModelRef | None = None
+    sampling: Sampling = Sampling(temperature=0.0, max_new_tokens=32)
+
+
+def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
+    """Write every raw response, and figures that can be computed from them again."""
+    loaded = load_model(inputs.model("model"), device=context.device)
+    sets = [
+        tasks.load_task(task, inputs.path(f"tasks.{index}.data"))
+        for index, task in enumerate(config.tasks)
+    ]
+    with context.progress.task(context.name, None) as bar:
+        responses = tasks.answer(loaded, sets, config.sampling, context.seed, bar.advance)
+    tasks.write(context.output / RESPONSES, responses)
+    figures = tasks.figures(responses)
+    figures |= _general(config, inputs, context, loaded)
+    details = {
+        "model": Path(inputs.model("model")).name,
+        "dimensions": {task.name: task.dimension for task in config.tasks},
+        "upward": {task.name: task.upward for task in config.tasks},
+        "by_language": _flat(tasks.breakdown(responses, "lang")),
+        "by_source": _flat(tasks.breakdown(responses, "source")),
+    }
+    return Outcome("report", figures, details)
+
+
+def _general(config: Config, inputs: Inputs, context: Context, loaded: Loaded) -> dict[str, Figure]:
+    """General perplexity and its ratio to the base model's; the losses are kept for the gate."""
+    documents = training.read_all(inputs.paths("heldout"), Document)
+    if not documents:
+        return {}
+    losses = document_losses(loaded.model, loaded.tokenizer, documents)
+    values = {str(index): -nats for index, nats in enumerate(losses.per_token)}
+    atomic.write_text(context.output / GENERAL, json.dumps(values))
+    figures = {"general_ppl": perplexity(losses)}
+    if base := inputs.optional_model("base"):
+        other = load_model(base, device=context.device)
+        before = document_losses(other.model, other.tokenizer, documents)
+        figures["general_ppl_ratio"] = perplexity_ratio(losses, before)
+    return figures
+
+
+def _flat(parts: dict[str, dict[str, Figure]]) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        part: {
+            name: {"value": f.value, "low": f.low, "high": f.high, "n": f.n}
+            for name, f in figures.items()
+        }
+        for part, figures in parts.items()
+    }

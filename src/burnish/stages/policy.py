@@ -1,0 +1,92 @@
+"""What the stages that train on the policy's own replies share: rewards, reference, KL bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from burnish.config import InputError, Problem, Settings
+from burnish.engine import Action, FitResult, StepInfo
+from burnish.models import adapters
+from burnish.models.heads import ScalarHead
+from burnish.models.load import Loaded
+from burnish.records import Figure, Prompt, Rollout
+from burnish.rewards.reward_model import RewardModel
+from burnish.rewards.verifiers import verify_prompt
+from burnish.rollouts.scoring import Score, scorer
+
+
+class RewardMix(Settings):
+    """Weights of the rewards: the verifier's +1 / 0 / -1, and the reward model's score."""
+
+    verifier: float = Field(1.0, ge=0)
+    model: float = Field(0.1, ge=0)
+
+
+def reward_function(
+    prompts: Sequence[Prompt], mix: RewardMix, reward: str | None, device: str
+) -> Callable[[list[Rollout]], list[float]]:
+    """Rewards of rollouts: the weighted sum of what applies to each prompt.
+
+    Raises:
+        InputError: a prompt has neither a verifier nor a reward model to score it.
+    """
+    model = RewardModel.load(Path(reward), device) if reward and mix.model > 0 else None
+    bare = [prompt.id for prompt in prompts if prompt.verify is None]
+    if bare and model is None:
+        found = f"{len(bare)} prompts have no verify, such as {bare[0]}"
+        raise InputError(Problem("", None, "prompts", found, "verify, or a reward model"))
+    by_id: Mapping[str, Prompt] = {prompt.id: prompt for prompt in prompts}
+
+    def score(rollouts: list[Rollout]) -> list[float]:
+        checks = [verify_prompt(by_id[one.prompt_id], one.completion) for one in rollouts]
+        totals = [mix.verifier * check.score if check else 0.0 for check in checks]
+        if model is not None:
+            scores = model.score([(one.prompt, one.completion) for one in rollouts])
+            totals = [t + mix.model * s for t, s in zip(totals, scores, strict=True)]
+        return totals
+
+    return score
+
+
+def reference_scorer(loaded: Loaded, temperature: float, head: ScalarHead | None = None) -> Score:
+    """Scores with the model as it is now as the reference: adapter off, or a frozen copy."""
+    if adapters.has_adapter(loaded.model):
+        return scorer(
+            loaded.model,
+            temperature=temperature,
+            reference=lambda: adapters.reference(loaded.model),
+            head=head,
+        )
+    frozen = deepcopy(loaded.model).eval().requires_grad_(False)
+    return scorer(
+        loaded.model, temperature=temperature, reference=lambda: nullcontext(frozen), head=head
+    )
+
+
+@dataclass(frozen=True)
+class KlBound:
+    """Stops a fit whose replies have moved further than ``limit`` nats from the reference."""
+
+    limit: float
+
+    def __call__(self, info: StepInfo) -> Action | None:
+        """Within the bound the weights are good; past it the last good ones come back."""
+        return "rollback" if info.metrics.get("kl", 0.0) > self.limit else "mark"
+
+
+def figures(result: FitResult) -> dict[str, Figure]:
+    """Reward and KL of the first and the last phase."""
+    rows = [row for row in result.history if "reward" in row]
+    if not rows:
+        return {}
+    return {
+        "reward_before": Figure.exact(rows[0]["reward"]),
+        "reward_after": Figure.exact(rows[-1]["reward"]),
+        "kl_after": Figure.exact(rows[-1].get("kl", 0.0)),
+    }
