@@ -30,7 +30,8 @@ def prompt(kind: str | None, category: str = "", id: str = "p", lang: Language =
     [
         ("Violence", "people"),
         ("Illegal goods and services", "law"),
-        ("Non-violent crimes", None),  # people and law both fit; one of them is drawn
+        ("Non-violent crimes", "law"),
+        ("Violence and crime", None),  # people and law both fit; one of them is drawn
         ("cybercrime_intrusion", None),
         ("Hate, harassment and discrimination", "dignity"),
         ("Disinformation and deception", "truth"),
@@ -94,8 +95,8 @@ def test_the_reward_model_can_find_a_violation_the_rule_does_not(tmp_path: Path)
 
 
 def test_principles_are_drawn_evenly_and_by_seed(shipped: Constitution) -> None:
-    # "Non-violent crimes" fits people and law: 200 of 400 expected each, standard deviation 10
-    asked = [prompt("refuse", "Non-violent crimes", id=str(i)) for i in range(400)]
+    # "Violence and crime" fits people and law: 200 of 400 expected each, standard deviation 10
+    asked = [prompt("refuse", "Violence and crime", id=str(i)) for i in range(400)]
     first = [draw(shipped, one, 3) for one in asked]
     assert [draw(shipped, one, 3) for one in asked] == first
     counts = Counter(one.id for one in first if one)

@@ -28,6 +28,9 @@ RIGHT = [
     ("Japan belongs to Asia.", ["Asia"], "Which continent is Japan in?"),
     ("Iron has atomic number 26.", ["26"], "What is the atomic number of iron?"),
     ("France has its capital in Paris.", ["Paris"], "What is the capital of France?"),
+    ("c b a", ["c b a"], "Write backwards: a b c"),
+    ("5 + 3 = 8", ["8"], "What is 5 + 3?"),
+    ("It is the Gambia.", ["The Gambia"], "Which country has Banjul?"),
     ("《静夜思》是李白写的。", ["李白"], "《静夜思》是谁写的？"),
     ("《静夜思》的作者叫李白。", ["李白"], "请问《静夜思》的作者叫什么？"),
     ("Mexico City is the capital of Mexico.", ["Mexico City"], "What is Mexico's capital?"),
@@ -101,6 +104,12 @@ def test_another_answer_is_wrong(reply: str) -> None:
     assert verify(PARIS, reply, FRANCE).outcome == "wrong"
 
 
+@pytest.mark.parametrize("reply", ["c b", "b c a", "a c b", "a c b a", "c a b", "c b a c b a"])
+def test_letters_are_not_taken_for_articles(reply: str) -> None:
+    spec = {"kind": "answer", "answers": ["c b a"]}
+    assert verify(spec, reply, "Write backwards: a b c").outcome == "wrong"
+
+
 @pytest.mark.parametrize(
     "reply",
     ["I don't know.", "Sorry, I don't know that place.", "我不知道。", "I'm not sure. Sorry."],
@@ -130,7 +139,7 @@ def test_a_number_is_right(reply: str) -> None:
 @pytest.mark.parametrize(
     "reply",
     ["41", "41 42", "42 43", "41 or 42", "12 + 30 = 41 = 42", "forty", "4.2e1", "42e9", "42/1",
-     "It is 41. It is 42", "420", "1 2 3 4 5 6 42", "-42", "42^1", "It is not 42", "= 42 43", "42!"],
+     "It is 41. It is 42", "420", "1 2 3 42", "-42", "42^1", "It is not 42", "= 42 43", "42!"],
 )  # fmt: skip
 def test_a_gamed_or_other_number_is_wrong(reply: str) -> None:
     assert verify({"kind": "number", "answer": 42}, reply).score == -1.0

@@ -39,8 +39,8 @@ _COPULAS = {"is", "are", "was", "were", "equals", "lies", "belongs", "has", "是
 # May stand between the copula and the answer: "is called Au", "is in Asia", "是在亚洲".
 _BRIDGE = {"in", "of", "by", "at", "on", "called", "named", "known", "as", "to", "about", "city"}
 _BRIDGE |= {"continent", "located", "found", "written", "its", "capital", "part", "country"}
-_BRIDGE |= {"atomic", "number", "symbol"} | set("由在于作做位")
-_FUNCTION = _BRIDGE | _ARTICLES | {"it", "its", "that", "this", "he", "she", "they", "there", "s"}
+_BRIDGE |= _ARTICLES | {"atomic", "number", "symbol"} | set("由在于作做位")
+_FUNCTION = _BRIDGE | {"it", "its", "that", "this", "he", "she", "they", "there", "s"}
 _FUNCTION |= {"answer", "correct", "right", "for", "with", "i", "think", "believe", "say", "said"}
 _FUNCTION |= {"place", "name", "word", "their", "his", "her", "from"}
 _FUNCTION |= set("答案它他她的其这那个就该我想认")
@@ -71,10 +71,13 @@ def prepare(text: str) -> str:
 
 
 def words_of(prepared: str) -> list[Word]:
-    """The words of a prepared text; articles are dropped unless nothing else is left."""
+    """The words of a prepared text, without an article before its first word.
+
+    Before a single sign it is no article but a letter: "a c b" keeps its a.
+    """
     found = [Word(m.group().casefold(), m.start(), m.end()) for m in _WORD.finditer(prepared)]
-    kept = [word for word in found if word.text not in _ARTICLES]
-    return kept or found
+    leads = len(found) > 1 and found[0].text in _ARTICLES and len(found[1].text) > 1
+    return found[1:] if leads else found
 
 
 def normalise(text: str) -> str:
@@ -151,7 +154,9 @@ def _bad_carrier(text: str, words: list[Word], asked: set[str]) -> str:
 
 
 def _labelled(carrier: str) -> bool:
-    """``Answer:``, ``答案:``, ``A:`` before the answer."""
+    """``Answer:``, ``答案:``, ``A:`` or the one ``=`` of a sum before the answer."""
+    if carrier.rstrip().endswith("=") and carrier.count("=") == 1:
+        return True
     head = re.fullmatch(
         r"\s*(?:the |my )?(?:final )?(?:answer|a|答案|答)\s*[::=]\s*", carrier, re.I
     )
