@@ -6,7 +6,7 @@ scorer         measures
 relevance      how much of the reply's surprise the prompt explains: normalised pointwise
                mutual information (log p(r|q) − log p(r)) / −log p(r) under a reference model
 completeness   1, halved when cut off, halved outside the length bounds, times the share of
-               the prompt's format rules that are kept; 0 without a word
+               the prompt's format rules that are kept
 fluency        mean log-probability of a token without the prompt, times 1 − repetition
 verifier       (verifier's score + 1) / 2, only where the prompt has a specification
 reward_model   sigmoid of the reward model's score, only where one is given
@@ -14,7 +14,8 @@ reward_model   sigmoid of the reward model's score, only where one is given
 
 Relevance and fluency have no natural unit, so they are read against *real* replies (the
 calibration): a reply that stands as high as the median real one gets 1, below that twice the
-share of real replies that it reaches.
+share of real replies that it reaches. A reply that says nothing (no word, a bare heading, the
+question again) has 0 in the first three.
 """
 
 from __future__ import annotations
@@ -31,11 +32,14 @@ from burnish.config import Settings
 from burnish.records import Prompt, Rollout
 from burnish.rewards.formats import split_words
 from burnish.rewards.likelihood import NO_PROMPT, Pair, reply_logprobs
+from burnish.rewards.matching import normalise
+from burnish.rewards.refusal import plain
 from burnish.rewards.reward_model import RewardModel
 from burnish.rewards.textstats import repetition
 from burnish.rewards.verifiers import verify_prompt
 
 SCORERS = ("relevance", "completeness", "fluency", "verifier", "reward_model")
+_HEADINGS = {normalise(text) for text in ("Solution", "Answer", "Thought process", "解答", "答案")}
 SEED_WEIGHTS = {"relevance": 0.4, "completeness": 0.3, "fluency": 0.3}
 
 
@@ -157,7 +161,7 @@ def _fill_likelihood(
     real = resources.calibration
     values = likelihoods(resources.model, resources.tokenizer, pairs, resources.tokens_per_batch)
     for rollout, (npmi, nats) in zip(rollouts, values, strict=True):
-        spoken = bool(split_words(rollout.completion))
+        spoken = not says_nothing(rollout)
         fluent = standing(nats, real.fluency) * (1 - repetition(rollout.completion))
         resources.cache["relevance", rollout.id] = standing(npmi, real.relevance) * spoken
         resources.cache["fluency", rollout.id] = fluent * spoken
@@ -176,9 +180,9 @@ def _fill_completeness(
 
 def completeness(prompt: Prompt, rollout: Rollout, settings: ScorerSettings) -> float:
     """See the table above."""
-    count = len(split_words(rollout.completion))
-    if count == 0:
+    if says_nothing(rollout):
         return 0.0
+    count = len(split_words(rollout.completion))
     value = 1.0 if rollout.finish == "stop" else 0.5
     if not settings.min_words <= count <= settings.max_words:
         value *= 0.5
@@ -186,6 +190,14 @@ def completeness(prompt: Prompt, rollout: Rollout, settings: ScorerSettings) -> 
         check = verify_prompt(prompt, rollout.completion)
         value *= (check.score + 1) / 2 if check is not None else 1.0
     return value
+
+
+def says_nothing(rollout: Rollout) -> bool:
+    """No word, a bare heading, an unfinished "Answer:", or the question again."""
+    reply = plain(rollout.completion).strip()
+    said = normalise(reply)
+    question = normalise(rollout.prompt[-1]["content"])
+    return not split_words(reply) or reply.endswith(":") or said in _HEADINGS | {question}
 
 
 def _fill_verifier(
