@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
 from burnish.cli.crash import versions
-from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, out, print_json
+from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, print_json, say
 
 LEAST_MEMORY = 3 * 2**30
 LEAST_DISK = 2 * 2**30
@@ -34,11 +33,11 @@ def doctor(runs: Runs = DEFAULT_RUNS, speed: Speed = False, json_: AsJson = Fals
         return
     for name in ("versions", "machine"):
         for key, value in found[name].items():
-            out.print(Text(f"  {key:<16} {value}"))
+            say(f"  {key:<16} {value}")
     for problem in found["missing"]:
-        out.print(Text("! ", style="bold yellow").append(problem, style="default"))
+        say(f"! {problem}", style="yellow")
     if not found["missing"]:
-        out.print(Text("everything that burnish needs is here", style="green"))
+        say("everything that burnish needs is here", style="green")
 
 
 def examine(runs: Path, speed: bool) -> dict[str, Any]:

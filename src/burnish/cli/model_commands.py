@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from burnish.cli.models_of import resolve_model
 from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json, progress, say
@@ -67,8 +66,8 @@ def generate(
     else:
         for row in rows:
             if len(rows) > 1:
-                out.print(Text(f"› {row['prompt'][-1]['content']}", style="bold"))
-            out.print(Text(row["reply"]))
+                say(f"› {row['prompt'][-1]['content']}", style="bold")
+            say(row["reply"])
 
 
 def _asked(prompt: str | None, prompts: Path | None) -> list[Prompt]:
@@ -127,7 +126,7 @@ def chat(
     place = resolve_model(model, runs)
     loaded = _load(place)
     sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_tokens)
-    out.print(Text(f"{place} · /reset forgets, /quit leaves", style="dim"))
+    say(f"{place} · /reset forgets, /quit leaves", style="dim")
     history: list[Message] = []
     turn = seed
     while (said := _ask()) is not None:
@@ -141,7 +140,7 @@ def chat(
         prompt = Prompt(id=f"turn{turn}", messages=history)
         reply = answer(loaded, [prompt], sampling, turn, quiet=True)[0]["reply"]
         history.append({"role": "assistant", "content": reply})
-        out.print(Text(reply))
+        say(reply)
         turn += 1
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
 from burnish.cli.shared import (
     DEFAULT_RUNS,
@@ -167,5 +166,4 @@ def status(
         say(f"no runs in {runs}; start one with: burnish run quickstart")
     for state in states if not json_ else []:
         made = sum(stage["state"] in ("done", "reused") for stage in state["stages"])
-        line = Text(f"{state['run']:<24} {state['status']:<12} {made} stages done")
-        out.print(line)
+        say(f"{state['run']:<24} {state['status']:<12} {made} stages done")

@@ -36,8 +36,10 @@ def print_results(folder: Path, console: Console) -> None:
     if "peak_rss_bytes" in summary:
         facts.append(f"peak memory {size(summary['peak_rss_bytes'])}")
     console.print(Text(" · ".join(facts), style="dim"))
-    console.print(Text("report   ").append(str(folder / "report.html"), style="bold"))
-    console.print(Text(f"figures  {folder / 'summary.json'}"))
+    # Paths are never broken at the terminal's width: they are there to be copied.
+    report = Text("report   ").append(str(folder / "report.html"), style="bold")
+    console.print(report, soft_wrap=True)
+    console.print(Text(f"figures  {folder / 'summary.json'}"), soft_wrap=True)
 
 
 def results_table(run: RunData) -> Table:
