@@ -22,8 +22,8 @@ def promoted(gain: Comparison, guards: int) -> Reason:
         held = "the guard held" if guards == 1 else f"all {guards} guards held"
     held_zh = f"{guards} 项护栏全部守住" if guards else "未设护栏"
     return Reason(
-        f"Promoted: the target changed by {_span(gain)}, one-sided {_p(gain.p_value)}, {gain.n} pairs, "
-        f"and {held}.",
+        f"Promoted: the target changed by {_span(gain)}, one-sided {_p(gain.p_value)}, "
+        f"{gain.n} pairs, and {held}.",
         f"晋升:目标变化 {_span_zh(gain)},单侧 {_p(gain.p_value)},共 {gain.n} 对,{held_zh}。",
     )
 

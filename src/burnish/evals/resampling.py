@@ -26,7 +26,7 @@ def cluster_codes(*columns: Sequence[str]) -> list[Codes]:
     for column in columns:
         codes = []
         for name in column:
-            if name and name in known:
+            if name in known:
                 codes.append(known[name])
                 continue
             if name:
