@@ -1,0 +1,18 @@
+"""Rollouts: replies sampled from a model, and the credit each of their tokens gets."""
+
+from burnish.rollouts.collect import collect
+from burnish.rollouts.credit import GrpoCredit, PpoCredit, Reply, grpo_segments, ppo_segments
+from burnish.rollouts.online import OnlineSettings, OnlineSource
+from burnish.rollouts.scoring import scorer
+
+__all__ = [
+    "GrpoCredit",
+    "OnlineSettings",
+    "OnlineSource",
+    "PpoCredit",
+    "Reply",
+    "collect",
+    "grpo_segments",
+    "ppo_segments",
+    "scorer",
+]

@@ -1,0 +1,141 @@
+"""Credit: from rewards of whole replies to numbers for each token that a loss can use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from burnish.config import Settings
+from burnish.objectives.advantage import (
+    GroupKind,
+    WhitenKind,
+    gae_packed,
+    group_advantages,
+    whiten,
+)
+from burnish.objectives.divergence import k1
+from burnish.text.batches import Segment
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One rollout as the trainer sees it.
+
+    ``prompt`` and ``tokens [L]`` are ids, ``reward`` is that of the whole reply, ``finished``
+    whether it ended by itself. ``scores`` has streams ``[L]`` float32 on the CPU, by name:
+    ``logprobs`` and where there are such ``ref_logprobs`` and ``values``, all of the trainer's
+    own forward pass before its first step on this reply.
+    """
+
+    id: str
+    prompt_id: str
+    prompt: Sequence[int]
+    tokens: Sequence[int]
+    reward: float
+    finished: bool
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def segment(self, streams: Mapping[str, Tensor] | None = None) -> Segment:
+        """Prompt and reply as one segment, the reply's tokens trained; streams are 0 before."""
+        before = len(self.prompt)
+        return Segment(
+            [*self.prompt, *self.tokens],
+            [False] * before + [True] * len(self.tokens),
+            self.id,
+            {name: [0.0] * before + values.tolist() for name, values in (streams or {}).items()},
+        )
+
+
+class PpoCredit(Settings):
+    """Credit for PPO.
+
+    ``kl_coef`` weighs the divergence from the reference, estimated by k1 and taken from the
+    reward of each token (so that the optimum is the reverse divergence's). ``missing_eos_penalty``
+    is taken from the reward of a reply that was cut off. ``whiten`` names how the advantages of a
+    whole phase are made to have mean 0 and variance 1, None for not at all.
+    """
+
+    kl_coef: float = Field(0.05, ge=0)
+    gamma: float = Field(1.0, ge=0, le=1)
+    lam: float = Field(0.95, ge=0, le=1)
+    missing_eos_penalty: float = Field(0.0, ge=0)
+    whiten: WhitenKind | None = "unbiased"
+
+
+class GrpoCredit(Settings):
+    """Credit for GRPO and its kin: the reply's reward against those of its prompt's other replies.
+
+    The divergence from the reference is the loss's business here, not the reward's.
+    """
+
+    advantage: GroupKind = "grpo_unbiased"
+    missing_eos_penalty: float = Field(0.0, ge=0)
+
+
+def outcome(reply: Reply, missing_eos_penalty: float) -> float:
+    """The reply's reward, less the penalty where it was cut off."""
+    return reply.reward - (0.0 if reply.finished else missing_eos_penalty)
+
+
+def token_rewards(reply: Reply, settings: PpoCredit) -> Tensor:
+    """``[L]``: ``-kl_coef * k1`` at each token of the reply, and the outcome at its last.
+
+    Their sum is ``outcome - kl_coef * sum(k1)`` (Ziegler et al. 2019, arXiv 1909.08593, eq. 2).
+    """
+    divergence = k1(reply.scores["logprobs"], reply.scores["ref_logprobs"])
+    rewards = -settings.kl_coef * divergence
+    rewards[-1] += outcome(reply, settings.missing_eos_penalty)
+    return rewards
+
+
+def ppo_segments(replies: Sequence[Reply], settings: PpoCredit) -> list[Segment]:
+    """Segments with the streams ``old_logprobs``, ``ref_logprobs``, ``old_values``,
+    ``advantages`` (whitened over all replies) and ``returns`` (not whitened).
+    """
+    lengths = [len(reply.tokens) for reply in replies]
+    segment = torch.arange(len(replies)).repeat_interleave(torch.tensor(lengths))
+    rewards = torch.cat([token_rewards(reply, settings) for reply in replies])
+    values = torch.cat([reply.scores["values"] for reply in replies])
+    advantages, returns = gae_packed(rewards, values, segment, settings.gamma, settings.lam)
+    if settings.whiten is not None:
+        advantages = whiten(advantages, settings.whiten)
+    rows = zip(replies, advantages.split(lengths), returns.split(lengths), strict=True)
+    return [
+        reply.segment(
+            {
+                "old_logprobs": reply.scores["logprobs"],
+                "ref_logprobs": reply.scores["ref_logprobs"],
+                "old_values": reply.scores["values"],
+                "advantages": advantage,
+                "returns": target,
+            }
+        )
+        for reply, advantage, target in rows
+    ]
+
+
+def grpo_segments(replies: Sequence[Reply], settings: GrpoCredit) -> list[Segment]:
+    """Segments with the streams ``old_logprobs``, ``advantages`` (one number for all tokens of a
+    reply) and, where replies have them, ``ref_logprobs``.
+
+    Raises:
+        ValueError: a prompt has a single reply.
+    """
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(r.prompt_id for r in replies))}
+    outcomes = torch.tensor([outcome(r, settings.missing_eos_penalty) for r in replies])
+    groups = torch.tensor([numbers[reply.prompt_id] for reply in replies])
+    advantages = group_advantages(outcomes, groups, settings.advantage)
+    segments = []
+    for reply, advantage in zip(replies, advantages, strict=True):
+        streams = {
+            "old_logprobs": reply.scores["logprobs"],
+            "advantages": advantage.expand(len(reply.tokens)),
+        }
+        if "ref_logprobs" in reply.scores:
+            streams["ref_logprobs"] = reply.scores["ref_logprobs"]
+        segments.append(reply.segment(streams))
+    return segments

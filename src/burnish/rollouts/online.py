@@ -1,0 +1,247 @@
+"""A source whose data the model writes itself: sample, reward, then train on it in passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from burnish.config import InputError, Settings
+from burnish.engine.settings import TrainSettings
+from burnish.engine.source import cut_windows, epoch_order, micro_batches
+from burnish.objectives.divergence import k1
+from burnish.records import Prompt, Rollout
+from burnish.rollouts.collect import collect, reply_seed
+from burnish.rollouts.credit import Reply
+from burnish.rollouts.scoring import Score
+from burnish.sampling import Sampling
+from burnish.text.batches import Batch, Segment, pack
+from burnish.text.templates import encode_prompts
+
+STREAM = "stream."
+
+
+class OnlineSettings(Settings):
+    """How much is sampled between updates. A *phase* samples ``per_prompt`` replies to each of
+    ``prompts_per_phase`` prompts with the weights of the moment, then trains on them
+    ``TrainSettings.epochs`` times.
+    """
+
+    phases: PositiveInt = 8
+    prompts_per_phase: PositiveInt = 32
+    per_prompt: PositiveInt = 4
+
+
+class OnlineSource:
+    """Windows of the model's own replies.
+
+    Args:
+        model: samples at the start of each phase; the one being trained.
+        prompts: taken in turn, in an order set by the seed.
+        reward: one number for each rollout.
+        score: the trainer's log-probabilities, reference and values; see ``scoring.scorer``. It is
+            asked in the very batches of a phase's first pass, so that the ratio of new to old
+            probability begins at exactly 1.
+        credit: replies of a phase to segments with the streams the loss wants.
+        train: gives window and micro-batch sizes; ``epochs`` are passes over each phase.
+        progress: called with the number of replies that ended, as they end.
+
+    Raises:
+        InputError: no prompts, greedy sampling, or windows measured in tokens.
+    """
+
+    dropout = False
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Any,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        *,
+        reward: Callable[[list[Rollout]], Sequence[float]],
+        score: Score,
+        credit: Callable[[list[Reply]], list[Segment]],
+        settings: OnlineSettings,
+        train: TrainSettings,
+        seed: int,
+        progress: Callable[[int], object] | None = None,
+    ) -> None:
+        if not prompts:
+            raise InputError("there are no prompts to train on")
+        if sampling.temperature == 0:
+            raise InputError("temperature 0 always gives the same reply: nothing to learn from")
+        if train.tokens_per_step is not None:
+            raise InputError("tokens_per_step does not go with sampling; use segments_per_step")
+        self._model, self._tokenizer, self._prompts = model, tokenizer, prompts
+        self._sampling, self._reward = sampling, reward
+        self._score, self._credit = score, credit
+        self._settings, self._train, self._seed = settings, train, seed
+        self._progress = progress
+        self._prompts_per_phase = min(settings.prompts_per_phase, len(prompts))
+        replies = self._prompts_per_phase * settings.per_prompt
+        self._windows_per_pass = math.ceil(replies / train.segments_per_step)
+        self._phase: int | None = None
+        self._phase_step = 0
+        self._segments: list[Segment] = []
+        self._metrics: dict[str, float] = {}
+
+    @property
+    def steps(self) -> int:
+        """Windows of all passes of all phases."""
+        return self._settings.phases * self._train.epochs * self._windows_per_pass
+
+    def window(self, step: int) -> list[Batch] | None:
+        """The micro-batches of step ``step``; samples where it is the first of a phase."""
+        if step >= self.steps:
+            return None
+        phase, within = divmod(step, self._train.epochs * self._windows_per_pass)
+        if phase != self._phase:
+            self._begin(phase)
+        self._phase_step = within + 1
+        number, index = divmod(within, self._windows_per_pass)
+        plan = self._plan([len(segment.tokens) for segment in self._segments], phase, number)
+        return [pack([self._segments[i] for i in group]) for group in plan[index]]
+
+    def metrics(self) -> dict[str, float]:
+        """``phase_step`` (from 1), and of the phase, sampled before its first step: ``reward`` and
+        reply ``length`` (means), ``finished`` (share that ended by itself), ``kl`` (mean over
+        replies of the summed k1 to the reference, where there is one) and ``sampler_gap`` (mean
+        absolute difference of the sampler's and the trainer's log-probabilities).
+        """
+        return {"phase_step": self._phase_step} | self._metrics
+
+    def state(self) -> dict[str, Any]:
+        """The phase under way and its numbers."""
+        if self._phase is None:
+            return {"phase": None}
+        batch = pack(self._segments)
+        return {
+            "phase": self._phase,
+            "metrics": self._metrics,
+            "ids": batch.ids,
+            "lengths": batch.lengths,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The replies of the phase under way, with their streams."""
+        if self._phase is None:
+            return {}
+        batch = pack(self._segments)
+        streams = {STREAM + name: values for name, values in batch.per_token.items()}
+        return {"tokens": batch.tokens, "targets": batch.targets} | streams
+
+    def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Continue in the phase that was under way."""
+        self._phase = state["phase"]
+        if self._phase is None:
+            return
+        self._metrics = state["metrics"]
+        split = {name: values.split(state["lengths"]) for name, values in tensors.items()}
+        names = [name for name in split if name.startswith(STREAM)]
+        self._segments = [
+            Segment(
+                split["tokens"][row].tolist(),
+                split["targets"][row].tolist(),
+                name,
+                {stream.removeprefix(STREAM): split[stream][row].tolist() for stream in names},
+            )
+            for row, name in enumerate(state["ids"])
+        ]
+
+    def _plan(self, lengths: Sequence[int], phase: int, number: int) -> list[list[list[int]]]:
+        """Windows of micro-batches of indices, for one pass over a phase's replies."""
+        order = epoch_order(len(lengths), self._seed, phase, number)
+        windows = cut_windows(order, lengths, self._train)
+        return [micro_batches(w, lengths, self._train.tokens_per_batch) for w in windows]
+
+    def _chosen(self, phase: int) -> list[Prompt]:
+        """The next prompts in turn; they are shuffled anew each time round."""
+        count, first = len(self._prompts), phase * self._prompts_per_phase
+        chosen = []
+        for place in range(first, first + self._prompts_per_phase):
+            again, index = divmod(place, count)
+            chosen.append(self._prompts[epoch_order(count, self._seed, again)[index]])
+        return chosen
+
+    def _begin(self, phase: int) -> None:
+        """Sample, reward, score and credit the replies of a phase."""
+        prompts = self._chosen(phase)
+        rollouts = collect(
+            self._model,
+            self._tokenizer,
+            prompts,
+            self._sampling,
+            per_prompt=self._settings.per_prompt,
+            seed=reply_seed(self._seed, "phase", phase),
+            progress=self._progress,
+        )
+        rewards = self._reward(rollouts)
+        encoded = encode_prompts(self._tokenizer, [prompt.messages for prompt in prompts])
+        owners = [i for i in range(len(prompts)) for _ in range(self._settings.per_prompt)]
+        replies = [
+            Reply(
+                id=rollout.id,
+                # A prompt that comes up twice in a phase makes two groups.
+                prompt_id=f"{owner}:{rollout.prompt_id}",
+                prompt=encoded[owner],
+                tokens=rollout.tokens,
+                reward=_finite(reward, rollout),
+                finished=rollout.finish == "stop",
+            )
+            for owner, rollout, reward in zip(owners, rollouts, rewards, strict=True)
+        ]
+        replies = self._scored(replies, phase)
+        self._segments = self._credit(replies)
+        if len(self._segments) != len(replies):
+            raise ValueError(f"{len(replies)} replies gave {len(self._segments)} segments")
+        self._metrics = {"phase": phase} | _phase_metrics(replies, rollouts)
+        self._phase = phase
+
+    def _scored(self, replies: list[Reply], phase: int) -> list[Reply]:
+        """The replies with the trainer's scores, computed in the batches of the first pass."""
+        segments = [reply.segment() for reply in replies]
+        device = self._model.get_input_embeddings().weight.device
+        scored = list(replies)
+        plan = self._plan([len(segment.tokens) for segment in segments], phase, 0)
+        for group in (group for window in plan for group in window):
+            batch = pack([segments[i] for i in group]).to(device)
+            lengths = [len(replies[i].tokens) for i in group]
+            found = {
+                name: values.detach().float().cpu().split(lengths)
+                for name, values in self._score(batch).items()
+            }
+            for row, i in enumerate(group):
+                own = {name: parts[row] for name, parts in found.items()}
+                scored[i] = replace(replies[i], scores=own)
+        return scored
+
+
+def _finite(reward: float, rollout: Rollout) -> float:
+    if not math.isfinite(reward):
+        raise ValueError(f"the reward of a reply to prompt {rollout.prompt_id} is {reward}")
+    return float(reward)
+
+
+def _phase_metrics(replies: Sequence[Reply], rollouts: Sequence[Rollout]) -> dict[str, float]:
+    count = len(replies)
+    gaps = [
+        (reply.scores["logprobs"] - torch.tensor(rollout.logprobs)).abs()
+        for reply, rollout in zip(replies, rollouts, strict=True)
+    ]
+    found = {
+        "reward": sum(reply.reward for reply in replies) / count,
+        "length": sum(len(reply.tokens) for reply in replies) / count,
+        "finished": sum(reply.finished for reply in replies) / count,
+        "sampler_gap": float(torch.cat(gaps).mean()),
+    }
+    if all("ref_logprobs" in reply.scores for reply in replies):
+        each = [k1(r.scores["logprobs"], r.scores["ref_logprobs"]).sum() for r in replies]
+        found["kl"] = float(torch.stack(each).mean())
+    return found

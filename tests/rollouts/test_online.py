@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests import tiny
+
+from burnish.config import InputError, Interrupted
+from burnish.engine import FitResult, StepInfo, TrainSettings, named_trainable, train
+from burnish.models.forward import token_logprobs
+from burnish.models.heads import ScalarHead, token_values
+from burnish.objectives.policy import clipped_policy, clipped_value, policy_metrics
+from burnish.objectives.types import Loss
+from burnish.records import Prompt, Rollout
+from burnish.rollouts import (
+    GrpoCredit,
+    OnlineSettings,
+    OnlineSource,
+    PpoCredit,
+    grpo_segments,
+    ppo_segments,
+    scorer,
+)
+from burnish.sampling import Sampling
+from burnish.store import checkpoints
+from burnish.text.batches import Batch
+
+SAMPLING = Sampling(temperature=0.9, max_new_tokens=8)
+PROMPTS = [Prompt(id=f"p{i}", messages=[{"role": "user", "content": "a" * i}]) for i in range(1, 7)]
+TRAIN = TrainSettings(
+    learning_rate=0.03, epochs=2, segments_per_step=10, tokens_per_batch=100, warmup=0.0
+)
+
+
+def wanted(rollouts: list[Rollout]) -> list[float]:
+    """The synthetic task: the share of a reply's tokens with an even id."""
+    return [sum(t % 2 == 0 for t in r.tokens) / len(r.tokens) for r in rollouts]
+
+
+def policy_loss(head: ScalarHead | None, sign: float, model: Any, batch: Batch) -> Loss:
+    scores = token_logprobs(model, batch, SAMPLING.temperature)
+    old, advantages = batch.at_targets("old_logprobs"), batch.at_targets("advantages")
+    total = sign * clipped_policy(scores.logprobs, old, advantages).sum()
+    if head is not None:
+        values = token_values(scores.hidden, head, batch)
+        targets = batch.at_targets("returns")
+        total = total + 0.5 * clipped_value(values, batch.at_targets("old_values"), targets).sum()
+    return Loss(total, batch.targets.sum(), policy_metrics(scores.logprobs, old, advantages))
+
+
+def fit(
+    method: str,
+    seed: int = 0,
+    sign: float = 1.0,
+    phases: int = 3,
+    dropout: float = 0.5,
+    **rest: Any,
+) -> tuple[FitResult, torch.nn.Module]:
+    """A whole PPO or GRPO fit, built anew as a resumed process would."""
+    model = tiny.model(seed, attention_dropout=dropout, initializer_range=0.05)
+    frozen = copy.deepcopy(model)
+    head = ScalarHead(32) if method == "ppo" else None
+    credit = (
+        partial(ppo_segments, settings=PpoCredit(kl_coef=0.01))
+        if head is not None
+        else partial(grpo_segments, settings=GrpoCredit())
+    )
+    source = OnlineSource(
+        model,
+        tiny.tokenizer(),
+        PROMPTS,
+        SAMPLING,
+        reward=wanted,
+        score=scorer(
+            model,
+            temperature=SAMPLING.temperature,
+            reference=lambda: nullcontext(frozen),
+            head=head,
+        ),
+        credit=credit,
+        settings=OnlineSettings(phases=phases, prompts_per_phase=4, per_prompt=6),
+        train=TRAIN,
+        seed=seed,
+    )
+    modules = {"model": model} | ({} if head is None else {"head": head})
+    result = train(
+        model,
+        source,
+        partial(policy_loss, head, sign),
+        TRAIN,
+        seed=seed,
+        trainable=named_trainable(**modules),
+        **rest,
+    )
+    return result, model
+
+
+@pytest.mark.parametrize("method", ["ppo", "grpo"])
+def test_ratio_starts_at_exactly_one(method: str) -> None:
+    # C-10: on the first minibatch of a phase, with a model that has dropout. Steps 1 and 7 begin
+    # phases of 24 replies in windows of 10 with two passes.
+    result, _ = fit(method, phases=2)
+    assert len(result.history) == 12
+    for row in result.history:
+        first = row["phase_step"] == 1
+        assert first == (row["step"] in (1, 7))
+        assert (row["ratio"] == 1.0 and row["approx_kl"] == 0.0) == first
+    assert result.history[0]["kl"] == pytest.approx(0, abs=1e-5)
+    assert abs(result.history[-1]["kl"]) > 1e-3
+    # C-24: the sampler's log-probabilities are the trainer's.
+    assert max(row["sampler_gap"] for row in result.history) < 1e-5
+    assert {"reward", "length", "finished", "phase"} <= set(result.history[0])
+
+
+def stripped(path: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k not in ("seconds", "tokens_per_second")} for r in rows]
+
+
+@pytest.mark.parametrize(
+    ("method", "cut"),
+    [("ppo", 6), ("ppo", 8), ("grpo", 9)],
+    ids=["phase end", "mid-pass", "pass end"],
+)
+def test_resume_is_bit_for_bit(method: str, cut: int, tmp_path: Path) -> None:
+    # R-07
+    _, model = fit(method, phases=2, metrics=tmp_path / "a.jsonl", scratch=tmp_path / "a")
+
+    def interrupt(info: StepInfo) -> None:
+        if info.step == cut:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    rest = {"metrics": tmp_path / "b.jsonl", "scratch": tmp_path / "b"}
+    with pytest.raises(Interrupted):
+        fit(method, phases=2, on_step=interrupt, **rest)
+    _, resumed = fit(method, phases=2, **rest)
+    state = resumed.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert stripped(tmp_path / "a.jsonl") == stripped(tmp_path / "b.jsonl")
+    first, second = (checkpoints.newest(tmp_path / name) for name in "ab")
+    assert first is not None
+    assert second is not None
+    for group in ("weights", "optimizer", "random", "source"):
+        mine, other = first.tensors(group), second.tensors(group)
+        assert mine.keys() == other.keys()
+        assert all(torch.equal(mine[name], other[name]) for name in mine)
+
+
+@pytest.mark.parametrize("method", ["ppo", "grpo"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_learning_works(method: str, seed: int) -> None:
+    # C-44
+    rows = fit(method, seed, phases=5, dropout=0.0)[0].history
+    assert rows[-1]["reward"] - rows[0]["reward"] > 0.15
+
+
+@pytest.mark.parametrize("method", ["ppo", "grpo"])
+def test_the_wrong_sign_does_not_learn(method: str) -> None:
+    # C-44, the mutant.
+    rows = fit(method, sign=-1.0, phases=4, dropout=0.0)[0].history
+    assert rows[-1]["reward"] < rows[0]["reward"]
+
+
+def test_prompts_come_in_turn() -> None:
+    source = online(OnlineSettings(phases=3, prompts_per_phase=4, per_prompt=2))
+    chosen = [prompt.id for phase in range(3) for prompt in source._chosen(phase)]
+    assert sorted(chosen[:6]) == sorted(chosen[6:]) == [f"p{i}" for i in range(1, 7)]
+    assert chosen[:6] != chosen[6:]
+
+
+def online(settings: OnlineSettings, **changes: Any) -> OnlineSource:
+    model = tiny.model()
+    plain: dict[str, Any] = {
+        "sampling": SAMPLING,
+        "prompts": PROMPTS,
+        "reward": wanted,
+        "score": scorer(model, temperature=1.0),
+        "credit": partial(grpo_segments, settings=GrpoCredit()),
+        "train": TRAIN,
+    }
+    return OnlineSource(model, tiny.tokenizer(), settings=settings, seed=0, **(plain | changes))
+
+
+def test_bad_input() -> None:
+    settings = OnlineSettings(phases=1, prompts_per_phase=50, per_prompt=2)
+    assert online(settings).steps == 2 * 2
+    with pytest.raises(InputError, match="no prompts"):
+        online(settings, prompts=[])
+    with pytest.raises(InputError, match="temperature 0"):
+        online(settings, sampling=Sampling(temperature=0))
+    with pytest.raises(InputError, match="tokens_per_step"):
+        online(settings, train=TrainSettings(tokens_per_step=100))
+    with pytest.raises(ValueError, match=r"reward of a reply to prompt p\d is nan"):
+        online(settings, reward=lambda rollouts: [float("nan")] * len(rollouts)).window(0)
