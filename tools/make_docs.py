@@ -1,7 +1,7 @@
 """Write ``docs/recipe-reference.md`` from the settings classes.
 
-    python tools/make_docs.py            write it
-    python tools/make_docs.py --check    exit 1 when it is out of date
+python tools/make_docs.py            write it
+python tools/make_docs.py --check    exit 1 when it is out of date
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def describe(settings: type[Settings], nested: dict[str, type[Settings]]) -> str
         limits = [limit for item in field.metadata if (limit := limit_of(item))]
         notes = "; ".join([*limits, *([field.description] if field.description else [])])
         rows.append(f"| `{name}` | {kind} | {default_of(field)} | {notes} |")
-    about = inspect.cleandoc(settings.__doc__ or "").replace("``", "`")
-    return about + "\n\n" + "\n".join(rows) + "\n"
+    about = inspect.cleandoc(settings.__doc__ or "")
+    return (about + "\n\n" + "\n".join(rows) + "\n").replace("``", "`")
 
 
 def written(hint: Any, nested: dict[str, type[Settings]]) -> str:
@@ -81,6 +81,8 @@ def written(hint: Any, nested: dict[str, type[Settings]]) -> str:
     if origin in (list, tuple):
         items = [item for item in arguments if item is not Ellipsis]
         return f"list of {written(items[0], nested)}"
+    if origin is dict and typing.get_origin(arguments[1]) is dict:
+        return "stages by name"
     if origin is dict:
         return f"mapping to {written(arguments[1], nested)}"
     if isinstance(hint, type) and issubclass(hint, Settings):
@@ -98,14 +100,19 @@ def default_of(field: Any) -> str:
         value = field.default_factory()
     else:
         value = field.default
-    if isinstance(value, Settings):
-        changed = {
-            name: item
-            for name, item in value.model_dump(mode="json").items()
-            if item != type(value).model_fields[name].default
-        }
-        return "`{" + ", ".join(f"{k}: {yaml(v)}" for k, v in changed.items()) + "}`" if changed else ""
+    if value in ("", {}) or (isinstance(value, Settings) and not changed(value)):
+        return ""
     return f"`{yaml(value)}`"
+
+
+def changed(settings: Settings) -> dict[str, Any]:
+    """The fields of a default that differ from their class's own defaults."""
+    fields = type(settings).model_fields
+    return {
+        name: value
+        for name, value in settings.model_dump(mode="json").items()
+        if value != fields[name].default
+    }
 
 
 def yaml(value: Any) -> str:
@@ -116,6 +123,8 @@ def yaml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return "[" + ", ".join(yaml(item) for item in value) + "]"
+    if isinstance(value, Settings):
+        value = changed(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {yaml(item)}" for key, item in value.items()) + "}"
     return str(value)

@@ -7,10 +7,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
     from burnish.loop.plan import StagePlan
+
+MOST = 3
 
 
 def plan_rows(plans: Sequence[StagePlan]) -> list[dict[str, Any]]:
@@ -19,16 +22,23 @@ def plan_rows(plans: Sequence[StagePlan]) -> list[dict[str, Any]]:
 
 
 def plan_table(plans: Sequence[StagePlan], title: str) -> Table:
-    """One row a stage; a line parts what runs once from what runs each round."""
+    """One row a stage, what runs once apart from what runs each round."""
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    for column in ("when", "stage", "does", "from"):
+    for column in ("stage", "does", "from"):
         table.add_column(column, overflow="fold")
-    part = plans[0].part if plans else ""
+    part = ""
     for plan in plans:
         if plan.part != part:
-            table.add_section()
             part = plan.part
+            table.add_section()
+            table.add_row(f"[bold]{part}[/bold]")
         does = f"{plan.stage}\n[dim]{plan.makes}[/dim]"
-        sources = ", ".join(dict.fromkeys(plan.inputs.values()))
-        table.add_row(plan.part, plan.name, does, f"{sources}\n[dim]{plan.mib:g} MiB[/dim]")
+        table.add_row(f"  {plan.name}", does, sources(plan.inputs))
     return table
+
+
+def sources(inputs: dict[str, str]) -> str:
+    """The first few references, shipped files by their names alone."""
+    refs = list(dict.fromkeys(ref.removeprefix("burnish:") for ref in inputs.values()))
+    more = f"\n[dim]and {len(refs) - MOST} more[/dim]" if len(refs) > MOST else ""
+    return "\n".join(escape(ref) for ref in refs[:MOST]) + more
