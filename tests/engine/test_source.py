@@ -69,3 +69,11 @@ def test_nothing_to_train_on() -> None:
         DatasetSource(masked, fits.settings(), seed=0)
     with pytest.raises(InputError, match="none of the 0 records"):
         DatasetSource([], fits.settings(), seed=0)
+
+
+def test_changed_data_are_refused() -> None:
+    #
+    state = DatasetSource(fits.segments(23), fits.settings(), seed=5).state()
+    DatasetSource(fits.segments(23), fits.settings(), seed=5).restore(state, {})
+    with pytest.raises(InputError, match="training data changed"):
+        DatasetSource(fits.segments(23, seed=1), fits.settings(), seed=5).restore(state, {})

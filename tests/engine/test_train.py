@@ -8,6 +8,7 @@ import torch
 from tests.engine import fits
 from torch import nn
 
+from burnish.config import InputError
 from burnish.engine import StepInfo, TrainingDiverged, optim
 from burnish.objectives.types import Loss
 from burnish.store import checkpoints
@@ -91,6 +92,11 @@ def test_a_window_without_targets_takes_no_step() -> None:
     result = fits.fit(model, loss=nothing)
     assert fits.same(fits.weights(model), before)
     assert {row["loss"] for row in result.history} == {0.0}
+
+
+def test_nothing_trainable() -> None:
+    with pytest.raises(InputError, match="no parameter to train"):
+        fits.fit(fits.model().requires_grad_(False))
 
 
 def test_patience_keeps_the_best_weights() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,15 +110,27 @@ class DatasetSource:
         return {"epoch": self._epochs[self._step]}
 
     def state(self) -> dict[str, Any]:
-        """Nothing: a window depends on its step alone."""
-        return {}
+        """A fingerprint of the data; a window depends on its step alone."""
+        return {"data": self._fingerprint()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Nothing: a window depends on its step alone."""
+        """None."""
         return {}
 
     def restore(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Nothing to restore."""
+        """Check that the data are those of the interrupted fit; raises InputError if not."""
+        if state["data"] != self._fingerprint():
+            raise InputError(
+                "the training data changed since this fit was interrupted; remove its step "
+                "checkpoints to begin anew"
+            )
+
+    def _fingerprint(self) -> int:
+        value = 0
+        for segment in chain.from_iterable(self._units):
+            row = np.array([segment.tokens, segment.mask], dtype=np.int64)
+            value = zlib.crc32(row.tobytes(), value)
+        return value
 
 
 def epoch_order(count: int, seed: int, *keys: int) -> list[int]:

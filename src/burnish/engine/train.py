@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from burnish.config import Interrupted
+from burnish.config import InputError, Interrupted
 from burnish.engine import optim, state
 from burnish.engine.guard import Patience, check_finite
 from burnish.engine.log import MetricsLog
@@ -96,10 +96,12 @@ def train(
     Raises:
         TrainingDiverged: loss or gradient is not finite; the step is not taken.
         Interrupted: SIGINT or SIGTERM came; the step was finished and saved.
-        InputError: the checkpoint in ``scratch`` is of another fit.
+        InputError: the checkpoint in ``scratch`` is of another fit, or nothing is trainable.
     """
     if trainable is None:
         trainable = optim.named_trainable(model=model)
+    if not trainable:
+        raise InputError("the model has no parameter to train; all of them are frozen")
     fit = _Fit(
         model,
         source,
@@ -112,15 +114,19 @@ def train(
         on_step,
         label,
     )
-    fit.begin(seed)
-    board = progress or SilentProgress()
-    with Signals() as signals, board.task(label, fit.steps) as bar:
-        bar.advance(fit.step)
-        while fit.reason is None:
-            fit.advance(bar)
-            if signals.received is not None:
-                raise Interrupted(fit.interrupted(signals.received.name))
-    return fit.end()
+    was_training = model.training
+    try:
+        fit.begin(seed)
+        board = progress or SilentProgress()
+        with Signals() as signals, board.task(label, fit.steps) as bar:
+            bar.advance(fit.step)
+            while fit.reason is None:
+                fit.advance(bar)
+                if signals.received is not None:
+                    raise Interrupted(fit.interrupted(signals.received.name))
+        return FitResult(fit.step, fit.log.rows, fit.reason, fit.tokens, fit.seconds)
+    finally:
+        model.train(was_training)
 
 
 @dataclass
@@ -156,7 +162,6 @@ class _Fit:
             self.steps = min(self.steps, self.settings.max_steps)
         self.optimizer = optim.build_optimizer(self.trainable, self.settings)
         self.patience = Patience(self.settings.patience)
-        self.was_training = self.model.training
         if self.on_step is not None:
             self.kept["mark"] = state.copy_weights(self.trainable)
         self._resume()
@@ -302,14 +307,7 @@ class _Fit:
     def interrupted(self, signal_name: str) -> str:
         """Save after a signal; the message for the person who sent it."""
         self._save()
-        self.model.train(self.was_training)
         where = f"{self.label}: stopped by {signal_name} after step {self.step} of {self.steps}"
         if self.scratch is None:
             return f"{where}; nothing was saved"
         return f"{where}; saved, the same command continues here"
-
-    def end(self) -> FitResult:
-        """Put the model's mode back and hand over the history."""
-        assert self.reason is not None
-        self.model.train(self.was_training)
-        return FitResult(self.step, self.log.rows, self.reason, self.tokens, self.seconds)

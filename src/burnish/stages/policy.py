@@ -71,13 +71,19 @@ def reference_scorer(loaded: Loaded, temperature: float, head: ScalarHead | None
 
 @dataclass(frozen=True)
 class KlBound:
-    """Stops a fit whose replies have moved further than ``limit`` nats from the reference."""
+    """Stops a fit whose replies have moved further than ``limit`` nats from the reference.
+
+    The divergence of a phase is measured on replies sampled before its first step, so the weights
+    just after that step are the last ones known to be within the bound.
+    """
 
     limit: float
 
     def __call__(self, info: StepInfo) -> Action | None:
-        """Within the bound the weights are good; past it the last good ones come back."""
-        return "rollback" if info.metrics.get("kl", 0.0) > self.limit else "mark"
+        """Marks the weights at the start of a phase within the bound; past it they come back."""
+        if info.metrics["phase_step"] > 1:
+            return None
+        return "rollback" if info.metrics["kl"] > self.limit else "mark"
 
 
 def figures(result: FitResult) -> dict[str, Figure]:
