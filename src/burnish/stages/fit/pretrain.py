@@ -53,6 +53,7 @@ class Config(Settings):
     general: list[DocumentRef] = []
     heldout: DocumentRef | None = None
     ratio: float = Field(5.0, ge=0)
+    passes: PositiveInt = Field(1, description="how often each domain document is seen")
     repeats: PositiveInt = Field(1, description="passes over the general text at most")
     domain_heldout: float = Field(0.02, ge=0, lt=1)
     sequence_length: PositiveInt = 256
@@ -103,7 +104,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     heldout = training.read_all(inputs.paths("heldout"), Document)
     sizes = _sizes(loaded, [*domain, *general])
     mixed, report = mix_documents(
-        domain, general, config.ratio, lambda d: sizes[d.id], context.seed, config.repeats
+        domain * config.passes, general, config.ratio, lambda d: sizes[d.id], context.seed, config.repeats
     )
     measures = {
         name: _measure(loaded, part, config)
