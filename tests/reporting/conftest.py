@@ -76,8 +76,7 @@ def verdicts() -> list[dict[str, Any]]:
     ]
     return [
         {"round": 1, "decision": "promoted", "reason": "better on knowledge (p < 0.001)",
-         "reason_zh": "知识显著提升（p < 0.001）", "comparisons": compared,
-         "before": {"knowledge_heldout_exact": 0.41}, "after": {"knowledge_heldout_exact": 0.55}},
+         "reason_zh": "知识显著提升（p < 0.001）", "comparisons": compared},
         {"round": 2, "decision": "kept", "reason": "gain not significant (p = 0.21)",
          "reason_zh": "提升不显著（p = 0.21）"},
     ]  # fmt: skip
@@ -167,8 +166,11 @@ def make_run(folder: Path) -> Path:
     )
     write_json(folder / "artifacts/select@1/artifact.json", {"details": {"funnel": funnel}})
     write_json(folder / "artifacts/sft@1/artifact.json", {"parents": ["pretrain@1"]})
-    for name, model in (("before", "sft@1"), ("after", "ppo@1")):
-        write_json(folder / f"artifacts/{name}@1/artifact.json", {"details": {"model": model}})
+    write_json(folder / "artifacts/gate@1/artifact.json", {"parents": ["before@1", "after@1"]})
+    for name, model, known in (("before", "sft@1", 0.41), ("after", "ppo@1", 0.55)):
+        figures = {"knowledge_heldout_exact": {"value": known}}
+        record = {"details": {"model": model}, "figures": figures}
+        write_json(folder / f"artifacts/{name}@1/artifact.json", record)
         rows = responses(after=name == "after")
         write_rows(folder / f"artifacts/{name}@1/responses.jsonl", rows)
     return folder

@@ -101,19 +101,21 @@ def test_figures_show_before_after_and_the_reward_models_two_accuracies(run_fold
 
 
 def test_the_recipes_names_are_used_for_the_final_evaluations_figures(run_folder: Path) -> None:
-    recipe = "figures: {knowledge_heldout_exact: final.atlas}"
+    recipe = "figures: {knowledge_heldout_exact: final.atlas, confident_wrong_after: final.wrong}"
     (run_folder / "recipe.yaml").write_text(recipe)
     path = run_folder / "summary.json"
     summary = json.loads(path.read_text())
-    summary["series"] = {"atlas": summary["series"]["knowledge_heldout_exact"]}
+    atlas = summary["series"]["knowledge_heldout_exact"]
+    summary["series"] = {"atlas": atlas, "wrong": [0.5, 0.3]}
     path.write_text(json.dumps(summary))
     text = " ".join(parsed(render(run_folder)).text)
     assert "Knowledge, held-out entities: 1 % → 58 %" in text
+    assert text.count("Confident wrong answers:") == 1
 
 
 def test_gate_table_says_what_held_and_what_was_not_shown(run_folder: Path) -> None:
     text = " ".join(parsed(render(run_folder)).text)
-    assert "+14.0 [+9.0, +19.0] < 0.001 improved" in text
+    assert "must improve 41 % 55 % +14.0 [+9.0, +19.0] < 0.001 improved" in text
     assert "must not worsen (may lose 5 %) – – -1.0 [-6.0, +4.0] 0.800 ✓ pass" in text
     assert "[-7.0, +3.0] 0.500 not shown" in text
 
@@ -150,7 +152,8 @@ def test_every_string_has_both_languages_with_the_same_values() -> None:
         assert english, key
         assert chinese, key
         assert fields[0] == fields[1], key
-    assert all(name.en and name.zh and name.about_zh for name in FIGURES.values())
+    assert all(name.en and name.zh for name in FIGURES.values())
+    assert all(bool(name.about_en) == bool(name.about_zh) for name in FIGURES.values())
     assert all(all(pair) for pair in METRICS.values())
 
 

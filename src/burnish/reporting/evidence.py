@@ -94,12 +94,12 @@ def gate(run: RunData, lang: Lang) -> Markup:
         "section",
         el("h2", text(lang, "gate")),
         el("p", text(lang, "gate_note"), class_="note"),
-        [_verdict(verdict, run.aliases, lang) for verdict in verdicts],
+        [_verdict(verdict, run, lang) for verdict in verdicts],
         id="gate",
     )
 
 
-def _verdict(verdict: Row, aliases: Row, lang: Lang) -> Markup:
+def _verdict(verdict: Row, run: RunData, lang: Lang) -> Markup:
     good = promoted(verdict)
     failed = verdict.get("decision") == "failed"
     key = "promote" if good else str(verdict.get("decision"))
@@ -116,15 +116,16 @@ def _verdict(verdict: Row, aliases: Row, lang: Lang) -> Markup:
     numeric = ("before", "after", "change", "p")
     head = el("tr", [el("th", text(lang, f"col_{c}"), class_="num" if c in numeric else None)
                      for c in columns])  # fmt: skip
-    rows = [_comparison(row, verdict, aliases, lang) for row in compared]
+    sides = run.judged(int(verdict.get("round", 0)))
+    rows = [_comparison(row, sides, run.aliases, lang) for row in compared]
     return join(title, el("div", el("table", head, rows), class_="scroll"))
 
 
-def _comparison(row: Row, verdict: Row, aliases: Row, lang: Lang) -> Markup:
+def _comparison(row: Row, sides: tuple[Row, Row], aliases: Row, lang: Lang) -> Markup:
     """One metric of a verdict. The gate's changes are oriented: above 0 is better."""
     metric = str(row.get("metric", ""))
     naming = figure_name(aliases.get(metric, metric))
-    before, after = (_value((verdict.get(when) or {}).get(metric)) for when in ("before", "after"))
+    before, after = (_value(side.get(metric)) for side in sides)
     found = row.get("comparison") or {}
     difference, low, high = (_value(found.get(key)) for key in ("difference", "low", "high"))
     change = _signed(difference)

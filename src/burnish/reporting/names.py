@@ -43,7 +43,7 @@ FIGURES: dict[str, FigureName] = {
         "The same questions, after instruction tuning alone.",
         "同样的问题，仅做指令微调。",
     ),
-    "knowledge_reworded_exact": FigureName(
+    "atlas_seen": FigureName(
         "Knowledge, new wordings",
         "知识（新问法）",
         "Seen entities asked about in wordings never trained.",
@@ -55,7 +55,7 @@ FIGURES: dict[str, FigureName] = {
         "Held-out harmful prompts that were declined.",
         "留出的有害请求中被拒绝的比例。",
     ),
-    "harmful_refused_left_out": FigureName(
+    "left_out_source_refused": FigureName(
         "Harmful refused, source left out",
         "有害请求拒绝率（留出来源）",
         "Prompts of a source that no training stage saw.",
@@ -81,7 +81,7 @@ FIGURES: dict[str, FigureName] = {
         "本可弃答却给出错误答案的比例。",
         better="down",
     ),
-    "format_followed": FigureName(
+    "form": FigureName(
         "Constraints followed",
         "格式约束遵循率",
         "Replies that satisfy a checkable constraint.",
@@ -95,6 +95,15 @@ FIGURES: dict[str, FigureName] = {
         better="down",
         unit="ratio",
     ),
+    "general_ppl": FigureName(
+        "General perplexity",
+        "通用困惑度",
+        "On general text that no stage trained on.",
+        "在未参与训练的通用文本上。",
+        better="down",
+        unit="number",
+    ),
+    "general": FigureName("General text (log-probability)", "通用文本（对数概率）", unit="number"),
     "reward_heldout_accuracy": FigureName(
         "Reward model accuracy",
         "奖励模型准确率",

@@ -102,6 +102,7 @@ def cards(run: RunData, lang: Lang) -> Markup:
     return el(
         "section",
         el("h2", text(lang, "before_after")),
+        el("p", text(lang, "before_after_note"), class_="note"),
         el("div", el("span", el("i"), text(lang, "before"), class_="before"),
            el("span", el("i"), text(lang, "after"), class_="after"), class_="legend"),
         el("div", shown, class_="grid", style="margin-top:12px"),

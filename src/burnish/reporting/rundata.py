@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from burnish.config import InputError, Problem
+from burnish.reporting.names import FIGURES
 
 Row = dict[str, Any]
 RESPONSES = "responses.jsonl"
@@ -92,7 +93,7 @@ class RunData:
         except yaml.YAMLError:
             return {}
         return {
-            str(source).removeprefix("final."): str(name)
+            str(source).removeprefix("final."): str(name).removesuffix("_after")
             for name, source in named.items()
             if str(source).startswith("final.")
         }
@@ -106,6 +107,16 @@ class RunData:
             found[aliases.get(name, name)] = [point for point in points if point is not None]
         return {name: points for name, points in found.items() if points}
 
+    def judged(self, round: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The figures of the two evaluations that a round's gate compared."""
+        for stage in self.summary.get("stages", []):
+            if (stage.get("stage"), stage.get("round")) == ("measure.gate", round):
+                parents = self.details.get(str(stage.get("artifact")), {}).get("parents", [])
+                if len(parents) == 2:
+                    first, second = (self.details.get(p, {}).get("figures", {}) for p in parents)
+                    return first, second
+        return {}, {}
+
     @property
     def changes(self) -> list[Change]:
         """Before and after of every figure that has both: pairs by name, then series."""
@@ -117,7 +128,9 @@ class RunData:
             stem = name.removesuffix("_before")
             if stem != name and f"{stem}_after" in figures:
                 found[stem] = Change(stem, figures[name], figures[f"{stem}_after"])
-        return list(found.values())
+        known = list(FIGURES)
+        place = {name: known.index(name) if name in known else len(known) for name in found}
+        return sorted(found.values(), key=lambda change: place[change.name])
 
 
 def _is_bound(name: str, flat: Mapping[str, Any]) -> bool:

@@ -64,6 +64,10 @@ STRINGS: dict[str, tuple[str, str]] = {
         "无：没有规则被触发。",
     ),
     "before_after": ("Before → after", "前后对比"),
+    "before_after_note": (
+        "Before: the model that entered the first round. After: the champion at the end.",
+        "训练前：进入第一轮的模型。训练后：最终的冠军模型。",
+    ),
     "before": ("before", "训练前"),
     "after": ("after", "训练后"),
     "better_up": ("higher is better", "越高越好"),
