@@ -36,7 +36,9 @@ def main() -> int:
     arguments.picture.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         themed = Path(folder) / "report.html"
-        themed.write_text(page.replace("<html ", f'<html data-theme="{theme}" ', 1), encoding="utf-8")
+        themed.write_text(
+            page.replace("<html ", f'<html data-theme="{theme}" ', 1), encoding="utf-8"
+        )
         subprocess.run(
             [
                 browser,
