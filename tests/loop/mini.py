@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from tests import tiny
 
 from burnish.models.load import save_model
-from tests import tiny
 
 CITIES = {"Peru": "Lima", "Cuba": "Havana", "Mali": "Bamako", "Iran": "Tehran", "Chad": "Ndjamena"}
 

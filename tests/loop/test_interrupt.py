@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.loop.mini import write_recipe
+
 from burnish.loop.recipe import load
 from burnish.loop.run import run
 from burnish.store.artifacts import ArtifactStore
-from tests.loop.mini import write_recipe
 
 Mini = tuple[Path, dict[str, Any]]
 

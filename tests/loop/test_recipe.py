@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.loop.mini import write_recipe, write_rows
 
 from burnish import recipes
 from burnish.config import InputError
 from burnish.loop.check import check
 from burnish.loop.plan import plan
 from burnish.loop.recipe import load
-from tests.loop.mini import write_recipe, write_rows
 
 Mini = tuple[Path, dict[str, Any]]
 

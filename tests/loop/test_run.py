@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.loop.mini import write_recipe
 
 from burnish.config import InputError
 from burnish.loop.recipe import Recipe, load
 from burnish.loop.run import RunResult, run
 from burnish.store.artifacts import ArtifactStore
 from burnish.store.registry import Registry
-from tests.loop.mini import write_recipe
 
 Mini = tuple[Path, dict[str, Any]]
 

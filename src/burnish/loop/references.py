@@ -44,11 +44,9 @@ def resolve(call: StageCall, recipe: Recipe, made: Made) -> Resolved:
     resolved: dict[str, list[str]] = {}
     recorded: dict[str, Input] = {}
     parents: list[str] = []
-    for path, ref, _ in references(call.config):
+    for path, written, _ in references(call.config):
         key = ".".join(str(part) for part in path)
-        written = ref
-        if ref == "@base":
-            ref = recipe.header.model
+        ref = recipe.header.model if written == "@base" else written
         if ref.startswith("@"):
             name, inner = split(ref)
             if name not in made:

@@ -17,13 +17,14 @@ from burnish.loop.check import check
 from burnish.loop.execute import Options, Step, Workshop
 from burnish.loop.recipe import Recipe
 from burnish.loop.references import split
+from burnish.records import Language
 from burnish.reporting.html import render
 from burnish.store import atomic, lock
 from burnish.store.artifacts import Artifact, ArtifactStore
 from burnish.store.errors import StorageError
 
 FAILURES_IN_A_ROW = 2
-LANGUAGES = {"en": "report.html", "zh": "report.zh.html"}
+REPORTS: tuple[tuple[Language, str], ...] = (("en", "report.html"), ("zh", "report.zh.html"))
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _go(workshop: Workshop) -> RunResult:
         raise
     finally:
         _write(workshop, stood, status, began)
-    for lang, name in LANGUAGES.items():
+    for lang, name in REPORTS:
         atomic.write_text(workshop.folder / name, render(workshop.folder, lang))
     found: dict[str, Any] = json.loads((workshop.folder / "summary.json").read_text())
     return RunResult(workshop.folder, found)

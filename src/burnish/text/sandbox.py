@@ -55,7 +55,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 class _Generation(Extension):
     """``{% generation %}...{% endgeneration %}``, which some templates put around replies."""
 
-    tags = {"generation"}  # noqa: RUF012 - Jinja's own declaration
+    tags = {"generation"}
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)

@@ -116,7 +116,10 @@ def _handle(
         judged = critic.critique(prompts, replies)
         found = [(p, r, c) for p, r, c in zip(prompts, replies, judged, strict=True) if c]
         broken = [item for item in found if item[2].violated]
-        revised = iter(critic.revise(*([item[i] for item in broken] for i in range(3))))
+        new = critic.revise(
+            [p for p, _, _ in broken], [r for _, r, _ in broken], [c for _, _, c in broken]
+        )
+        revised = iter(new)
         return [Handled(p, r, c, next(revised) if c.violated else r) for p, r, c in found]
     scores: Sequence[float | None] = [None] * len(prompts)
     if reward := inputs.optional_model("reward"):

@@ -55,14 +55,14 @@ def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
         model, batch, config.sampling.temperature, entropy=config.entropy_coef > 0
     )
     old, advantages = batch.at_targets("old_logprobs"), batch.at_targets("advantages")
-    bounds = {"low": config.clip, "high": config.clip}
-    per_token = clipped_policy(scores.logprobs, old, advantages, **bounds)
+    clip = config.clip
+    per_token = clipped_policy(scores.logprobs, old, advantages, low=clip, high=clip)
     values = token_values(scores.hidden, head, batch)
     value_loss = clipped_value(
         values, batch.at_targets("old_values"), batch.at_targets("returns"), config.value_clip
     )
     total = per_token.sum() + config.value_coef * value_loss.sum()
-    metrics = policy_metrics(scores.logprobs.detach(), old, advantages, **bounds)
+    metrics = policy_metrics(scores.logprobs.detach(), old, advantages, low=clip, high=clip)
     metrics["value_loss"] = metric(value_loss)
     if scores.entropy is not None:
         total = total - config.entropy_coef * scores.entropy.sum()

@@ -104,7 +104,12 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     heldout = training.read_all(inputs.paths("heldout"), Document)
     sizes = _sizes(loaded, [*domain, *general])
     mixed, report = mix_documents(
-        domain * config.passes, general, config.ratio, lambda d: sizes[d.id], context.seed, config.repeats
+        domain * config.passes,
+        general,
+        config.ratio,
+        lambda d: sizes[d.id],
+        context.seed,
+        config.repeats,
     )
     measures = {
         name: _measure(loaded, part, config)
