@@ -60,3 +60,11 @@ def test_resumed_steps_count_once(tmp_path: Path) -> None:
     text = "\n".join(json.dumps(row) for row in rows) + '\n{"stage": "sft", "st'
     (tmp_path / "metrics.jsonl").write_text(text)
     assert [row["loss"] for row in read_run(tmp_path).metrics["sft", 0]] == [5, 3]
+
+
+def test_unclear_changes_share_a_line(tmp_path: Path) -> None:
+    half = {"value": 0.5, "low": 0.4, "high": 0.6}
+    series = {"form": [half, half], "atlas_seen": [half, {**half, "value": 0.55}]}
+    (only,) = findings(run_with(tmp_path, series=series), "en")
+    wordings = "Knowledge, new wordings (50 % → 55 %)"
+    assert only.text == f"No clear change: {wordings}, Constraints followed"

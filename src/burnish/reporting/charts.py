@@ -176,7 +176,8 @@ def _frame(
 def _axes(frame: Frame, x_names: Sequence[str]) -> Markup:
     base = HEIGHT - BOTTOM
     parts = []
-    for value in _log_ticks(frame) if frame.log else ticks(frame.y0, frame.y1):
+    logarithmic = _log_ticks(frame) if frame.log else []
+    for value in logarithmic if len(logarithmic) > 1 else ticks(frame.y0, frame.y1):
         y = frame.y(value)
         parts.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid-line"))
         parts.append(

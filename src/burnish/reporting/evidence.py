@@ -128,13 +128,14 @@ def _comparison(row: Row, sides: tuple[Row, Row], aliases: Row, lang: Lang) -> M
     before, after = (_value(side.get(metric)) for side in sides)
     found = row.get("comparison") or {}
     difference, low, high = (_value(found.get(key)) for key in ("difference", "low", "high"))
-    change = _signed(difference)
+    points = naming.unit == "share"
+    change = _signed(difference, points)
     if low is not None and high is not None:
-        change += f" [{_signed(low)}, {_signed(high)}]"
+        change += f" [{_signed(low, points)}, {_signed(high, points)}]"
     p, margin = _value(row.get("adjusted_p")), _value(row.get("margin"))
     role = text(lang, "role_target" if row.get("role") == "target" else "role_guard")
     if margin is not None:
-        role += f" ({text(lang, 'role_margin', margin=show(margin, 'share'))})"
+        role += f" ({text(lang, 'role_margin', margin=show(margin, naming.unit))})"
     return el(
         "tr",
         el("td", naming.label(lang)),
@@ -147,10 +148,11 @@ def _comparison(row: Row, sides: tuple[Row, Row], aliases: Row, lang: Lang) -> M
     )
 
 
-def _signed(value: float | None) -> str:
+def _signed(value: float | None, points: bool) -> str:
+    """A change in points of a share, or as it is."""
     if value is None:
         return "–"
-    return f"{'+' if value > 0 else ''}{value * 100:.1f}"
+    return f"{value * 100:+.1f}" if points else f"{value:+.3f}"
 
 
 def _value(found: Any) -> float | None:

@@ -43,12 +43,19 @@ def tone_of(change: Change) -> Tone:
 def findings(run: RunData, lang: Lang) -> list[Finding]:
     """What changed, what the gate said, what the ablation shows."""
     found = []
-    keys: dict[Tone, str] = {"good": "found_better", "bad": "found_worse", "flat": "found_flat"}
+    unclear = []
     for change in run.changes:
         tone, name = tone_of(change), figure_name(change.name)
         before, after = (show(p.value, name.unit) for p in (change.before, change.after))
-        label = name.label(lang)
-        found.append(Finding(text(lang, keys[tone], name=label, before=before, after=after), tone))
+        values = {"name": name.label(lang), "before": before, "after": after}
+        if tone == "flat":
+            unclear.append(values["name"] if before == after else text(lang, "brief", **values))
+        else:
+            key = "found_better" if tone == "good" else "found_worse"
+            found.append(Finding(text(lang, key, **values), tone))
+    if unclear:
+        names = ("、" if lang == "zh" else ", ").join(unclear)
+        found.append(Finding(text(lang, "found_flat", names=names), "flat"))
     figures = run.figures
     without, full = (
         figures.get("knowledge_without_pretraining"),

@@ -103,7 +103,7 @@ FIGURES: dict[str, FigureName] = {
         better="down",
         unit="number",
     ),
-    "general": FigureName("General text (log-probability)", "通用文本（对数概率）", unit="number"),
+    "general": FigureName("General text, nats a token", "通用文本（每词元纳特）", unit="number"),
     "reward_heldout_accuracy": FigureName(
         "Reward model accuracy",
         "奖励模型准确率",

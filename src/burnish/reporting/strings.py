@@ -219,10 +219,8 @@ STRINGS: dict[str, tuple[str, str]] = {
     # findings and recommendations
     "found_better": ("{name}: {before} → {after}", "{name}：{before} → {after}"),
     "found_worse": ("{name} got worse: {before} → {after}", "{name}变差：{before} → {after}"),
-    "found_flat": (
-        "{name}: {before} → {after}, no clear change",
-        "{name}：{before} → {after}，无明显变化",
-    ),
+    "found_flat": ("No clear change: {names}", "无明显变化：{names}"),
+    "brief": ("{name} ({before} → {after})", "{name}（{before} → {after}）"),
     "found_without": (
         "Without post-pretraining the same questions reach {value}: that stage, not the "
         "instruction data, brings the knowledge.",
