@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,13 @@ R = TypeVar("R", bound=Record)
 def read_all(paths: Sequence[Path], kind: type[R]) -> list[R]:
     """The records of several files, in order."""
     return [record for path in paths for record in tables.read(path, kind)]
+
+
+def drawn(paths: Sequence[Path], kind: type[R], limit: int | None, seed: int) -> list[R]:
+    """All records of the files, or a random ``limit`` of them, in a shuffled order."""
+    records = read_all(paths, kind)
+    random.Random(seed).shuffle(records)
+    return records[:limit]
 
 
 def load_policy(

@@ -58,9 +58,7 @@ class Handled:
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Reply, critique, revise; write ``examples.jsonl`` and ``preferences.jsonl``."""
     constitution = rules.load(inputs.path("constitution"))
-    prompts = training.read_all(inputs.paths("prompts"), Prompt)
-    random.Random(context.seed).shuffle(prompts)
-    prompts = prompts[: config.limit]
+    prompts = training.drawn(inputs.paths("prompts"), Prompt, config.limit, context.seed)
     loaded = load_model(inputs.model("model"), device=context.device)
     replies = _replies(loaded, [p.messages for p in prompts], config.sampling, context)
     handled = _handle(config, inputs, context, loaded, constitution, prompts, replies)

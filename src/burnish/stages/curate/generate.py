@@ -99,9 +99,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
 
 def _prompts(config: Config, inputs: Inputs, seed: int) -> tuple[list[Prompt], int]:
     """The prompts of this round without those of the evaluation, and how many leaked."""
-    prompts = training.read_all(inputs.paths("prompts"), Prompt)
-    random.Random(seed).shuffle(prompts)
-    prompts = prompts[: config.limit]
+    prompts = training.drawn(inputs.paths("prompts"), Prompt, config.limit, seed)
     for path in inputs.paths("instructions"):
         source = instructions.load(path)
         prompts += instructions.make_prompts(source, config.instruction_count, seed)

@@ -50,6 +50,7 @@ class Config(Settings):
 
     model: ModelRef
     domain: list[DocumentRef]
+    limit: PositiveInt | None = Field(None, description="documents drawn from ``domain``")
     general: list[DocumentRef] = []
     heldout: DocumentRef | None = None
     ratio: float = Field(5.0, ge=0)
@@ -98,7 +99,7 @@ class Watch:
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Mix, train under the guard, measure domain and general perplexity before and after."""
     loaded = training.load_policy(inputs, context, config.lora)
-    domain = training.read_all(inputs.paths("domain"), Document)
+    domain = training.drawn(inputs.paths("domain"), Document, config.limit, context.seed)
     domain, domain_heldout = training.split_heldout(domain, config.domain_heldout, context.seed)
     general = training.read_all(inputs.paths("general"), Document)
     heldout = training.read_all(inputs.paths("heldout"), Document)

@@ -28,6 +28,7 @@ class Config(Settings):
 
     model: ModelRef
     data: list[ExampleRef]
+    limit: PositiveInt | None = Field(None, description="examples drawn from ``data``")
     replay: list[ExampleRef] = []
     replay_share: float = Field(1.0, ge=0)
     general: list[DocumentRef] = []
@@ -50,10 +51,10 @@ def loss(model: Any, batch: Batch) -> Loss:
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Fine-tune and save the model."""
     loaded = training.load_policy(inputs, context, config.lora, config.template)
-    examples = training.read_all(inputs.paths("data"), Example)
+    draw = random.Random(context.seed)
+    examples = training.drawn(inputs.paths("data"), Example, config.limit, context.seed)
     kept, heldout = training.split_heldout(examples, config.heldout, context.seed)
     replay = training.read_all(inputs.paths("replay"), Example)
-    draw = random.Random(context.seed)
     count = min(len(replay), round(config.replay_share * len(kept)))
     segments = training.conversations(loaded, kept + draw.sample(replay, count))
     wanted = config.general_share * sum(len(segment.tokens) for segment in segments)
