@@ -98,7 +98,7 @@ def _go(workshop: Workshop) -> RunResult:
         if workshop.recipe.round:
             _rounds(workshop, stood, began)
         status = "done"
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         status = "interrupted"
         raise
     finally:
