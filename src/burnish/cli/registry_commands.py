@@ -45,7 +45,7 @@ def list_(runs: Runs = DEFAULT_RUNS, json_: AsJson = False) -> None:
         return
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("", "artifact", "kind", "folder"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for entry in entries:
         mark = "★" if entry.ref in champions else ""
         table.add_row(mark, entry.ref, entry.kind, entry.path)
