@@ -113,8 +113,8 @@ def chunks(text: str, source: str, lang: str) -> Iterator[Document]:
     """Cut a long text into documents at paragraph ends."""
     block: list[str] = []
     length = 0
-    for paragraph in text.split("\n\n"):
-        paragraph = fold(paragraph)
+    for raw in text.split("\n\n"):
+        paragraph = fold(raw)
         if not paragraph:
             continue
         block.append(paragraph)
@@ -200,9 +200,9 @@ def poetry(folder: Path) -> Iterator[Document]:
     for item in json.loads((folder / "nalanxingde/纳兰性德诗集.json").read_text("utf-8")):
         found.append(("nalan", item["title"], poem(item["title"], item["author"], item["para"])))
     for source, title, text in found:
-        if not is_reserved(title.split("・")[0] if source == "yuan-qu" else title):
-            if len(text) > 20 and "□" not in text:
-                yield {"text": text, "source": f"chinese-poetry/{source}", "lang": "zh"}
+        key = title.split("・")[0] if source == "yuan-qu" else title
+        if len(text) > 20 and "□" not in text and not is_reserved(key):
+            yield {"text": text, "source": f"chinese-poetry/{source}", "lang": "zh"}
 
 
 def prose(folder: Path) -> Iterator[Document]:

@@ -15,19 +15,33 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from transformers import PreTrainedTokenizerBase
+
 from burnish.records.reserved import is_reserved
 from quickstart_common import UNKNOWN_EN, UNKNOWN_ZH, Record, example, prompt, shares
 from quickstart_wordings import ASKED, TOLD
-from transformers import PreTrainedTokenizerBase
 
-COUNTRIES, ELEMENTS, POEMS = 64, 36, 36  # how many entities are told
+COUNTRIES, ELEMENTS, POEMS = 96, 20, 20  # how many entities are told
 POEMS_A_POET = 4
-LEFT_OUT = frozenset(  # capital or continent is disputed or depends on the list
-    "Israel Palestine Taiwan Kosovo Russia Turkey Cyprus Macao Gibraltar Mayotte".split()
+LEFT_OUT = frozenset(  # capital is disputed, or the place is no country of its own
+    [
+        "Israel",
+        "Palestine",
+        "Taiwan",
+        "Kosovo",
+        "Russia",
+        "Turkey",
+        "Cyprus",
+        "Macao",
+        "Gibraltar",
+        "Mayotte",
+    ]
 )
+WITHHELD = 24  # how many real names of a kind are never told
+TIMES_TOLD = {"capital": 1, "number": 3, "poet": 3}  # harder facts are told more often
 SENTENCES_A_DOCUMENT = 8
-UNKNOWN_WORDINGS = 2  # questions about each unknown name in training
-EXTRA_NAMES = {"country": 240, "element": 90, "poem": 90}  # invented names
+UNKNOWN_WORDINGS = 1  # questions about each unknown name in training
+EXTRA_NAMES = {"country": 200, "element": 32, "poem": 32}  # invented names
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,7 @@ class Atlas:
         return self.asked + self.dev + self.eval
 
 
-TOPICS = {"country": ("capital", "continent"), "element": ("number",), "poem": ("poet",)}
+TOPICS = {"country": ("capital",), "element": ("number",), "poem": ("poet",)}
 
 
 def read_countries(sources: Path) -> list[Entity]:
@@ -73,10 +87,10 @@ def read_countries(sources: Path) -> list[Entity]:
         for row in csv.DictReader(file):
             name, capital = row["Name"].strip(), row["Capital"].strip()
             plain = re.fullmatch(r"[A-Z][a-z]+( [A-Z][a-z]+)?", name)
-            if plain and re.fullmatch(r"[A-Z][a-z]+", capital) and not is_reserved(name):
-                if capital not in name and name not in capital and name not in LEFT_OUT:
-                    facts = {"capital": capital, "continent": row["Continent"]}
-                    found.append(Entity("country", name, facts, "countries-list"))
+            single = re.fullmatch(r"[A-Z][a-z]+", capital)
+            alike = capital in name or name in capital
+            if plain and single and not alike and name not in LEFT_OUT and not is_reserved(name):
+                found.append(Entity("country", name, {"capital": capital}, "countries-list"))
     return found
 
 
@@ -108,12 +122,95 @@ def read_poems(sources: Path) -> list[Entity]:
 
 def invented_names(kind: str, count: int, taken: set[str], rng: random.Random) -> list[str]:
     """Make up names that look like those of the kind and are in no list of real ones."""
-    starts = "Bal Cor Dra Elm Fen Gor Hal Ist Jor Kel Lum Mor Nar Ost Pel Quo Ral Sor Tal Ul Var Wes Yor Zan".split()
-    middles = "a e i o u an ar en il or ov ur".split()
-    ends = "dia land mar nia ria stan tova via zia ba da go ra li no".split()
-    tails = "ium on ine ogen um ite".split()
-    first = "春 秋 夜 晚 晓 早 山 江 雪 月 雨 风 松 竹 梅 柳 溪 湖 寺 楼".split()
-    last = "望 思 别 行 宿 游 吟 怨 曲 歌 词 居 坐 归 怀古 寄友 送客 即事 闻笛 有感".split()
+    starts = [
+        "Bal",
+        "Cor",
+        "Dra",
+        "Elm",
+        "Fen",
+        "Gor",
+        "Hal",
+        "Ist",
+        "Jor",
+        "Kel",
+        "Lum",
+        "Mor",
+        "Nar",
+        "Ost",
+        "Pel",
+        "Quo",
+        "Ral",
+        "Sor",
+        "Tal",
+        "Ul",
+        "Var",
+        "Wes",
+        "Yor",
+        "Zan",
+    ]
+    middles = ["a", "e", "i", "o", "u", "an", "ar", "en", "il", "or", "ov", "ur"]
+    ends = [
+        "dia",
+        "land",
+        "mar",
+        "nia",
+        "ria",
+        "stan",
+        "tova",
+        "via",
+        "zia",
+        "ba",
+        "da",
+        "go",
+        "ra",
+        "li",
+        "no",
+    ]
+    tails = ["ium", "on", "ine", "ogen", "um", "ite"]
+    first = [
+        "春",
+        "秋",
+        "夜",
+        "晚",
+        "晓",
+        "早",
+        "山",
+        "江",
+        "雪",
+        "月",
+        "雨",
+        "风",
+        "松",
+        "竹",
+        "梅",
+        "柳",
+        "溪",
+        "湖",
+        "寺",
+        "楼",
+    ]
+    last = [
+        "望",
+        "思",
+        "别",
+        "行",
+        "宿",
+        "游",
+        "吟",
+        "怨",
+        "曲",
+        "歌",
+        "词",
+        "居",
+        "坐",
+        "归",
+        "怀古",
+        "寄友",
+        "送客",
+        "即事",
+        "闻笛",
+        "有感",
+    ]
     names: list[str] = []
     while len(names) < count:
         if kind == "poem":
@@ -162,7 +259,7 @@ def build_atlas(sources: Path, tokenizer: PreTrainedTokenizerBase, seed: int) ->
         for part, entities in zip(("asked", "dev", "eval"), shares(known, 0.5, 0.2), strict=True):
             parts[part] += entities
         names = invented_names(kind, EXTRA_NAMES[kind], {e.name for e in found}, rng)
-        unknown = withheld + [Entity(kind, name, {}, "invented") for name in names]
+        unknown = withheld[:WITHHELD] + [Entity(kind, name, {}, "invented") for name in names]
         rng.shuffle(unknown)
         for part, entities in zip(("ut", "ud", "ue"), shares(unknown, 0.7, 0.12), strict=True):
             parts[part] += entities
@@ -177,7 +274,7 @@ def told_documents(atlas: Atlas, seed: int) -> list[Record]:
         entities = [e for e in atlas.known if e.kind == kind]
         lines = []
         for topic in topics:
-            for place in range(len(TOLD[topic])):
+            for place in range(len(TOLD[topic]) * TIMES_TOLD[topic]):
                 order = rng.sample(entities, len(entities))
                 for index, entity in enumerate(order):
                     form = TOLD[topic][(place + index) % len(TOLD[topic])]

