@@ -80,7 +80,7 @@ def make_model(folder: Path) -> Path:
     return folder
 
 
-def test_models_are_found_by_run_artifact_and_family(tmp_path: Path) -> None:
+def test_models_are_found_by_run_artifact_and_alias(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     run = runs / "demo"
     first, second = (make_model(run / "artifacts" / name) for name in ("sft@1", "ppo@1"))
@@ -94,8 +94,8 @@ def test_models_are_found_by_run_artifact_and_family(tmp_path: Path) -> None:
     assert resolve_model("owner/name", runs) == "owner/name"
     with Registry(runs / "registry.sqlite") as registry:
         registry.register("best", "model", second, "f1")
-        registry.set_alias("best-champion", "best@1")
-    assert resolve_model("best", runs) == str(second)
+        registry.set_alias("champion", "best@1")
+    assert resolve_model("champion", runs) == str(second)
 
 
 def test_promote_and_roll_back(burnish: Any) -> None:
@@ -103,12 +103,12 @@ def test_promote_and_roll_back(burnish: Any) -> None:
         for number in (1, 2):
             registry.register("best", "model", f"models/{number}", f"f{number}")
         registry.register("data", "data", "d", "f3")
-    assert burnish("models", "rollback", "best").code == 2
+    assert burnish("models", "rollback").code == 2
     assert burnish("models", "promote", "best@1").code == 0
     assert "best@1 → best@2" in burnish("models", "promote", "best@2", "--reason", "why").out
     listed = json.loads(burnish("models", "list", "--json").out)["artifacts"]
     assert [row["ref"] for row in listed if row["champion"]] == ["best@2"]
     assert "became champion: why" in burnish("models", "show", "best@2").out
-    assert "best@2 → best@1" in burnish("models", "rollback", "best").out
+    assert "best@2 → best@1" in burnish("models", "rollback").out
     assert burnish("models", "promote", "data@1").code == 2
     assert burnish("models", "promote", "best@9").code == 2

@@ -11,7 +11,7 @@ from burnish.config import InputError, Problem
 
 def resolve_model(name: str, runs: Path) -> str:
     """A model folder as it is; a run's name or folder as its champion; ``run/stage@1`` as that
-    artifact; a family of the registry as its champion; else a shipped name or hub id.
+    artifact; an alias of the registry such as ``champion``; else a shipped name or hub id.
 
     Raises:
         InputError: the run has no model yet.
@@ -43,13 +43,13 @@ def champion_of(run: Path) -> Path:
     raise InputError(Problem(str(run), None, "", "this run has made no model yet"))
 
 
-def _registered(family: str, runs: Path) -> str | None:
-    from burnish.cli.registry_commands import alias_of
+def _registered(alias: str, runs: Path) -> str | None:
+    """The folder an alias points to, or None where there is no such alias."""
     from burnish.store.registry import Registry
 
     path = runs / "registry.sqlite"
     if not path.is_file():
         return None
     with Registry(path) as registry:
-        ref = registry.alias(alias_of(family))
+        ref = registry.alias(alias)
         return registry.get(ref).path if ref else None

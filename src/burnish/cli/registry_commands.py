@@ -13,9 +13,11 @@ from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_j
 from burnish.config import InputError, Problem
 from burnish.store.registry import Entry, Registry
 
+CHAMPION = "champion"
+
 app = typer.Typer(help="Registered models: list, show, promote, roll back.", no_args_is_help=True)
 Ref = Annotated[str, typer.Argument(help="A registered artifact, e.g. ppo@2.")]
-Family = Annotated[str, typer.Argument(help="A family of models, as in its refs family@version.")]
+Alias = Annotated[str, typer.Option("--alias", help="The alias to move.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit.")]
 
 
@@ -28,38 +30,33 @@ def open_registry(runs: Path) -> Registry:
     return Registry(path)
 
 
-def alias_of(family: str) -> str:
-    """The alias that points to a family's champion."""
-    return f"{family}-champion"
-
-
 @app.command("list", epilog=example("burnish models list"))
 def list_(runs: Runs = DEFAULT_RUNS, json_: AsJson = False) -> None:
-    """List every registered model; champions are marked."""
+    """List every registered artifact; the champion is marked."""
     with open_registry(runs) as registry:
         entries = registry.entries()
-        champions = {registry.alias(alias_of(entry.name)) for entry in entries}
+        champion = registry.alias(CHAMPION)
     if json_:
-        rows = [{**_row(entry), "champion": entry.ref in champions} for entry in entries]
+        rows = [{**_row(entry), "champion": entry.ref == champion} for entry in entries]
         print_json({"artifacts": rows})
         return
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("", "artifact", "kind", "folder"):
         table.add_column(column, overflow="fold")
     for entry in entries:
-        mark = "★" if entry.ref in champions else ""
+        mark = "★" if entry.ref == champion else ""
         table.add_row(mark, entry.ref, entry.kind, entry.path)
     out.print(table)
 
 
-@app.command(epilog=example("burnish models show champion@1"))
+@app.command(epilog=example("burnish models show champion", "burnish models show ppo@1"))
 def show(ref: Ref, runs: Runs = DEFAULT_RUNS, json_: AsJson = False) -> None:
     """Show one artifact: figures, what it was made from, and the gate's verdicts on it."""
     with open_registry(runs) as registry:
-        entry = registry.get(ref)
+        entry = registry.get(registry.alias(ref) or ref)
         parents = registry.lineage(entry.name, entry.version)
-        verdicts = [v for v in registry.verdicts() if v.candidate == Path(entry.path).name]
-        moves = [m for m in registry.moves(alias_of(entry.name)) if m.after == entry.ref]
+        verdicts = [v for v in registry.verdicts() if v.candidate == entry.ref]
+        moves = [m for m in registry.moves(CHAMPION) if m.after == entry.ref]
     if json_:
         said = [{"round": v.round, "decision": v.decision, "reason": v.reason} for v in verdicts]
         made_from = [parent.ref for parent in parents]
@@ -80,31 +77,34 @@ def show(ref: Ref, runs: Runs = DEFAULT_RUNS, json_: AsJson = False) -> None:
         say(f"move       {done}: {move.reason or 'no reason given'}")
 
 
-@app.command(epilog=example("burnish models promote champion@2 --reason 'reviewed by hand'"))
-def promote(ref: Ref, runs: Runs = DEFAULT_RUNS, reason: Reason = "by hand") -> None:
-    """Make a registered model its family's champion."""
+@app.command(epilog=example("burnish models promote ppo@2 --reason 'reviewed by hand'"))
+def promote(
+    ref: Ref, runs: Runs = DEFAULT_RUNS, alias: Alias = CHAMPION, reason: Reason = "by hand"
+) -> None:
+    """Make a registered model the champion."""
     with open_registry(runs) as registry:
         entry = registry.get(ref)
         if entry.kind != "model":
             found = f"{entry.ref} is of kind {entry.kind}"
             raise InputError(Problem("", None, "ref", found, "expected a model"))
-        before = registry.alias(alias_of(entry.name))
-        registry.set_alias(alias_of(entry.name), entry.ref, before or "", reason)
-    say(f"champion: {before or 'none'} → {entry.ref}")
+        before = registry.alias(alias)
+        registry.set_alias(alias, entry.ref, before or "", reason)
+    say(f"{alias}: {before or 'none'} → {entry.ref}")
 
 
-@app.command(epilog=example("burnish models rollback champion"))
-def rollback(family: Family, runs: Runs = DEFAULT_RUNS, reason: Reason = "rollback") -> None:
+@app.command(epilog=example("burnish models rollback"))
+def rollback(
+    runs: Runs = DEFAULT_RUNS, alias: Alias = CHAMPION, reason: Reason = "rollback"
+) -> None:
     """Go back to the champion before the present one."""
     with open_registry(runs) as registry:
-        alias = alias_of(family)
         now = registry.alias(alias)
         moves = [move for move in registry.moves(alias) if move.done and move.after == now]
         if now is None or moves[-1].before is None:
-            found = f"{family} has no earlier champion"
+            found = f"{alias} has no earlier place"
             raise InputError(Problem(str(runs), None, "", found, "nothing to roll back to"))
         registry.set_alias(alias, moves[-1].before, now, reason)
-    say(f"champion: {now} → {moves[-1].before}")
+    say(f"{alias}: {now} → {moves[-1].before}")
 
 
 def _row(entry: Entry) -> dict[str, object]:
