@@ -11,19 +11,20 @@ from burnish.config import DocumentRef, ExampleRef, ModelRef, Settings
 from burnish.engine import DatasetSource, TrainSettings, train
 from burnish.models.adapters import LoraSettings
 from burnish.models.forward import token_logprobs
+from burnish.models.load import Loaded
 from burnish.objectives import Loss, cross_entropy
 from burnish.records import Document, Example
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.text.batches import Batch
+from burnish.text.batches import Batch, Segment
 
 
 class Config(Settings):
     """Train ``model`` on ``data``.
 
-    ``replay`` examples are added at ``replay_share`` of the size of ``data`` and ``general``
-    documents at ``general_share`` of its tokens, weighted by ``general_weight``: both hold what
-    earlier stages taught. ``heldout`` of the data measures the loss that early stopping watches.
+    ``replay`` examples are added at ``replay_share`` of the size of ``data``, and ``general``
+    documents at ``general_share`` of its tokens (evenly from each file, over and over where it
+    is short), weighted by ``general_weight``: both hold what earlier stages taught. ``heldout`` of the data measures the loss that early stopping watches.
     """
 
     model: ModelRef
@@ -58,18 +59,15 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     count = min(len(replay), round(config.replay_share * len(kept)))
     segments = training.conversations(loaded, kept + draw.sample(replay, count))
     wanted = config.general_share * sum(len(segment.tokens) for segment in segments)
-    general = training.read_all(inputs.paths("general"), Document)
-    draw.shuffle(general)
-    rows = training.documents(loaded, general, config.sequence_length, config.general_weight)
-    taken = 0
-    for row in rows:
-        if taken >= wanted:
-            break
-        segments.append(row)
-        taken += len(row.tokens)
+    files = [training.read_all([path], Document) for path in inputs.paths("general")]
+    general = [
+        row
+        for records in files
+        for row in _rows(config, loaded, records, wanted / len(files), context.seed)
+    ]
     result = train(
         loaded.model,
-        DatasetSource(segments, config.train, seed=context.seed),
+        DatasetSource(segments + general, config.train, seed=context.seed),
         loss,
         config.train,
         seed=context.seed,
@@ -91,9 +89,27 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "examples": len(kept),
         "replay": count,
         "heldout": len(heldout),
-        "general_tokens": taken,
+        "general_tokens": sum(len(row.tokens) for row in general),
         "stopped": result.stopped_reason,
         "curve": training.curve(result, ["loss", "eval_loss"]),
     }
     training.save_policy(loaded, context, training.card("fit.sft", inputs, details))
     return Outcome("model", training.fit_figures(result), details)
+
+
+def _rows(
+    config: Config, loaded: Loaded, records: list[Document], wanted: float, seed: int
+) -> list[Segment]:
+    """Rows of the documents, in random order and again from the start, of ``wanted`` tokens."""
+    rows = training.documents(loaded, records, config.sequence_length, config.general_weight)
+    draw = random.Random(seed)
+    taken: list[Segment] = []
+    tokens = 0
+    while rows and tokens < wanted:
+        draw.shuffle(rows)
+        for row in rows:
+            if tokens >= wanted:
+                break
+            taken.append(row)
+            tokens += len(row.tokens)
+    return taken
