@@ -14,8 +14,6 @@ from typing import Any
 
 from tests.loop.mini import write_recipe
 
-from burnish.loop.recipe import load
-from burnish.loop.run import run
 from burnish.store.artifacts import ArtifactStore
 
 Mini = tuple[Path, dict[str, Any]]
@@ -59,16 +57,18 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(mini: Mini, tmp_p
     states = {s["name"]: s["state"] for s in json.loads(answer)["stages"]}
     assert states == {"pretrain": "reused", "sft": "done"}
 
-    whole = run(load(path), tmp_path / "whole")
+    whole = start(path, tmp_path / "whole")
+    whole.communicate(timeout=120)
+    places = (tmp_path / "cut", tmp_path / "whole" / "cut")
     for name in ("pretrain", "sft"):
         weights = [
             (ArtifactStore(place).get(name).path / "model.safetensors").read_bytes()
-            for place in (tmp_path / "cut", whole.folder)
+            for place in places
         ]
         assert weights[0] == weights[1]
     rows = [
         [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
-        for place in (tmp_path / "cut", whole.folder)
+        for place in places
     ]
     timed = {"seconds", "tokens_per_second"}
     cut, uncut = ([{k: v for k, v in row.items() if k not in timed} for row in r] for r in rows)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
@@ -14,6 +15,9 @@ from rich.table import Table
 from burnish.cli.models_of import resolve_model
 from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json, progress, say
 from burnish.config import InputError, Problem
+
+if TYPE_CHECKING:
+    from burnish.cli.one_stage import Made
 
 Tasks = Annotated[
     list[Path] | None,
@@ -36,8 +40,9 @@ def evaluate(
     model: Model, tasks: Tasks = None, runs: Runs = DEFAULT_RUNS, json_: AsJson = False
 ) -> None:
     """Measure a model on generated replies, with 95 % intervals."""
-    found = measure({"model": resolve_model(model, runs)}, tasks, quiet=json_)
-    figures = found["model"]
+    with tempfile.TemporaryDirectory(prefix="burnish-eval-") as work:
+        made = evaluated({"model": resolve_model(model, runs)}, tasks, Path(work), quiet=json_)
+    figures = figures_of(made, "model")
     if json_:
         print_json({"model": model, "figures": figures})
         return
@@ -57,29 +62,35 @@ def compare(
     json_: AsJson = False,
 ) -> None:
     """Measure two models on the same items and say what differs beyond chance."""
+    from burnish.evals.compare import compare as compare_evaluations
+
     models = {"a": resolve_model(a, runs), "b": resolve_model(b, runs)}
-    found = measure(models, tasks, quiet=json_)
+    with tempfile.TemporaryDirectory(prefix="burnish-eval-") as work:
+        made = evaluated(models, tasks, Path(work), quiet=json_)
+        rows = compare_evaluations(made.folders["a"], made.folders["b"])
+        found = {name: figures_of(made, name) for name in models}
     if json_:
-        print_json(
-            {"a": {"model": a, "figures": found["a"]}, "b": {"model": b, "figures": found["b"]}}
-        )
+        sides = {name: {"model": ref, "figures": found[name]} for name, ref in models.items()}
+        print_json({**sides, "comparisons": [asdict(row) for row in rows]})
         return
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("figure")
-    for column in (a, b, "change"):
+    for column in (a, b, "better by", "p (Holm)", ""):
         table.add_column(column, justify="right")
-    for name, before in found["a"].items():
-        after = found["b"].get(name)
-        if after is not None:
-            table.add_row(name, _shown(before), _shown(after), _change(before, after))
+    marks = {"improved": "▲ improved", "regressed": "▼ regressed", "noise": "noise"}
+    for row in rows:
+        sides = [
+            _shown(found[side][row.metric]) if row.metric in found[side] else "" for side in "ab"
+        ]
+        change = row.comparison
+        moved = f"{change.difference:+.3g} [{change.low:+.3g}, {change.high:+.3g}]"
+        table.add_row(row.metric, *shown, moved, f"{row.adjusted_p:.3g}", marks[row.state])
     out.print(table)
-    say("a change is marked ▲ or ▼ where the 95 % intervals do not overlap", style="dim")
+    say("paired on items; “better by” is turned so that more is better", style="dim")
 
 
-def measure(
-    models: dict[str, str], tasks: list[Path] | None, quiet: bool
-) -> dict[str, dict[str, dict[str, float]]]:
-    """The figures of each model: ``{model: {figure: {"value", "low", "high", "n"}}}``."""
+def evaluated(models: dict[str, str], tasks: list[Path] | None, work: Path, quiet: bool) -> Made:
+    """Evaluate each model, as a stage of that name, in the folder ``work``."""
     from burnish.cli.one_stage import run_stages
 
     described = own_tasks(tasks) if tasks else shipped_tasks()
@@ -87,10 +98,14 @@ def measure(
         name: {"run": STAGE, "model": ref, "tasks": described} for name, ref in models.items()
     }
     first = next(iter(models.values()))
-    with tempfile.TemporaryDirectory(prefix="burnish-eval-") as work:
-        made = run_stages(stages, model=first, work=Path(work), progress=progress(quiet))
-    by_name = {stage["name"]: stage for stage in made.summary["stages"]}
-    return {name: by_name[name]["figures"] for name in models}
+    return run_stages(stages, model=first, work=work, progress=progress(quiet))
+
+
+def figures_of(made: Made, name: str) -> dict[str, dict[str, float]]:
+    """The figures of one stage: ``{figure: {"value", "low", "high", "n"}}``."""
+    stages = {stage["name"]: stage for stage in made.summary["stages"]}
+    figures: dict[str, dict[str, float]] = stages[name]["figures"]
+    return figures
 
 
 def own_tasks(files: list[Path]) -> list[dict[str, Any]]:
@@ -117,10 +132,3 @@ def shipped_tasks() -> list[dict[str, Any]]:
 def _shown(figure: dict[str, float]) -> str:
     value, low, high = (figure[key] for key in ("value", "low", "high"))
     return f"{value:.3g} [{low:.3g}, {high:.3g}]"
-
-
-def _change(before: dict[str, float], after: dict[str, float]) -> str:
-    difference = after["value"] - before["value"]
-    apart = after["low"] > before["high"] or after["high"] < before["low"]
-    mark = ("▲" if difference > 0 else "▼") if apart else " "
-    return f"{mark} {difference:+.3g}"

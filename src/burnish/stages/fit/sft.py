@@ -24,7 +24,8 @@ class Config(Settings):
 
     ``replay`` examples are added at ``replay_share`` of the size of ``data``, and ``general``
     documents at ``general_share`` of its tokens (evenly from each file, over and over where it
-    is short), weighted by ``general_weight``: both hold what earlier stages taught. ``heldout`` of the data measures the loss that early stopping watches.
+    is short), weighted by ``general_weight``: both hold what earlier stages taught. ``heldout``
+    of the data measures the loss that early stopping watches.
     """
 
     model: ModelRef

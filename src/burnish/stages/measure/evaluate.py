@@ -7,6 +7,7 @@ from pathlib import Path
 
 from burnish.config import DocumentRef, ModelRef, Settings
 from burnish.evals import tasks
+from burnish.evals.compare import GENERAL_LOSSES, RESPONSES
 from burnish.evals.perplexity import document_losses, perplexity, perplexity_ratio
 from burnish.evals.tasks import TaskSettings
 from burnish.models.load import Loaded, load_model
@@ -15,9 +16,6 @@ from burnish.sampling import Sampling
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.store import atomic
-
-RESPONSES = "responses.jsonl"
-GENERAL = "general.json"
 
 
 class Config(Settings):
@@ -63,7 +61,7 @@ def _general(config: Config, inputs: Inputs, context: Context, loaded: Loaded) -
         return {}
     losses = document_losses(loaded.model, loaded.tokenizer, documents)
     values = {str(index): -nats for index, nats in enumerate(losses.per_token)}
-    atomic.write_text(context.output / GENERAL, json.dumps(values))
+    atomic.write_text(context.output / GENERAL_LOSSES, json.dumps(values))
     figures = {"general_ppl": perplexity(losses)}
     if base := inputs.optional_model("base"):
         other = load_model(base, device=context.device)

@@ -1,0 +1,96 @@
+"""Two evaluations of the same items, paired: the ground of ``compare`` and of the gate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from burnish.config import InputError, Problem
+from burnish.evals import tasks
+from burnish.evals.statistics import Comparison, holm, paired_comparison
+
+RESPONSES = "responses.jsonl"
+GENERAL_LOSSES = "general.json"
+GENERAL = "general"
+"""The metric of general text: mean log-probability a token of each held-out document."""
+
+Values = dict[str, list[float | None]]
+Scores = dict[str, dict[str, float]]
+Groups = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """By metric, the scores of the same items in the same order, higher better; None where one
+    side has no answer. ``groups``: the items' clusters."""
+
+    before: Values
+    after: Values
+    groups: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric of two evaluations; ``adjusted_p`` is two-sided, after Holm's correction."""
+
+    metric: str
+    comparison: Comparison
+    adjusted_p: float
+    state: Literal["improved", "regressed", "noise"]
+
+
+def item_values(folder: Path) -> tuple[Scores, Groups]:
+    """Each metric's scores and groups by item, from an evaluation's raw responses."""
+    values, groups = tasks.gate_values(tasks.score(tasks.read(folder / RESPONSES)))
+    general = folder / GENERAL_LOSSES
+    if general.exists():
+        values[GENERAL] = json.loads(general.read_text(encoding="utf-8"))
+    return values, groups
+
+
+def align(before: Path, after: Path, names: Sequence[str] | None = None) -> Aligned:
+    """Pair the evaluations in two folders item by item.
+
+    Args:
+        names: the metrics wanted; all that both have where none are named.
+
+    Raises:
+        InputError: a metric that is wanted was not measured on both sides.
+    """
+    (one, groups), (other, more) = item_values(before), item_values(after)
+    shared = [name for name in one if name in other]
+    problems = [
+        Problem(str(after), None, name, "not measured on both sides", f"one of {', '.join(shared)}")
+        for name in names or ()
+        if name not in shared
+    ]
+    if problems:
+        raise InputError(problems)
+    aligned = Aligned({}, {}, {})
+    for name in dict.fromkeys(shared if names is None else names):
+        items = sorted(one[name].keys() | other[name].keys())
+        aligned.before[name] = [one[name].get(item) for item in items]
+        aligned.after[name] = [other[name].get(item) for item in items]
+        place = {**groups.get(name, {}), **more.get(name, {})}
+        aligned.groups[name] = [place.get(item) or item for item in items]
+    return aligned
+
+
+def compare(before: Path, after: Path, alpha: float = 0.05) -> list[Compared]:
+    """Every metric that both evaluations have: what improved, what regressed, what is noise."""
+    aligned = align(before, after)
+    found = {
+        name: paired_comparison(aligned.before[name], aligned.after[name], aligned.groups[name])
+        for name in aligned.before
+    }
+    adjusted = holm([comparison.p_two_sided for comparison in found.values()])
+    rows = []
+    for (name, comparison), p in zip(found.items(), adjusted, strict=True):
+        better: Literal["improved", "regressed"] = (
+            "improved" if comparison.difference > 0 else "regressed"
+        )
+        rows.append(Compared(name, comparison, p, better if p <= alpha else "noise"))
+    return rows
