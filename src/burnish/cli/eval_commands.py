@@ -79,9 +79,8 @@ def compare(
         table.add_column(column, justify="right")
     marks = {"improved": "▲ improved", "regressed": "▼ regressed", "noise": "noise"}
     for row in rows:
-        sides = [
-            _shown(found[side][row.metric]) if row.metric in found[side] else "" for side in "ab"
-        ]
+        measured = [found[side].get(row.metric) for side in ("a", "b")]
+        shown = [_shown(figure) if figure else "" for figure in measured]
         change = row.comparison
         moved = f"{change.difference:+.3g} [{change.low:+.3g}, {change.high:+.3g}]"
         table.add_row(row.metric, *shown, moved, f"{row.adjusted_p:.3g}", marks[row.state])
