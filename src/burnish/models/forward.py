@@ -16,6 +16,7 @@ from burnish.text.batches import Batch
 
 LOGITS_AT_ONCE = 2**24
 """Logits (rows x vocabulary) held at one time; 64 MiB in float32."""
+CACHED_LOGITS = 2**21
 SMALLEST_CHUNK = 256
 
 
@@ -105,15 +106,17 @@ def token_logprobs(
         )
         return scores
 
-    chunk = max(SMALLEST_CHUNK, LOGITS_AT_ONCE // vocabulary)
-    if len(rows) <= chunk:
-        logprobs, entropies = score(rows, labels)
-    else:
-        parts = [
-            checkpoint(score, part, label, use_reentrant=False, preserve_rng_state=False)
-            for part, label in zip(rows.split(chunk), labels.split(chunk), strict=True)
-        ]
-        logprobs, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
+    # Pieces of a few megabytes pass through the cache; beyond what may be held at one time they
+    # are computed again in backward.
+    size = max(SMALLEST_CHUNK, CACHED_LOGITS // vocabulary)
+    kept = len(rows) * vocabulary <= LOGITS_AT_ONCE
+    parts = [
+        score(part, label)
+        if kept
+        else checkpoint(score, part, label, use_reentrant=False, preserve_rng_state=False)
+        for part, label in zip(rows.split(size), labels.split(size), strict=True)
+    ]
+    logprobs, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
     return TokenScores(logprobs, entropies if entropy else None, states)
 
 
