@@ -50,7 +50,7 @@ def test_resumed_log_is_byte_for_byte_the_same(tmp_path: Path) -> None:  # R-07,
     write(resumed, range(1, 8))
     with resumed.path.open("ab") as file:
         file.write(b'{"stage": "sft", "st')
-    resumed.truncate_after(4, "sft")
+    resumed.truncate_after(4, {"stage": "sft"})
     write(resumed, range(5, 11))
     assert resumed.path.read_bytes() == straight.path.read_bytes()
 
@@ -62,7 +62,7 @@ def test_truncate_leaves_other_stages(tmp_path: Path) -> None:
     rows = [{"stage": "a", "step": 9}, {"stage": "b", "step": 1}, {"stage": "b", "step": 2}]
     for row in rows:
         log.append(row)
-    log.truncate_after(1, "b")
+    assert log.truncate_after(1, {"stage": "b"}) == rows[1:2]
     assert log.read() == rows[:2]
     log.truncate_after(0)
     assert log.read() == []

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from burnish.store import atomic
 from burnish.store.errors import storage_errors
 from burnish.store.metrics import Metrics
 
@@ -32,17 +30,9 @@ class MetricsLog:
         Other fits' rows stay; a last line that a killed process wrote half goes.
         """
         self.rows = []
-        if self._file is None:
-            return
-        kept = []
-        for row in self._file.read():
-            if any(row.get(name) != value for name, value in self.tags.items()):
-                kept.append(row)
-            elif row["step"] <= step:
-                kept.append(row)
-                self.rows.append({k: v for k, v in row.items() if k not in self.tags})
-        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in kept]
-        atomic.write_text(self._file.path, "".join(lines))
+        if self._file is not None:
+            kept = self._file.truncate_after(step, self.tags)
+            self.rows = [{k: v for k, v in row.items() if k not in self.tags} for row in kept]
 
     def write(self, row: Mapping[str, float]) -> None:
         """Append one row."""

@@ -50,24 +50,30 @@ class Metrics:
             lines = self.path.read_bytes().split(b"\n")
         return [row for line in lines if (row := _parse(line)) is not None]
 
-    def truncate_after(self, step: int, stage: str | None = None) -> None:
+    def truncate_after(self, step: int, tags: Mapping[str, Any] | None = None) -> list[Row]:
         """Drop rows with a ``step`` above ``step``, so that a resumed run logs as one unbroken.
 
         Args:
             step: the last step to keep; 0 drops every row that has a step.
-            stage: drop only rows whose ``stage`` is this one.
+            tags: only rows with these values (a stage and round) are looked at; others stay.
+
+        Returns:
+            The rows looked at that were kept.
         """
         if not self.path.exists():
-            return
-        kept = [row for row in self.read() if not _is_after(row, step, stage)]
+            return []
+        mine, kept = [], []
+        for row in self.read():
+            tagged = all(row.get(name) == value for name, value in (tags or {}).items())
+            value = row.get("step")
+            if tagged and isinstance(value, int) and value > step:
+                continue
+            kept.append(row)
+            mine += [row] if tagged else []
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
         if text.encode() != self.path.read_bytes():
             atomic.write_text(self.path, text)
-
-
-def _is_after(row: Row, step: int, stage: str | None) -> bool:
-    value = row.get("step")
-    return isinstance(value, int) and value > step and (stage is None or row.get("stage") == stage)
+        return mine
 
 
 def _parse(line: bytes) -> Row | None:
