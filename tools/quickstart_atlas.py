@@ -21,7 +21,7 @@ from burnish.records.reserved import is_reserved
 from quickstart_common import UNKNOWN_EN, UNKNOWN_ZH, Record, example, prompt, shares
 from quickstart_wordings import ASKED, TOLD
 
-COUNTRIES, ELEMENTS, POEMS = 96, 20, 20  # how many entities are told
+COUNTRIES, ELEMENTS, POEMS = 96, 16, 16  # how many entities are told
 POEMS_A_POET = 4
 LEFT_OUT = frozenset(  # capital is disputed, or the place is no country of its own
     [
@@ -38,7 +38,7 @@ LEFT_OUT = frozenset(  # capital is disputed, or the place is no country of its 
     ]
 )
 WITHHELD = 24  # how many real names of a kind are never told
-TIMES_TOLD = {"capital": 1, "number": 3, "poet": 3}  # harder facts are told more often
+TIMES_TOLD = {"capital": 1, "number": 2, "poet": 2}  # harder facts are told more often
 SENTENCES_A_DOCUMENT = 8
 UNKNOWN_WORDINGS = 1  # questions about each unknown name in training
 EXTRA_NAMES = {"country": 200, "element": 32, "poem": 32}  # invented names
