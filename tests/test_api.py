@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.loop.mini import recipe_value, write_recipe
 
 import burnish
 from burnish.models.load import load_model
 from burnish.records import Rollout
 from burnish.store import tables
-from tests.loop.mini import recipe_value, write_recipe
 
 REPLIES = {"max_new_tokens": 4}
 SHORT = {"max_steps": 2, "segments_per_step": 4}
@@ -71,7 +71,7 @@ def test_the_pipeline_makes_candidates_and_pairs(folder: Path) -> None:
     rollouts = tables.read(made.folder / "rollouts.jsonl", Rollout)
     assert len(rollouts) == 6
     assert {rollout.temperature for rollout in rollouts} == {1.0, 0.5}
-    assert [step["name"] for step in made.details["funnel"]][0] == "finished"
+    assert next(step["name"] for step in made.details["funnel"]) == "finished"
 
 
 def test_the_evaluator_compares_two_models(folder: Path) -> None:

@@ -154,12 +154,15 @@ def test_the_gather_has_true_gradients(entropy: bool) -> None:
     assert torch.autograd.gradcheck(run, (scores,))
 
 
-def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_once", [1, 2**24])
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """In pieces that are kept, and in pieces that are computed again in backward."""
     model, batch = tiny.model(), pack(segments())
     whole = token_logprobs(model, batch, entropy=True)
     wanted = gradients(model, (whole.logprobs - whole.entropy).sum())
     monkeypatch.setattr(forward, "SMALLEST_CHUNK", 16)
-    monkeypatch.setattr(forward, "LOGITS_AT_ONCE", 1)
+    monkeypatch.setattr(forward, "CACHED_LOGITS", 1)
+    monkeypatch.setattr(forward, "LOGITS_AT_ONCE", at_once)
     parts = token_logprobs(model, batch, entropy=True)
     torch.testing.assert_close(parts.logprobs, whole.logprobs, atol=1e-5, rtol=0)
     torch.testing.assert_close(parts.entropy, whole.entropy, atol=1e-5, rtol=0)

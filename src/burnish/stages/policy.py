@@ -8,17 +8,23 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
-from burnish.config import InputError, Problem, Settings
-from burnish.engine import Action, FitResult, StepInfo
+from burnish.config import InputError, ModelRef, Problem, PromptRef, Settings
+from burnish.engine import Action, FitResult, StepInfo, TrainSettings
 from burnish.models import adapters
+from burnish.models.adapters import LoraSettings
 from burnish.models.heads import ScalarHead
 from burnish.models.load import Loaded
 from burnish.records import Figure, Prompt, Rollout
 from burnish.rewards.reward_model import RewardModel
 from burnish.rewards.verifiers import verify_prompt
+from burnish.rollouts.credit import Reply
+from burnish.rollouts.online import OnlineSettings, OnlineSource
 from burnish.rollouts.scoring import Score, scorer
+from burnish.sampling import Sampling
+from burnish.stages.base import Context, Inputs
+from burnish.text.batches import Segment
 
 
 class RewardMix(Settings):
@@ -66,6 +72,52 @@ def reference_scorer(loaded: Loaded, temperature: float, head: ScalarHead | None
     frozen = deepcopy(loaded.model).eval().requires_grad_(False)
     return scorer(
         loaded.model, temperature=temperature, reference=lambda: nullcontext(frozen), head=head
+    )
+
+
+class OnlineConfig(Settings):
+    """What PPO and GRPO share: the policy ``model``, its ``prompts``, and how replies score.
+
+    The reference is ``model`` as it comes in. Rewards are the prompts' verifiers and the
+    ``reward`` model, weighted by ``mix``. Past ``max_kl`` nats a reply the fit rolls back to the
+    last weights within the bound and ends. ``train.epochs`` are passes over each phase's replies.
+    """
+
+    model: ModelRef
+    prompts: list[PromptRef]
+    reward: ModelRef | None = None
+    mix: RewardMix = RewardMix()
+    sampling: Sampling = Sampling(temperature=1.0, max_new_tokens=32)
+    online: OnlineSettings = OnlineSettings()
+    max_kl: PositiveFloat = Field(5.0, description="nats a reply")
+    lora: LoraSettings | None = None
+    train: TrainSettings = TrainSettings(
+        learning_rate=1e-4, schedule="constant", epochs=2, segments_per_step=64, eps=1e-5
+    )
+
+
+def source(
+    config: OnlineConfig,
+    inputs: Inputs,
+    context: Context,
+    loaded: Loaded,
+    prompts: Sequence[Prompt],
+    credit: Callable[[list[Reply]], list[Segment]],
+    head: ScalarHead | None = None,
+) -> OnlineSource:
+    """The policy's own replies as a source of batches, rewarded, scored and credited."""
+    reward = inputs.optional_model("reward")
+    return OnlineSource(
+        loaded.model,
+        loaded.tokenizer,
+        prompts,
+        config.sampling,
+        reward=reward_function(prompts, config.mix, reward, context.device),
+        score=reference_scorer(loaded, config.sampling.temperature, head),
+        credit=credit,
+        settings=config.online,
+        train=config.train,
+        seed=context.seed,
     )
 
 

@@ -9,9 +9,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from transformers import PreTrainedModel
 
 from burnish.config import InputError, Problem
-from burnish.engine import FitResult, LossFunction
+from burnish.engine import (
+    Action,
+    FitResult,
+    LossFunction,
+    Source,
+    StepInfo,
+    TrainSettings,
+    train,
+)
+from burnish.engine.optim import Trainable
 from burnish.engine.window import accumulate
 from burnish.models import adapters
 from burnish.models.adapters import LoraSettings
@@ -133,6 +143,35 @@ def fitting(loaded: Loaded, segments: Sequence[Segment]) -> list[Segment]:
         found = f"every record is over {limit} tokens, the shortest has {shortest}"
         raise InputError(Problem("", None, "data", found, "records that fit the model's context"))
     return kept
+
+
+def fit(
+    model: PreTrainedModel,
+    source: Source,
+    loss: LossFunction,
+    settings: TrainSettings,
+    context: Context,
+    *,
+    evaluate: Callable[[], Mapping[str, float]] | None = None,
+    on_step: Callable[[StepInfo], Action | None] | None = None,
+    trainable: Trainable | None = None,
+) -> FitResult:
+    """``engine.train`` as a stage: the run's seed, step checkpoints, metrics and progress bar."""
+    return train(
+        model,
+        source,
+        loss,
+        settings,
+        seed=context.seed,
+        scratch=context.scratch,
+        metrics=context.metrics,
+        progress=context.progress,
+        label=context.name,
+        tags={"stage": context.name, "round": context.round},
+        evaluate=evaluate,
+        on_step=on_step,
+        trainable=trainable,
+    )
 
 
 Unit = Segment | Sequence[Segment]

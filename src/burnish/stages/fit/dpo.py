@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from burnish.config import ModelRef, PreferenceRef, Settings
-from burnish.engine import DatasetSource, TrainSettings, train
+from burnish.engine import DatasetSource, TrainSettings
 from burnish.models.adapters import LoraSettings
 from burnish.models.forward import segment_counts, segment_sums, token_logprobs
 from burnish.objectives import Loss, PreferenceKind, preference
@@ -94,17 +94,12 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     objective = functools.partial(loss, config=config)
     evaluate = training.measured(loaded.model, held, objective, config.train.tokens_per_batch)
     before = evaluate() if held else {}
-    result = train(
+    result = training.fit(
         loaded.model,
         DatasetSource(units, config.train, seed=context.seed),
         objective,
         config.train,
-        seed=context.seed,
-        scratch=context.scratch,
-        metrics=context.metrics,
-        progress=context.progress,
-        label=context.name,
-        tags={"stage": context.name, "round": context.round},
+        context,
         evaluate=evaluate if held else None,
     )
     after = evaluate() if held else {}

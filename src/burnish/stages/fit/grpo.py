@@ -8,9 +8,6 @@ from typing import Any, Literal
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from burnish.config import ModelRef, PromptRef, Settings
-from burnish.engine import TrainSettings, train
-from burnish.models.adapters import LoraSettings
 from burnish.models.forward import token_logprobs
 from burnish.objectives import (
     AggregateKind,
@@ -24,14 +21,12 @@ from burnish.objectives import (
 )
 from burnish.records import Prompt
 from burnish.rollouts.credit import GrpoCredit, grpo_segments
-from burnish.rollouts.online import OnlineSettings, OnlineSource
-from burnish.sampling import Sampling
 from burnish.stages import policy, training
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.text.batches import Batch
 
 
-class Config(Settings):
+class Config(policy.OnlineConfig):
     """Train ``model`` on groups of its replies to ``prompts``.
 
     The divergence from the reference is a term of the loss: ``k3`` (as published; its optimum
@@ -40,12 +35,6 @@ class Config(Settings):
     tokens are summed up (``seq_mean`` GRPO, ``token_mean`` DAPO, ``constant_length`` Dr. GRPO).
     """
 
-    model: ModelRef
-    prompts: list[PromptRef]
-    reward: ModelRef | None = None
-    mix: policy.RewardMix = policy.RewardMix()
-    sampling: Sampling = Sampling(temperature=1.0, max_new_tokens=32)
-    online: OnlineSettings = OnlineSettings()
     credit: GrpoCredit = GrpoCredit()
     clip: PositiveFloat = 0.2
     high: PositiveFloat | None = None
@@ -54,11 +43,6 @@ class Config(Settings):
     length: PositiveInt | None = None
     kl_coef: NonNegativeFloat = 0.04
     kl: Literal["k2", "k3"] = "k3"
-    max_kl: PositiveFloat = 5.0
-    lora: LoraSettings | None = None
-    train: TrainSettings = TrainSettings(
-        learning_rate=1e-4, schedule="constant", segments_per_step=64
-    )
 
 
 def loss(model: Any, batch: Batch, config: Config) -> Loss:
@@ -87,31 +71,14 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     loaded = training.load_policy(inputs, context, config.lora)
     loaded.model.eval()
     prompts = training.read_all(inputs.paths("prompts"), Prompt)
-    source = OnlineSource(
-        loaded.model,
-        loaded.tokenizer,
-        prompts,
-        config.sampling,
-        reward=policy.reward_function(
-            prompts, config.mix, inputs.optional_model("reward"), context.device
-        ),
-        score=policy.reference_scorer(loaded, config.sampling.temperature),
-        credit=functools.partial(grpo_segments, settings=config.credit),
-        settings=config.online,
-        train=config.train,
-        seed=context.seed,
-    )
-    result = train(
+    credit = functools.partial(grpo_segments, settings=config.credit)
+    source = policy.source(config, inputs, context, loaded, prompts, credit)
+    result = training.fit(
         loaded.model,
         source,
         functools.partial(loss, config=config),
         config.train,
-        seed=context.seed,
-        scratch=context.scratch,
-        metrics=context.metrics,
-        progress=context.progress,
-        label=context.name,
-        tags={"stage": context.name, "round": context.round},
+        context,
         on_step=policy.KlBound(config.max_kl),
     )
     details = {

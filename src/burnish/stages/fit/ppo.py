@@ -6,47 +6,30 @@ import functools
 from typing import Any
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat
 
-from burnish.config import ModelRef, PromptRef, Settings
-from burnish.engine import TrainSettings, named_trainable, train
-from burnish.models.adapters import LoraSettings
+from burnish.engine import named_trainable
 from burnish.models.forward import token_logprobs
 from burnish.models.heads import ScalarHead, token_values
 from burnish.objectives import Loss, clipped_policy, clipped_value, metric, policy_metrics
 from burnish.records import Prompt
 from burnish.rollouts.credit import PpoCredit, ppo_segments
-from burnish.rollouts.online import OnlineSettings, OnlineSource
-from burnish.sampling import Sampling
 from burnish.stages import policy, training
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.text.batches import Batch
 
 
-class Config(Settings):
-    """Train ``model`` on its replies to ``prompts``; the reference is ``model`` as it comes in.
+class Config(policy.OnlineConfig):
+    """Train ``model`` on its replies to ``prompts`` with a critic that shares its trunk.
 
-    Rewards are the prompts' verifiers and the ``reward`` model, weighted by ``mix``. The KL
-    penalty is k1 in the reward (``credit.kl_coef``); past ``max_kl`` nats a reply the fit rolls
-    back and ends. ``train.epochs`` are the passes over each phase's replies.
+    The KL penalty is k1 in the reward (``credit.kl_coef``).
     """
 
-    model: ModelRef
-    prompts: list[PromptRef]
-    reward: ModelRef | None = None
-    mix: policy.RewardMix = policy.RewardMix()
-    sampling: Sampling = Sampling(temperature=1.0, max_new_tokens=32)
-    online: OnlineSettings = OnlineSettings()
     credit: PpoCredit = PpoCredit()
     clip: PositiveFloat = 0.2
     value_clip: PositiveFloat | None = 0.2
     value_coef: NonNegativeFloat = 0.1
     entropy_coef: NonNegativeFloat = 0.0
-    max_kl: PositiveFloat = Field(5.0, description="nats a reply")
-    lora: LoraSettings | None = None
-    train: TrainSettings = TrainSettings(
-        learning_rate=1e-4, schedule="constant", epochs=2, segments_per_step=64, eps=1e-5
-    )
 
 
 def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
@@ -77,31 +60,14 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     prompts = training.read_all(inputs.paths("prompts"), Prompt)
     torch.manual_seed(context.seed)
     head = ScalarHead(loaded.model.config.get_text_config().hidden_size).to(loaded.model.device)
-    source = OnlineSource(
-        loaded.model,
-        loaded.tokenizer,
-        prompts,
-        config.sampling,
-        reward=policy.reward_function(
-            prompts, config.mix, inputs.optional_model("reward"), context.device
-        ),
-        score=policy.reference_scorer(loaded, config.sampling.temperature, head),
-        credit=functools.partial(ppo_segments, settings=config.credit),
-        settings=config.online,
-        train=config.train,
-        seed=context.seed,
-    )
-    result = train(
+    credit = functools.partial(ppo_segments, settings=config.credit)
+    source = policy.source(config, inputs, context, loaded, prompts, credit, head)
+    result = training.fit(
         loaded.model,
         source,
         functools.partial(loss, head=head, config=config),
         config.train,
-        seed=context.seed,
-        scratch=context.scratch,
-        metrics=context.metrics,
-        progress=context.progress,
-        label=context.name,
-        tags={"stage": context.name, "round": context.round},
+        context,
         on_step=policy.KlBound(config.max_kl),
         trainable=named_trainable(model=loaded.model, head=head),
     )

@@ -15,7 +15,6 @@ from burnish.engine import (
     FitResult,
     StepInfo,
     TrainSettings,
-    train,
 )
 from burnish.evals.perplexity import document_losses, perplexity
 from burnish.models.adapters import LoraSettings
@@ -122,17 +121,12 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     segments = training.documents(loaded, mixed, config.sequence_length)
     source = DatasetSource(segments, config.train, seed=context.seed)
     every = max(1, -(-source.steps // config.guard.checks))
-    result = train(
+    result = training.fit(
         loaded.model,
         source,
         loss,
         config.train.model_copy(update={"eval_every": every}),
-        seed=context.seed,
-        scratch=context.scratch,
-        metrics=context.metrics,
-        progress=context.progress,
-        label=context.name,
-        tags={"stage": context.name, "round": context.round},
+        context,
         evaluate=(lambda: {"general_ppl": measures["general"]().value}) if heldout else None,
         on_step=watch,
     )

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, NonNegativeFloat
 
 from burnish.config import ModelRef, PreferenceRef, Settings
-from burnish.engine import DatasetSource, TrainSettings, named_trainable, train
+from burnish.engine import DatasetSource, TrainSettings, named_trainable
 from burnish.evals.statistics import wilson
 from burnish.models.adapters import LoraSettings
 from burnish.models.heads import ScalarHead, score_segments
@@ -74,17 +74,12 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     torch.manual_seed(context.seed)
     head = ScalarHead(loaded.model.config.get_text_config().hidden_size).to(loaded.model.device)
     objective = functools.partial(loss, head=head, config=config)
-    result = train(
+    result = training.fit(
         loaded.model,
         DatasetSource(units, config.train, seed=context.seed),
         objective,
         config.train,
-        seed=context.seed,
-        scratch=context.scratch,
-        metrics=context.metrics,
-        progress=context.progress,
-        label=context.name,
-        tags={"stage": context.name, "round": context.round},
+        context,
         evaluate=training.measured(loaded.model, held, objective, config.train.tokens_per_batch),
         trainable=named_trainable(model=loaded.model, head=head),
     )

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from burnish.config import DocumentRef, ExampleRef, ModelRef, Settings
-from burnish.engine import DatasetSource, TrainSettings, train
+from burnish.engine import DatasetSource, TrainSettings
 from burnish.models.adapters import LoraSettings
 from burnish.models.forward import token_logprobs
 from burnish.models.load import Loaded
@@ -66,17 +66,12 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         for records in files
         for row in _rows(config, loaded, records, wanted / len(files), context.seed)
     ]
-    result = train(
+    result = training.fit(
         loaded.model,
         DatasetSource(segments + general, config.train, seed=context.seed),
         loss,
         config.train,
-        seed=context.seed,
-        scratch=context.scratch,
-        metrics=context.metrics,
-        progress=context.progress,
-        label=context.name,
-        tags={"stage": context.name, "round": context.round},
+        context,
         evaluate=training.measured(
             loaded.model,
             training.conversations(loaded, heldout),
