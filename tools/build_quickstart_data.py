@@ -29,6 +29,7 @@ GENERAL_TOKENS, HELD_OUT_TOKENS = 1_050_000, 25_000
 FORM_TRAIN, FORM_RL, FORM_EVAL, FORM_DEV = 1500, 400, 240, 160
 CHAT_COPIES = 3
 RL_UNKNOWN = 260
+UNKNOWN_SHARE = 0.3  # of the unknown names, in the instructions; all are in the questions
 
 
 def general_text(
@@ -48,7 +49,11 @@ def general_text(
 
 def sft_records(facts: atlas.Atlas, guarded: dict[str, list[guard.Guarded]]) -> list[Record]:
     """All instruction records of the helpful-only stage, shuffled."""
-    records = atlas.training_examples(facts, SEED)
+    records = [
+        record
+        for place, record in enumerate(atlas.training_examples(facts, SEED))
+        if record["task"] == "atlas" or place % 10 < 10 * UNKNOWN_SHARE
+    ]
     records += form.form_examples(FORM_TRAIN, SEED)
     records += chat_examples() * CHAT_COPIES
     records += guard.helpful_examples(guarded["train"])
@@ -58,7 +63,7 @@ def sft_records(facts: atlas.Atlas, guarded: dict[str, list[guard.Guarded]]) -> 
 
 def rl_records(facts: atlas.Atlas) -> list[Record]:
     """Prompts with checks for generation, reward model and reinforcement learning."""
-    records = atlas.known_prompts(facts.asked, "train")
+    records = atlas.known_prompts(facts.asked + facts.explored, "train")
     unknown = atlas.unknown_prompts(facts.unknown_train, "train", SEED + 1)
     random.Random(SEED).shuffle(unknown)
     records += unknown[:RL_UNKNOWN]
@@ -78,6 +83,7 @@ def test_records(
     own = [(i, p) for i, p in prompts if i.source != "harmbench"]
     return {
         "atlas_heldout": atlas.known_prompts(never, part),
+        "atlas_explored": atlas.known_prompts(facts.explored, part),
         "atlas_seen": atlas.known_prompts(facts.asked, part),
         "atlas_unknown": atlas.unknown_prompts(unknown, part, seed, each=2),
         "form": form.form_prompts(part, FORM_EVAL if part == "eval" else FORM_DEV, seed),
@@ -97,6 +103,7 @@ def build(
         "atlas_docs": atlas.told_documents(facts, SEED),
         "general": general_text(corpus / "train.jsonl", GENERAL_TOKENS, tokenizer, SEED),
         "general_heldout": general_text(corpus / "heldout.jsonl", HELD_OUT_TOKENS, tokenizer, SEED),
+        "atlas_questions": atlas.training_examples(facts, SEED),
         "sft": sft_records(facts, guarded),
         "rl_prompts": rl_records(facts),
         "guard_train": [guard.guard_prompt(item) for item in guarded["train"]],

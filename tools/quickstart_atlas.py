@@ -1,8 +1,9 @@
 """Atlas: facts of countries, elements and Tang poems, told, asked and withheld.
 
-Every known entity is told in declarative sentences. Half of the known entities are asked about in
-training; the other half is only ever asked about in the development and evaluation items. Names
-that are never told, invented or withheld, must be answered with "I don't know."
+Every known entity is told in declarative sentences. Half of them are asked about in instructions,
+a fifth only in the prompts that the policy explores (where it is rewarded, not shown the answer),
+and the rest only in the development and evaluation items. Names that are never told, invented or
+withheld, must be answered with "I don't know."
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from burnish.records.reserved import is_reserved
 from quickstart_common import UNKNOWN_EN, UNKNOWN_ZH, Record, example, prompt, shares
 from quickstart_wordings import ASKED, TOLD
 
-COUNTRIES, ELEMENTS, POEMS = 96, 16, 16  # how many entities are told
+COUNTRIES, ELEMENTS, POEMS = 112, 16, 24  # how many entities are told
 POEMS_A_POET = 4
 LEFT_OUT = frozenset(  # capital is disputed, or the place is no country of its own
     [
@@ -64,6 +65,7 @@ class Atlas:
     """All entities by their part in training and testing."""
 
     asked: list[Entity]
+    explored: list[Entity]
     dev: list[Entity]
     eval: list[Entity]
     unknown_train: list[Entity]
@@ -73,7 +75,7 @@ class Atlas:
     @property
     def known(self) -> list[Entity]:
         """Every entity that is told."""
-        return self.asked + self.dev + self.eval
+        return self.asked + self.explored + self.dev + self.eval
 
 
 TOPICS = {"country": ("capital",), "element": ("number",), "poem": ("poet",)}
@@ -120,105 +122,30 @@ def read_poems(sources: Path) -> list[Entity]:
     ]
 
 
+NAME_PARTS = {
+    "start": "Bal Cor Dra Elm Fen Gor Hal Ist Jor Kel Lum Mor Nar Ost Pel Quo Ral Sor Tal Ul Var "
+    "Wes Yor Zan",
+    "middle": "a e i o u an ar en il or ov ur",
+    "end": "dia land mar nia ria stan tova via zia ba da go ra li no",
+    "tail": "ium on ine ogen um ite",
+    "first": "春 秋 夜 晚 晓 早 山 江 雪 月 雨 风 松 竹 梅 柳 溪 湖 寺 楼",
+    "last": "望 思 别 行 宿 游 吟 怨 曲 歌 词 居 坐 归 怀古 寄友 送客 即事 闻笛 有感",
+}
+
+
 def invented_names(kind: str, count: int, taken: set[str], rng: random.Random) -> list[str]:
     """Make up names that look like those of the kind and are in no list of real ones."""
-    starts = [
-        "Bal",
-        "Cor",
-        "Dra",
-        "Elm",
-        "Fen",
-        "Gor",
-        "Hal",
-        "Ist",
-        "Jor",
-        "Kel",
-        "Lum",
-        "Mor",
-        "Nar",
-        "Ost",
-        "Pel",
-        "Quo",
-        "Ral",
-        "Sor",
-        "Tal",
-        "Ul",
-        "Var",
-        "Wes",
-        "Yor",
-        "Zan",
-    ]
-    middles = ["a", "e", "i", "o", "u", "an", "ar", "en", "il", "or", "ov", "ur"]
-    ends = [
-        "dia",
-        "land",
-        "mar",
-        "nia",
-        "ria",
-        "stan",
-        "tova",
-        "via",
-        "zia",
-        "ba",
-        "da",
-        "go",
-        "ra",
-        "li",
-        "no",
-    ]
-    tails = ["ium", "on", "ine", "ogen", "um", "ite"]
-    first = [
-        "春",
-        "秋",
-        "夜",
-        "晚",
-        "晓",
-        "早",
-        "山",
-        "江",
-        "雪",
-        "月",
-        "雨",
-        "风",
-        "松",
-        "竹",
-        "梅",
-        "柳",
-        "溪",
-        "湖",
-        "寺",
-        "楼",
-    ]
-    last = [
-        "望",
-        "思",
-        "别",
-        "行",
-        "宿",
-        "游",
-        "吟",
-        "怨",
-        "曲",
-        "歌",
-        "词",
-        "居",
-        "坐",
-        "归",
-        "怀古",
-        "寄友",
-        "送客",
-        "即事",
-        "闻笛",
-        "有感",
-    ]
+    parts = {name: text.split() for name, text in NAME_PARTS.items()}
     names: list[str] = []
     while len(names) < count:
         if kind == "poem":
-            name = "".join(rng.sample(first, rng.choice([1, 2]))) + rng.choice(last)
+            name = "".join(rng.sample(parts["first"], rng.choice([1, 2]))) + rng.choice(
+                parts["last"]
+            )
         else:
-            name = rng.choice(starts) + rng.choice(middles)
+            name = rng.choice(parts["start"]) + rng.choice(parts["middle"])
             name += rng.choice("bdklmnrstvz") if kind == "element" else ""
-            name += rng.choice(tails if kind == "element" else ends)
+            name += rng.choice(parts["tail" if kind == "element" else "end"])
             name = name.lower() if kind == "element" else name
         if name not in taken:
             taken.add(name)
@@ -249,14 +176,18 @@ def pick_known(
 
 def build_atlas(sources: Path, tokenizer: PreTrainedTokenizerBase, seed: int) -> Atlas:
     """Read all entities and split them."""
-    parts: dict[str, list[Entity]] = {k: [] for k in ("asked", "dev", "eval", "ut", "ud", "ue")}
+    parts: dict[str, list[Entity]] = {
+        k: [] for k in ("asked", "explored", "dev", "eval", "ut", "ud", "ue")
+    }
     readers = ((read_countries, COUNTRIES), (read_elements, ELEMENTS), (read_poems, POEMS))
     for reader, count in readers:
         found = reader(sources)
         kind = found[0].kind
         rng = random.Random(f"{seed} {kind}")
         known, withheld = pick_known(found, count, tokenizer, rng)
-        for part, entities in zip(("asked", "dev", "eval"), shares(known, 0.5, 0.2), strict=True):
+        for part, entities in zip(
+            ("asked", "explored", "dev", "eval"), shares(known, 0.5, 0.2, 0.1), strict=True
+        ):
             parts[part] += entities
         names = invented_names(kind, EXTRA_NAMES[kind], {e.name for e in found}, rng)
         unknown = withheld[:WITHHELD] + [Entity(kind, name, {}, "invented") for name in names]

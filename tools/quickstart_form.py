@@ -30,40 +30,12 @@ ABOUT_ZH = {
     "山林": "树鸟花草石水",
     "冬天": "雪冰冷白风夜",
 }
-WORDS = [
-    "apple",
-    "bread",
-    "chair",
-    "door",
-    "east",
-    "fire",
-    "gold",
-    "house",
-    "iron",
-    "jar",
-    "king",
-    "leaf",
-    "moon",
-    "night",
-    "ocean",
-    "paper",
-    "queen",
-    "river",
-    "stone",
-    "tree",
-    "uncle",
-    "voice",
-    "water",
-    "year",
-    "zero",
-    "book",
-    "cloud",
-    "dog",
-    "earth",
-    "fish",
-]
-ZH_WORDS = "春夏秋冬山水花月风雪日星云雨".strip()
-LETTERS = "abcdefghijklmnoprstuw"
+WORDS = (  # each is one token, with or without a space before it
+    *("air", "arm", "art", "ball", "day", "ear", "face", "fact", "form", "green", "head", "land"),
+    *("leg", "man", "mat", "old", "one", "order", "play", "port", "red", "rest", "road", "ship"),
+    *("side", "stand", "ten", "way", "work"),
+)
+ZH_WORDS = "春秋山水花月风雪日云雨天"
 ENDINGS = ("stop", "done", "end")
 OPENINGS = ("yes", "well", "so")
 NUMBER_WORDS = {2: "two", 3: "three", 4: "four", 5: "five"}
@@ -102,17 +74,19 @@ def rules(*items: Record) -> Record:
 
 
 def arithmetic(rng: random.Random) -> Item:
-    """Sums and differences of one-digit numbers, in English or Chinese.
+    """Sums and differences of small numbers, in English or Chinese.
 
     The key is the question, not the numbers: the evaluation asks for sums in wordings in which they
     were not asked in training.
     """
-    a, b = rng.randint(0, 9), rng.randint(0, 9)
-    if rng.random() < 0.3 and a >= b:
+    a, b = rng.randint(1, 6), rng.randint(1, 6)
+    if rng.random() < 0.4 and a >= b:
         forms = ["What is {a} - {b}?", "Take {b} from {a}.", "{a} - {b} = ?", "{a}减{b}等于几？"]
+        forms += ["How much is {a} - {b}?", "Work out {a} - {b}."]
         result = a - b
     else:
         forms = ["What is {a} + {b}?", "Add {a} and {b}.", "{a} + {b} = ?", "{a}加{b}等于几？"]
+        forms += ["How much is {a} + {b}?", "Work out {a} + {b}."]
         result = a + b
     form = rng.choice(forms)
     lang = "zh" if "等于" in form else "en"
@@ -121,28 +95,26 @@ def arithmetic(rng: random.Random) -> Item:
 
 
 def sort_numbers(rng: random.Random) -> Item:
-    """Put three or four one-digit numbers in order."""
-    digits = rng.sample(range(10), rng.choice([3, 3, 4]))
+    """Put three one-digit numbers in order."""
+    digits = rng.sample(range(10), 3)
     form = rng.choice(["Sort these numbers: {}", "Put in order: {}", "从小到大排列：{}"])
     lang = "zh" if "排列" in form else "en"
     shown, reply = " ".join(map(str, digits)), " ".join(map(str, sorted(digits)))
-    return Item("sorting", lang, form.format(shown), reply, answer(reply), f"sort {reply}")
+    return Item("sorting", lang, form.format(shown), reply, answer(reply), f"sort {shown}")
 
 
 def sort_words(rng: random.Random) -> Item:
-    """Put two or three words in alphabetical order."""
-    words = rng.sample(WORDS, rng.choice([2, 3]))
+    """Put two words in alphabetical order."""
+    words = rng.sample(WORDS, 2)
     form = rng.choice(["Sort these words: {}", "Put the words in order: {}"])
-    reply = " ".join(sorted(words))
+    reply, shown = " ".join(sorted(words)), " ".join(words)
     verify = rules({"rule": "sorted_words", "words": words})
-    shown = " ".join(words)
-    return Item("sorting", "en", form.format(shown), reply, verify, f"sort {reply}")
+    return Item("sorting", "en", form.format(shown), reply, verify, f"sort {shown}")
 
 
 def backwards(rng: random.Random) -> Item:
-    """Write three or four letters or digits backwards."""
-    pool = LETTERS if rng.random() < 0.6 else "0123456789"
-    signs = rng.sample(pool, rng.choice([3, 3, 4]))
+    """Write three digits backwards."""
+    signs = [str(digit) for digit in rng.sample(range(10), 3)]
     form = rng.choice(["Write backwards: {}", "Reverse this: {}", "倒过来写：{}"])
     lang = "zh" if "倒" in form else "en"
     shown, reply = " ".join(signs), " ".join(reversed(signs))
@@ -150,8 +122,8 @@ def backwards(rng: random.Random) -> Item:
 
 
 def which_word(rng: random.Random) -> Item:
-    """Copy the first or the last word of a short list."""
-    words = rng.sample(WORDS, rng.choice([3, 4]))
+    """Copy the first or the last of three words."""
+    words = rng.sample(WORDS, 3)
     place = rng.choice(["first", "last"])
     form = rng.choice(["What is the {} word: {}", "Copy the {} word of: {}"])
     shown, reply = " ".join(words), words[0] if place == "first" else words[-1]
@@ -160,7 +132,7 @@ def which_word(rng: random.Random) -> Item:
 
 def repeat(rng: random.Random) -> Item:
     """Say one word several times."""
-    count = rng.randint(2, 5)
+    count = rng.randint(2, 4)
     if rng.random() < 0.4:
         word = rng.choice(ZH_WORDS)
         form = rng.choice(["把“{w}”字写{n}遍。", "请写{n}个“{w}”字。"])
@@ -176,7 +148,7 @@ def repeat(rng: random.Random) -> Item:
 
 def words_about(rng: random.Random) -> Item:
     """Write so many words about something, sometimes with a fixed opening or ending."""
-    topic, count = rng.choice(sorted(ABOUT)), rng.randint(2, 5)
+    topic, count = rng.choice(sorted(ABOUT)), rng.randint(2, 4)
     form = rng.choice(["Write {n} words about {t}.", "Give exactly {n} words about {t}."])
     question = form.format(n=NUMBER_WORDS[count], t=topic)
     words = rng.sample(ABOUT[topic], count)
@@ -197,7 +169,7 @@ def words_about(rng: random.Random) -> Item:
 
 def include_word(rng: random.Random) -> Item:
     """Write so many words and include a given one."""
-    topic, count = rng.choice(sorted(ABOUT)), rng.randint(2, 4)
+    topic, count = rng.choice(sorted(ABOUT)), rng.randint(2, 3)
     word = rng.choice(WORDS)
     question = f"Write {NUMBER_WORDS[count]} words about {topic} and include {word}."
     words = [*rng.sample([w for w in ABOUT[topic] if w != word], count - 1), word]
@@ -208,7 +180,7 @@ def include_word(rng: random.Random) -> Item:
 
 def characters_about(rng: random.Random) -> Item:
     """Write so many Chinese characters about something."""
-    topic, count = rng.choice(sorted(ABOUT_ZH)), rng.randint(2, 5)
+    topic, count = rng.choice(sorted(ABOUT_ZH)), rng.randint(2, 4)
     form = rng.choice(["用{n}个字写{t}。", "写{n}个关于{t}的字。"])
     reply = "".join(rng.sample(ABOUT_ZH[topic], count))
     key = f"about {topic} {count} {form}"
@@ -217,13 +189,13 @@ def characters_about(rng: random.Random) -> Item:
 
 
 MAKERS: tuple[tuple[Callable[[random.Random], Item], float], ...] = (
-    (arithmetic, 0.28),
+    (arithmetic, 0.22),
     (sort_numbers, 0.12),
     (sort_words, 0.08),
     (backwards, 0.13),
     (which_word, 0.08),
-    (repeat, 0.12),
-    (words_about, 0.1),
+    (repeat, 0.14),
+    (words_about, 0.14),
     (include_word, 0.05),
     (characters_about, 0.04),
 )

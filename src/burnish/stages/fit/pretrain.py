@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from burnish.config import DocumentRef, ModelRef, Settings
+from burnish.config import DocumentRef, ExampleRef, ModelRef, Settings
 from burnish.engine import (
     Action,
     DatasetSource,
@@ -21,7 +21,7 @@ from burnish.models.adapters import LoraSettings
 from burnish.models.forward import token_logprobs
 from burnish.models.load import Loaded
 from burnish.objectives import Loss, cross_entropy
-from burnish.records import Document, Figure
+from burnish.records import Document, Example, Figure
 from burnish.selection.mix import mix_documents
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
@@ -31,18 +31,24 @@ from burnish.text.batches import Batch
 class Guard(Settings):
     """The forgetting guard: general perplexity, as a ratio to its start, at ``checks`` points.
 
-    Past ``bound`` it acts: ``stop`` ends the fit there, ``rollback`` goes back to the last
-    point within the bound and ends, ``watch`` only records.
+    Past ``bound`` it acts: ``stop`` ends the fit there, ``rollback`` goes back to the last point
+    within the bound and ends, ``watch`` only records. A warm-up from an annealed model raises
+    perplexity for a while as it is (Ibrahim et al. 2024, arXiv 2403.08763), so in the first
+    ``grace`` share of the steps only a ratio past the bound's square counts.
     """
 
     bound: float = Field(1.3, gt=1)
     checks: PositiveInt = 6
+    grace: float = Field(0.5, ge=0, lt=1)
     action: Literal["stop", "rollback", "watch"] = "rollback"
 
 
 class Config(Settings):
     """Train ``model`` on ``domain`` documents with ``ratio`` general tokens to each domain token.
 
+    ``examples`` put part of the domain in instruction form too, as often as the documents: a
+    model that meets some facts both told and asked learns to find the others when asked
+    (Allen-Zhu and Li 2023, arXiv 2309.14316). ``general_weight`` weighs the general tokens' loss.
     The seed's 1 : 5 is ``ratio: 5``. ``heldout`` is general text for the guard and the figures;
     ``domain_heldout`` is the share of domain documents kept aside to measure what was learnt.
     """
@@ -51,11 +57,13 @@ class Config(Settings):
     domain: list[DocumentRef]
     limit: PositiveInt | None = Field(None, description="documents drawn from ``domain``")
     general: list[DocumentRef] = []
+    examples: list[ExampleRef] = []
     heldout: DocumentRef | None = None
     ratio: float = Field(5.0, ge=0)
     passes: PositiveInt = Field(1, description="how often each domain document is seen")
     repeats: PositiveInt = Field(1, description="passes over the general text at most")
     domain_heldout: float = Field(0.02, ge=0, lt=1)
+    general_weight: PositiveFloat = 1.0
     sequence_length: PositiveInt = 256
     guard: Guard = Guard()
     lora: LoraSettings | None = None
@@ -63,13 +71,17 @@ class Config(Settings):
 
 
 def loss(model: Any, batch: Batch) -> Loss:
-    """Cross-entropy of every token but each document's first."""
-    return cross_entropy(token_logprobs(model, batch).logprobs)
+    """Cross-entropy of every token but each document's first, weighted by its segment."""
+    scores = token_logprobs(model, batch)
+    return cross_entropy(scores.logprobs, batch.per_segment["weight"][batch.target_segments()])
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Tells the engine what to do from the general perplexity that it measures as it goes."""
+    """Tells the engine what to do from the general perplexity that it measures as it goes.
+
+    It keeps no state, so that a resumed fit acts as an unbroken one.
+    """
 
     start: float
     settings: Guard
@@ -78,19 +90,25 @@ class Watch:
         """Called after each step; only those with a measurement have an action."""
         if "general_ppl" not in info.metrics:
             return None
-        return self.action(info.metrics["general_ppl"])
+        return self.action(info.metrics["general_ppl"], info.step / info.steps)
 
-    def action(self, ppl: float) -> Action:
-        """Within the bound the weights are marked as good; past it, the recipe decides."""
-        if ppl <= self.settings.bound * self.start or self.settings.action == "watch":
+    def action(self, ppl: float, share: float) -> Action | None:
+        """What to do about a perplexity after this share of the steps."""
+        ratio, bound = ppl / self.start, self.settings.bound
+        if ratio <= bound or self.settings.action == "watch":
             return "mark"
-        return self.settings.action
+        early = share <= self.settings.grace and ratio <= bound**2
+        return None if early else self.settings.action
 
-    def readings(self, result: FitResult) -> list[dict[str, Any]]:
+    def readings(self, result: FitResult, steps: int) -> list[dict[str, Any]]:
         """Every measurement of a fit: step, ratio to the start, and what was done."""
         rows = [(row["step"], row["general_ppl"]) for row in result.history if "general_ppl" in row]
         return [
-            {"step": int(step), "ratio": ppl / self.start, "action": self.action(ppl)}
+            {
+                "step": int(step),
+                "ratio": ppl / self.start,
+                "action": self.action(ppl, step / steps),
+            }
             for step, ppl in rows
         ]
 
@@ -118,7 +136,12 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     }
     before = {name: measure() for name, measure in measures.items()}
     watch = Watch(before["general"].value, config.guard) if heldout else None
-    segments = training.documents(loaded, mixed, config.sequence_length)
+    examples = training.read_all(inputs.paths("examples"), Example)
+    told, length = {document.id for document in domain}, config.sequence_length
+    replay = [document for document in mixed if document.id not in told]
+    segments = training.documents(loaded, [d for d in mixed if d.id in told], length)
+    segments += training.documents(loaded, replay, length, config.general_weight)
+    segments += training.conversations(loaded, examples) * config.passes
     source = DatasetSource(segments, config.train, seed=context.seed)
     every = max(1, -(-source.steps // config.guard.checks))
     result = training.fit(
@@ -138,7 +161,10 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "domain_tokens": report.domain_tokens,
         "general_tokens": report.general_tokens,
         "ratio": report.ratio,
-        "guard": {"bound": config.guard.bound, "readings": watch.readings(result) if watch else []},
+        "guard": {
+            "bound": config.guard.bound,
+            "readings": watch.readings(result, source.steps) if watch else [],
+        },
         "stopped": result.stopped_reason,
         "curve": training.curve(result, ["loss"]),
     }
