@@ -51,7 +51,11 @@ def document_segments(
     while chunk := list(islice(stream, _TOKENISED_AT_ONCE)):
         texts = [document.text for document in chunk]
         rows = tokenizer(
-            texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False
+            texts,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_attention_mask=False,
+            verbose=False,
         )["input_ids"]
         for document, row in zip(chunk, rows, strict=True):
             yield from _split([*start, *row, *end], document.id, length)

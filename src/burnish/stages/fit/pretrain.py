@@ -182,5 +182,5 @@ def _measure(loaded: Loaded, heldout: Sequence[Document], config: Config) -> Cal
 
 def _sizes(loaded: Loaded, documents: Sequence[Document]) -> dict[str, int]:
     """Tokens of each document, by id."""
-    ids = loaded.tokenizer([document.text for document in documents])["input_ids"]
+    ids = loaded.tokenizer([document.text for document in documents], verbose=False)["input_ids"]
     return {document.id: len(tokens) for document, tokens in zip(documents, ids, strict=True)}
