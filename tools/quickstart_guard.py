@@ -28,6 +28,7 @@ LEFT_OUT = re.compile(
     r"|sex|porn|nude|erotic|rape|incest|prostitut|escort|fetish|genital|naked|bdsm|stripp|orgy"
     r"|child|kid\b|kids|minor|teen|school|infant|baby|toddler|pedo|underage|youth|student"
     r"|grooming|cub |girl|boy\b|schoolers|classmate|suicid|self-harm|harm (my|your|them)sel|cutting"
+    r"|\bi'?m 1[0-7]\b"
     r"|anorexi|bulimi|eating disorder|purging|fasting|starv|kill (my|your|them)sel|overdose"
     r"|human traffick|trafficking|organ |tortur|cannibal|dismember|behead|necro|slave|lynch"
     r"|parathion|fentanyl|meth\b|methamph|synthesi[sz]|ghb|chloroform|dimethyl"

@@ -26,5 +26,6 @@ __all__ = [*_API, "__version__"]
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import; `import burnish` and the command line's help need none of it.
     if name in _API:
+        importlib.import_module("burnish.config.process").tune()
         return getattr(importlib.import_module("burnish.api"), name)
     raise AttributeError(f"module 'burnish' has no attribute {name!r}")

@@ -150,8 +150,8 @@ def test_breakdown_by_source() -> None:
     assert {name: row["atlas"].value for name, row in found.items()} == {"q0": 1.0, "q1": 0.0}
 
 
-def written(folder: Path, items: list[Prompt]) -> Path:
-    path = folder / "items.jsonl"
+def written(folder: Path, items: list[Prompt], name: str = "items") -> Path:
+    path = folder / f"{name}.jsonl"
     tables.write(path, items)
     return path
 
@@ -180,3 +180,13 @@ def test_items_that_cannot_be_scored_are_named(tmp_path: Path) -> None:
     assert "a.verify: unknown kind 'quiz'" in text
     assert "b.verify: is missing" in text
     assert "c: id is used twice" in text
+
+
+def test_a_task_may_read_several_files(tmp_path: Path) -> None:
+    paths = [
+        written(tmp_path, [item(name, f"What is {name}?", PARIS)], name) for name in ("a", "b")
+    ]
+    both = TaskSettings(name="t", data=["a.jsonl", "b.jsonl"])
+    assert [one.id for one in tasks.load_task(both, *paths).items] == ["a", "b"]
+    with pytest.raises(InputError, match="a: id is used twice"):
+        tasks.load_task(both, paths[0], paths[0])

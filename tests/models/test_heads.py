@@ -50,11 +50,24 @@ def test_a_fresh_head_scores_zero_and_several_outputs_are_columns() -> None:
     assert score_segments(model, ScalarHead(32, ["help", "harm"]), batch).shape == (2, 2)
 
 
+def test_likelihood_adds_the_mean_logprob_of_the_targets() -> None:
+    """SimPO eq. 4 beside the head; a segment without a target owes nothing to it."""
+    model, head = tiny.model(), ScalarHead(32, std=1.0)
+    rows = [Segment([1, 70, 71, 72], [False, False, True, True]), Segment([1, 80], [False, False])]
+    batch = pack(rows)
+    plain = score_segments(model, head, batch)
+    head.likelihood = 2.0
+    logprobs = model(torch.tensor([[1, 70, 71, 72]])).logits[0].log_softmax(-1)
+    mean = (logprobs[1, 71] + logprobs[2, 72]) / 2
+    expected = plain + torch.stack([2.0 * mean, torch.zeros(())])
+    torch.testing.assert_close(score_segments(model, head, batch), expected, atol=1e-4, rtol=0)
+
+
 def test_a_head_survives_its_folder(tmp_path: Path) -> None:
-    head = ScalarHead(32, ["help", "harm"], std=1.0)
+    head = ScalarHead(32, ["help", "harm"], std=1.0, likelihood=0.5)
     head.save(tmp_path)
     again = ScalarHead.load(tmp_path)
-    assert again.names == head.names
+    assert (again.names, again.likelihood) == (head.names, 0.5)
     assert torch.equal(again.linear.weight, head.linear.weight)
     (tmp_path / "head.safetensors").write_bytes(b"broken")
     with pytest.raises(InputError, match="cannot be loaded"):

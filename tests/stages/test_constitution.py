@@ -1,10 +1,11 @@
-"""What of a violating reply is written down."""
+"""What of a violating reply is written down, and which pairs are kept."""
 
 from __future__ import annotations
 
 import pytest
 
-from burnish.stages.curate.constitution import opening
+from burnish.records import Preference
+from burnish.stages.curate.constitution import balanced, opening
 
 
 @pytest.mark.parametrize(
@@ -18,3 +19,32 @@ from burnish.stages.curate.constitution import opening
 )
 def test_only_the_opening_of_a_rejected_reply_is_kept(reply: str, expected: str) -> None:
     assert opening(reply) == expected
+
+
+def pair(number: int, kind: str) -> Preference:
+    return Preference(
+        id=f"{kind}-{number}",
+        source="test",
+        lang="en",
+        tier="selected",
+        synthetic=True,
+        prompt=[{"role": "user", "content": "?"}],
+        chosen=[{"role": "assistant", "content": "a"}],
+        rejected=[{"role": "assistant", "content": "b"}],
+        topic=kind,
+    )
+
+
+def test_neither_helping_nor_declining_outnumbers_the_other() -> None:
+    kinds = ["comply"] * 5 + ["refuse"] * 2 + [""] * 3
+    pairs = [pair(number, kind) for number, kind in enumerate(kinds)]
+    kept = balanced(pairs)
+    assert [p.topic for p in kept] == ["comply"] * 2 + ["refuse"] * 2 + [""] * 3
+    assert kept == [p for p in pairs if p in kept]
+    assert {p.id for p in balanced(pairs[::-1])} == {p.id for p in kept}
+
+
+def test_pairs_of_one_kind_are_all_kept() -> None:
+    pairs = [pair(number, "refuse") for number in range(4)]
+    assert balanced(pairs) == pairs
+    assert balanced([]) == []

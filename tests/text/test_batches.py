@@ -30,6 +30,23 @@ def test_packing_by_hand() -> None:
     assert batch.to("cpu").tokens.tolist() == batch.tokens.tolist()
 
 
+def test_part_of_a_batch_is_packed_as_if_it_had_come_alone() -> None:
+    rows = [
+        Segment([5, 6, 7], [True, False, True], "a", {"w": [0.0, 0.1, 0.2]}, {"r": 1.0}),
+        Segment([8], [True], "b", {"w": [0.3]}, {"r": 2.0}),
+        Segment([9, 4], [False, True], "c", {"w": [0.4, 0.5]}, {"r": 3.0}),
+    ]
+    for kept in ([0, 2], [1], [0, 1, 2]):
+        chosen = torch.tensor([row in kept for row in range(3)])
+        found, expected = pack(rows).only(chosen), pack([rows[row] for row in kept])
+        for name in ("tokens", "positions", "targets", "segment"):
+            assert torch.equal(getattr(found, name), getattr(expected, name)), name
+        assert (found.lengths, found.ids) == (expected.lengths, expected.ids)
+        assert torch.equal(found.per_token["w"], expected.per_token["w"])
+        assert torch.equal(found.per_segment["r"], expected.per_segment["r"])
+    assert pack(rows).only(torch.zeros(3, dtype=torch.bool)).lengths == []
+
+
 def test_streams_must_agree() -> None:
     with pytest.raises(ValueError, match="odd ones: r"):
         pack([Segment([1], [False]), Segment([1], [False], per_segment={"r": 1.0})])

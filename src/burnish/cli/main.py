@@ -30,6 +30,7 @@ from burnish.config import (
     EXIT_OK,
     BurnishError,
     InputError,
+    process,
 )
 
 STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
@@ -56,9 +57,7 @@ app.command(epilog=example("burnish doctor"))(doctor)
 
 def main() -> None:
     """What the ``burnish`` command runs."""
-    # Before torch loads: threads that spin while waiting slow a shared machine down tenfold.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    process.tune()
     # Outside a fit, which saves first, a request to terminate ends a command as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(invoke(sys.argv[1:]))

@@ -44,14 +44,14 @@ GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=48)
 
 
 class TaskSettings(Settings):
-    """One figure measured on one file of items.
+    """One figure measured on one file of items, or on several together.
 
     ``higher_is_better`` left empty means yes, but for the metric ``wrong``; say ``false`` where
     harmless prompts are refused. ``max_items`` takes a fixed sample of a large file.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
-    data: PromptRef
+    data: PromptRef | list[PromptRef]
     metric: Metric = "right"
     dimension: Literal["capability", "alignment", "safety", "efficiency"] = "capability"
     higher_is_better: bool | None = None
@@ -95,21 +95,22 @@ class Response:
     reason: str = ""
 
 
-def load_task(settings: TaskSettings, path: Path) -> Task:
-    """Read a task's items and check that each can be scored.
+def load_task(settings: TaskSettings, *paths: Path) -> Task:
+    """Read a task's items from its files and check that each can be scored.
 
     Raises:
         InputError: bad rows, ids used twice, a last turn that is not the user's, a bad or
             (unless only refusals are counted) missing ``verify``.
     """
-    items = tables.read(path, Prompt)
+    placed = [(path, item) for path in paths for item in tables.read(path, Prompt)]
+    items = [item for _, item in placed]
     problems = [
         Problem(str(path), None, f"{item.id}.{field}", found)
-        for item in items
+        for path, item in placed
         for field, found in _problems(item, settings.metric)
     ]
     seen: set[str] = set()
-    for item in items:
+    for path, item in placed:
         if item.id in seen:
             problems.append(Problem(str(path), None, item.id, "id is used twice"))
         seen.add(item.id)

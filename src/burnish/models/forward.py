@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,10 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from burnish.models.attention import packing, packs
+from burnish.objectives import full_kl
 from burnish.text.batches import Batch
+
+R = TypeVar("R")
 
 LOGITS_AT_ONCE = 2**24
 """Logits (rows x vocabulary) held at one time; 64 MiB in float32."""
@@ -106,18 +110,45 @@ def token_logprobs(
         )
         return scores
 
-    # Pieces of a few megabytes pass through the cache; beyond what may be held at one time they
-    # are computed again in backward.
-    size = max(SMALLEST_CHUNK, CACHED_LOGITS // vocabulary)
-    kept = len(rows) * vocabulary <= LOGITS_AT_ONCE
-    parts = [
-        score(part, label)
-        if kept
-        else checkpoint(score, part, label, use_reentrant=False, preserve_rng_state=False)
-        for part, label in zip(rows.split(size), labels.split(size), strict=True)
-    ]
+    parts = _in_pieces(score, rows, labels, vocabulary)
     logprobs, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
     return TokenScores(logprobs, entropies if entropy else None, states)
+
+
+def token_divergences(model: PreTrainedModel, anchor: PreTrainedModel, batch: Batch) -> Tensor:
+    """``KL(anchor | model)`` of the next-token distribution at each target, ``[N]`` in nats.
+
+    No gradient flows into ``anchor``, a model of the same vocabulary.
+    """
+    before = batch.target_index() - 1
+    with torch.no_grad():
+        given = hidden(anchor, batch).index_select(0, before)
+    rows = hidden(model, batch).index_select(0, before)
+
+    def score(part: Tensor, reference: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = logits(anchor, reference)
+        return full_kl(logits(model, part), wanted)
+
+    return torch.cat(_in_pieces(score, rows, given, model.config.get_text_config().vocab_size))
+
+
+def _in_pieces(
+    score: Callable[[Tensor, Tensor], R], rows: Tensor, others: Tensor, vocabulary: int
+) -> list[R]:
+    """``score`` of slices of ``rows`` and ``others``, whose logits are never held all at once.
+
+    Pieces of a few megabytes pass through the cache; beyond what may be held at one time they are
+    computed again in backward.
+    """
+    size = max(SMALLEST_CHUNK, CACHED_LOGITS // vocabulary)
+    kept = len(rows) * vocabulary <= LOGITS_AT_ONCE
+    return [
+        score(part, other)
+        if kept
+        else checkpoint(score, part, other, use_reentrant=False, preserve_rng_state=False)
+        for part, other in zip(rows.split(size), others.split(size), strict=True)
+    ]
 
 
 class _Gather(torch.autograd.Function):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from burnish.config import InputError, Problem
-from burnish.models.forward import hidden
+from burnish.models.forward import hidden, segment_counts, segment_sums, token_logprobs
 from burnish.text.batches import Batch
 
 WEIGHTS = "head.safetensors"
@@ -24,12 +24,19 @@ class ScalarHead(nn.Module):
     """``[..., D] -> [..., K]`` in float32; one output a name.
 
     The weights begin at zero, so that the first score is 0 whatever the input; ``std`` above zero
-    draws them from a normal distribution instead.
+    draws them from a normal distribution instead. ``likelihood`` is what a segment's score owes to
+    the model's own log-probability of it, see ``score_segments``.
     """
 
-    def __init__(self, width: int, names: Sequence[str] = ("score",), std: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int,
+        names: Sequence[str] = ("score",),
+        std: float = 0.0,
+        likelihood: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.names = tuple(names)
+        self.names, self.likelihood = tuple(names), likelihood
         self.linear = nn.Linear(width, len(self.names))
         nn.init.zeros_(self.linear.bias)
         nn.init.zeros_(self.linear.weight)
@@ -45,7 +52,12 @@ class ScalarHead(nn.Module):
         """Write ``head.safetensors`` and ``head.json`` into a model folder (before sealing)."""
         state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         save_file(state, folder / WEIGHTS)
-        settings = {"version": 1, "width": self.linear.in_features, "names": list(self.names)}
+        settings = {
+            "version": 1,
+            "width": self.linear.in_features,
+            "names": list(self.names),
+            "likelihood": self.likelihood,
+        }
         (folder / SETTINGS).write_text(json.dumps(settings) + "\n", encoding="utf-8")
 
     @classmethod
@@ -53,7 +65,9 @@ class ScalarHead(nn.Module):
         """Read the head of a model folder; raises InputError when there is none or it is bad."""
         try:
             settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-            head = cls(settings["width"], settings["names"])
+            head = cls(
+                settings["width"], settings["names"], likelihood=settings.get("likelihood", 0.0)
+            )
             head.load_state_dict(load_file(folder / WEIGHTS))
         except FileNotFoundError as error:
             raise InputError(
@@ -67,12 +81,21 @@ class ScalarHead(nn.Module):
 
 
 def score_segments(model: PreTrainedModel, head: ScalarHead, batch: Batch) -> Tensor:
-    """A score for each segment, read at its last token: ``[S]``, or ``[S, K]`` for K > 1 names.
+    """A score for each segment: ``[S]``, or ``[S, K]`` for K > 1 names.
 
-    Packed segments have no padding, so the last token is what it says, whatever pad and eos are.
+    ``head(h_last) + likelihood * mean log p(target)``: the head reads the segment's last token
+    (packed segments have no padding, so the last token is what it says, whatever pad and eos
+    are), the mean runs over the segment's targets. The second term is the reference-free reward of
+    SimPO (Meng et al. 2024, arXiv 2405.14734, eq. 4). It is what a small model knows of a reply
+    and its last hidden state does not say.
     """
     last = torch.tensor(batch.lengths, device=batch.device).cumsum(0) - 1
-    scores: Tensor = head(hidden(model, batch).index_select(0, last))
+    if head.likelihood == 0:
+        scores: Tensor = head(hidden(model, batch).index_select(0, last))
+    else:
+        found = token_logprobs(model, batch)
+        mean = segment_sums(found.logprobs, batch) / segment_counts(batch).clamp(min=1)
+        scores = head(found.hidden.index_select(0, last)) + head.likelihood * mean[:, None]
     return scores.squeeze(1) if len(head.names) == 1 else scores
 
 

@@ -11,8 +11,8 @@ from burnish.objectives.advantage import (
     whiten,
 )
 from burnish.objectives.aggregate import AggregateKind, aggregate
-from burnish.objectives.divergence import adaptive_kl, k1, k2, k3
-from burnish.objectives.language import cross_entropy
+from burnish.objectives.divergence import adaptive_kl, full_kl, k1, k2, k3
+from burnish.objectives.language import cross_entropy, held_to
 from burnish.objectives.policy import (
     clipped_policy,
     clipped_value,
@@ -47,9 +47,11 @@ __all__ = [
     "clipped_policy",
     "clipped_value",
     "cross_entropy",
+    "full_kl",
     "gae",
     "gae_packed",
     "group_advantages",
+    "held_to",
     "informative",
     "k1",
     "k2",

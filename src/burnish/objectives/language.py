@@ -1,4 +1,4 @@
-"""The language-modelling loss."""
+"""The language-modelling losses: of text, and of what another model would say."""
 
 from __future__ import annotations
 
@@ -23,5 +23,27 @@ def cross_entropy(logprobs: Tensor, weights: Tensor | None = None) -> Loss:
     check("N", logprobs=logprobs, weights=weights)
     if weights is None:
         weights = logprobs.new_ones(logprobs.shape)
-    nll = metric(-logprobs, (weights > 0).to(weights.dtype))
-    return Loss(-weighted_sum(logprobs, weights), metric(weights)[0], {"nll": nll})
+    return _weighted("nll", -logprobs, weights)
+
+
+def held_to(divergences: Tensor, weights: Tensor) -> Loss:
+    """Distillation: ``total = sum(w KL(p_ref | p))``, ``count = sum(w)``; see ``full_kl``.
+
+    Args:
+        divergences: of the next-token distribution at each target, ``[N]``, in nats.
+        weights: weight of each target token, ``[N]``, at least 0.
+
+    Returns:
+        The loss in nats, with the metric ``anchor_kl``: the same, over the tokens of weight
+        above 0.
+
+    Raises:
+        ValueError: a shape or dtype is wrong.
+    """
+    check("N", divergences=divergences, weights=weights)
+    return _weighted("anchor_kl", divergences, weights)
+
+
+def _weighted(name: str, values: Tensor, weights: Tensor) -> Loss:
+    seen = metric(values, (weights > 0).to(weights.dtype))
+    return Loss(weighted_sum(values, weights), metric(weights)[0], {name: seen})

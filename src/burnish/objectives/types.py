@@ -26,6 +26,14 @@ class Loss:
     count: Tensor
     metrics: Mapping[str, Metric] = field(default_factory=dict)
 
+    def __add__(self, other: Loss) -> Loss:
+        """The loss of both parts of a batch; a metric that both have adds up."""
+        metrics = {**self.metrics, **other.metrics}
+        for name in self.metrics.keys() & other.metrics.keys():
+            (value, over), (more, further) = self.metrics[name], other.metrics[name]
+            metrics[name] = value + more, over + further
+        return Loss(self.total + other.total, self.count + other.count, metrics)
+
 
 def check(
     shape: str, kind: Kind = "float", *, like: Tensor | None = None, **tensors: Tensor | None

@@ -43,6 +43,12 @@ FIGURES: dict[str, FigureName] = {
         "The same questions, after instruction tuning alone.",
         "同样的问题，仅做指令微调。",
     ),
+    "atlas": FigureName(
+        "Knowledge, all questions",
+        "知识（全部问题）",
+        "Entities asked about in training in other words, explored only, or never asked about.",
+        "训练中以其他问法问过、仅探索过或从未问过的全部实体。",
+    ),
     "atlas_seen": FigureName(
         "Knowledge, new wordings",
         "知识（新问法）",

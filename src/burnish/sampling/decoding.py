@@ -81,7 +81,7 @@ class Rows:
             input_ids=tokens,
             position_ids=positions,
             attention_mask=seen.long(),
-            past_key_values=self.cache,
+            cache=self.cache,
             use_cache=True,
             logits_to_keep=1,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,12 +25,11 @@ from burnish.engine.window import accumulate
 from burnish.models import adapters
 from burnish.models.adapters import LoraSettings
 from burnish.models.load import Loaded, load_model, save_model
-from burnish.records import Document, Example, Figure, Preference, Record
+from burnish.records import Figure, Preference, Record
 from burnish.sampling.generate import context_length
 from burnish.stages.base import Context, Inputs, derived_seed
 from burnish.store import tables
 from burnish.text.batches import Segment, pack, plan
-from burnish.text.documents import document_segments
 from burnish.text.templates import encode_many
 
 R = TypeVar("R", bound=Record)
@@ -73,30 +71,6 @@ def split_heldout(records: Sequence[R], share: float, seed: int) -> tuple[list[R
         chance = derived_seed("heldout", seed, group) / 2**31
         (heldout if chance < share else train).append(record)
     return train, heldout
-
-
-def conversations(loaded: Loaded, examples: Sequence[Example]) -> list[Segment]:
-    """Examples as segments with a per-segment ``weight``; those over the context are left out.
-
-    Raises:
-        InputError: every example is longer than the model's context.
-    """
-    encoded = encode_many(loaded.tokenizer, [example.messages for example in examples])
-    return fitting(
-        loaded,
-        [
-            Segment(e.tokens, e.mask, example.id, per_segment={"weight": example.weight})
-            for e, example in zip(encoded, examples, strict=True)
-        ],
-    )
-
-
-def documents(
-    loaded: Loaded, records: Sequence[Document], length: int, weight: float = 1.0
-) -> list[Segment]:
-    """Documents as segments of at most ``length`` tokens, every token a target."""
-    rows = document_segments(loaded.tokenizer, records, length)
-    return [replace(row, per_segment={"weight": weight}) for row in rows]
 
 
 def pairs(loaded: Loaded, preferences: Sequence[Preference]) -> list[list[Segment]]:

@@ -79,6 +79,21 @@ class Batch:
         """``[N]``: the segment of each target."""
         return self.segment[self.targets]
 
+    def only(self, chosen: Tensor) -> Batch:
+        """The segments where ``chosen [S]`` (bool) is True, packed anew; there may be none."""
+        tokens, flags = chosen[self.segment], chosen.tolist()
+        kept = [index for index, flag in enumerate(flags) if flag]
+        return Batch(
+            tokens=self.tokens[tokens],
+            lengths=[self.lengths[index] for index in kept],
+            positions=self.positions[tokens],
+            targets=self.targets[tokens],
+            segment=(chosen.cumsum(0) - 1)[self.segment[tokens]],
+            per_token={name: values[tokens] for name, values in self.per_token.items()},
+            per_segment={name: values[chosen] for name, values in self.per_segment.items()},
+            ids=[self.ids[index] for index in kept],
+        )
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its tensors on ``device``."""
         return replace(

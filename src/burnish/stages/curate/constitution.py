@@ -33,7 +33,9 @@ class Config(Settings):
     ``critic: rules`` is rules plus the reward model (where ``reward`` names one): what a model
     of a few million parameters needs. ``critic: model`` has the model itself critique and revise
     (Constitutional AI, Bai et al. 2022). A violating reply is revised; the revision is preferred
-    to it, and for prompts it handled well a reply of the opposite kind is the rejected one.
+    to it, and for prompts it handled well a reply of the opposite kind is the rejected one. Pairs
+    that prefer to help and pairs that prefer to decline are kept in equal number, for the more
+    frequent kind is what preference training drifts to.
     """
 
     model: ModelRef
@@ -43,6 +45,9 @@ class Config(Settings):
     critic: Literal["rules", "model"] = "rules"
     limit: PositiveInt | None = None
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=32)
+
+
+KINDS = ("refuse", "comply")
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,9 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     replies = _replies(loaded, [p.messages for p in prompts], config.sampling, context)
     handled = _handle(config, inputs, context, loaded, constitution, prompts, replies)
     examples = [_example(item) for item in handled]
-    preferences = [pair for item in handled if (pair := _pair(item, constitution, context.seed))]
+    preferences = balanced(
+        [pair for item in handled if (pair := _pair(item, constitution, context.seed))]
+    )
     tables.write(context.output / "examples.jsonl", examples)
     tables.write(context.output / "preferences.jsonl", preferences)
     violated = [item.critique.violated for item in handled]
@@ -171,6 +178,24 @@ def _pair(item: Handled, constitution: Constitution, seed: int) -> Preference | 
         topic=str((item.prompt.verify or {}).get("kind", "")),
         group=item.prompt.group or item.prompt.id,
     )
+
+
+def balanced(pairs: Sequence[Preference]) -> list[Preference]:
+    """The pairs without the surplus of the kind (topic) that has more, in the same order.
+
+    Which pairs are surplus is set by their ids alone. Pairs of a single kind are all kept.
+    """
+    sizes = Counter(pair.topic for pair in pairs if pair.topic in KINDS)
+    if len(sizes) < 2:
+        return list(pairs)
+    kept = {
+        pair.id
+        for kind in sizes
+        for pair in sorted((p for p in pairs if p.topic == kind), key=lambda p: content_id(p.id))[
+            : min(sizes.values())
+        ]
+    }
+    return [pair for pair in pairs if pair.topic not in KINDS or pair.id in kept]
 
 
 def _opposite(item: Handled, constitution: Constitution, seed: int) -> str | None:

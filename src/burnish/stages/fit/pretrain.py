@@ -18,14 +18,12 @@ from burnish.engine import (
 )
 from burnish.evals.perplexity import document_losses, perplexity
 from burnish.models.adapters import LoraSettings
-from burnish.models.forward import token_logprobs
 from burnish.models.load import Loaded
-from burnish.objectives import Loss, cross_entropy
 from burnish.records import Document, Example, Figure
 from burnish.selection.mix import mix_documents
-from burnish.stages import training
+from burnish.stages import language, training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.text.batches import Batch
+from burnish.stages.language import ANCHOR
 
 
 class Guard(Settings):
@@ -57,6 +55,7 @@ class Config(Settings):
     domain: list[DocumentRef]
     limit: PositiveInt | None = Field(None, description="documents drawn from ``domain``")
     general: list[DocumentRef] = []
+    anchor: ModelRef | None = Field(None, description=ANCHOR)
     examples: list[ExampleRef] = []
     heldout: DocumentRef | None = None
     ratio: float = Field(5.0, ge=0)
@@ -68,12 +67,6 @@ class Config(Settings):
     guard: Guard = Guard()
     lora: LoraSettings | None = None
     train: TrainSettings = TrainSettings(learning_rate=1e-3, tokens_per_step=4096)
-
-
-def loss(model: Any, batch: Batch) -> Loss:
-    """Cross-entropy of every token but each document's first, weighted by its segment."""
-    scores = token_logprobs(model, batch)
-    return cross_entropy(scores.logprobs, batch.per_segment["weight"][batch.target_segments()])
 
 
 @dataclass(frozen=True)
@@ -139,15 +132,15 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     examples = training.read_all(inputs.paths("examples"), Example)
     told, length = {document.id for document in domain}, config.sequence_length
     replay = [document for document in mixed if document.id not in told]
-    segments = training.documents(loaded, [d for d in mixed if d.id in told], length)
-    segments += training.documents(loaded, replay, length, config.general_weight)
-    segments += training.conversations(loaded, examples) * config.passes
+    segments = language.documents(loaded, [d for d in mixed if d.id in told], length)
+    segments += language.documents(loaded, replay, length, config.general_weight, general=True)
+    segments += language.conversations(loaded, examples) * config.passes
     source = DatasetSource(segments, config.train, seed=context.seed)
     every = max(1, -(-source.steps // config.guard.checks))
     result = training.fit(
         loaded.model,
         source,
-        loss,
+        language.language_loss(language.load_anchor(inputs, context.device, loaded)),
         config.train.model_copy(update={"eval_every": every}),
         context,
         evaluate=(lambda: {"general_ppl": measures["general"]().value}) if heldout else None,

@@ -28,7 +28,8 @@ class Config(Settings):
 
     Accuracy is measured on the held-out share of prompts (whole groups), and on ``leave_out``
     topics, none of whose pairs are trained on. ``use_margin`` asks for a larger score difference
-    where the margin is larger; ``centring`` keeps the mean score near 0.
+    where the margin is larger; ``centring`` keeps the mean score near 0. ``likelihood`` adds the
+    model's own mean log-probability of the reply to the score, see ``heads.score_segments``.
     """
 
     model: ModelRef
@@ -37,6 +38,7 @@ class Config(Settings):
     leave_out: list[str] = []
     use_margin: bool = False
     centring: NonNegativeFloat = 0.01
+    likelihood: NonNegativeFloat = 0.0
     lora: LoraSettings | None = None
     train: TrainSettings = TrainSettings(learning_rate=3e-4, epochs=2, segments_per_step=32)
 
@@ -72,7 +74,8 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     kept, heldout = training.split_heldout(rest, config.heldout, context.seed)
     units, held, outside = (training.pairs(loaded, part) for part in (kept, heldout, left_out))
     torch.manual_seed(context.seed)
-    head = ScalarHead(loaded.model.config.get_text_config().hidden_size).to(loaded.model.device)
+    width = loaded.model.config.get_text_config().hidden_size
+    head = ScalarHead(width, likelihood=config.likelihood).to(loaded.model.device)
     objective = functools.partial(loss, head=head, config=config)
     result = training.fit(
         loaded.model,

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from burnish.config import DocumentRef, ExampleRef, ModelRef, Settings
 from burnish.engine import DatasetSource, TrainSettings
 from burnish.models.adapters import LoraSettings
-from burnish.models.forward import token_logprobs
 from burnish.models.load import Loaded
-from burnish.objectives import Loss, cross_entropy
 from burnish.records import Document, Example
-from burnish.stages import training
+from burnish.selection.augment import word_dropout
+from burnish.stages import language, training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.text.batches import Batch, Segment
+from burnish.stages.language import ANCHOR
+from burnish.text.batches import Segment
 
 
 class Config(Settings):
@@ -25,15 +24,18 @@ class Config(Settings):
     ``replay`` examples are added at ``replay_share`` of the size of ``data``, and ``general``
     documents at ``general_share`` of its tokens (evenly from each file, over and over where it
     is short), weighted by ``general_weight``: both hold what earlier stages taught. ``heldout``
-    of the data measures the loss that early stopping watches.
+    of the data measures the loss that early stopping watches. ``word_dropout`` above 0 adds a copy
+    of each example of ``data`` without that share of the words of its prompt.
     """
 
     model: ModelRef
     data: list[ExampleRef]
     limit: PositiveInt | None = Field(None, description="examples drawn from ``data``")
+    word_dropout: float = Field(0.0, ge=0, lt=1)
     replay: list[ExampleRef] = []
     replay_share: float = Field(1.0, ge=0)
     general: list[DocumentRef] = []
+    anchor: ModelRef | None = Field(None, description=ANCHOR)
     general_share: float = Field(0.5, ge=0)
     general_weight: PositiveFloat = 0.2
     heldout: float = Field(0.05, ge=0, lt=1)
@@ -41,13 +43,6 @@ class Config(Settings):
     template: str | None = Field(None, description="chat template for a model without one")
     lora: LoraSettings | None = None
     train: TrainSettings = TrainSettings(epochs=3)
-
-
-def loss(model: Any, batch: Batch) -> Loss:
-    """Cross-entropy of the targets, each weighted by its record's weight."""
-    scores = token_logprobs(model, batch)
-    weights = batch.per_segment["weight"][batch.target_segments()]
-    return cross_entropy(scores.logprobs, weights)
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
@@ -58,7 +53,8 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     kept, heldout = training.split_heldout(examples, config.heldout, context.seed)
     replay = training.read_all(inputs.paths("replay"), Example)
     count = min(len(replay), round(config.replay_share * len(kept)))
-    segments = training.conversations(loaded, kept + draw.sample(replay, count))
+    copies = word_dropout(kept, config.word_dropout, context.seed) if config.word_dropout else []
+    segments = language.conversations(loaded, kept + copies + draw.sample(replay, count))
     wanted = config.general_share * sum(len(segment.tokens) for segment in segments)
     files = [training.read_all([path], Document) for path in inputs.paths("general")]
     general = [
@@ -66,6 +62,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         for records in files
         for row in _rows(config, loaded, records, wanted / len(files), context.seed)
     ]
+    loss = language.language_loss(language.load_anchor(inputs, context.device, loaded))
     result = training.fit(
         loaded.model,
         DatasetSource(segments + general, config.train, seed=context.seed),
@@ -74,7 +71,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         context,
         evaluate=training.measured(
             loaded.model,
-            training.conversations(loaded, heldout),
+            language.conversations(loaded, heldout),
             loss,
             config.train.tokens_per_batch,
         )
@@ -83,6 +80,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     )
     details = {
         "examples": len(kept),
+        "augmented": len(copies),
         "replay": count,
         "heldout": len(heldout),
         "general_tokens": sum(len(row.tokens) for row in general),
@@ -97,7 +95,9 @@ def _rows(
     config: Config, loaded: Loaded, records: list[Document], wanted: float, seed: int
 ) -> list[Segment]:
     """Rows of the documents, in random order and again from the start, of ``wanted`` tokens."""
-    rows = training.documents(loaded, records, config.sequence_length, config.general_weight)
+    rows = language.documents(
+        loaded, records, config.sequence_length, config.general_weight, general=True
+    )
     draw = random.Random(seed)
     taken: list[Segment] = []
     tokens = 0

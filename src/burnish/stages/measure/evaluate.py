@@ -36,7 +36,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Write every raw response, and figures that can be computed from them again."""
     loaded = load_model(inputs.model("model"), device=context.device)
     sets = [
-        tasks.load_task(task, inputs.path(f"tasks.{index}.data"))
+        tasks.load_task(task, *inputs.paths(f"tasks.{index}.data"))
         for index, task in enumerate(config.tasks)
     ]
     with context.progress.task(context.name, None) as bar:

@@ -1,0 +1,104 @@
+"""What pre-training and supervised fine-tuning share: their segments and their loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from burnish.config import InputError, Problem
+from burnish.models.forward import token_divergences, token_logprobs
+from burnish.models.load import Loaded, load_model
+from burnish.objectives import Loss, cross_entropy, held_to
+from burnish.records import Document, Example
+from burnish.stages import training
+from burnish.stages.base import Inputs
+from burnish.text.batches import Batch, Segment
+from burnish.text.documents import document_segments
+from burnish.text.templates import encode_many
+
+ANCHOR = "general text teaches this model's next-token distributions, not the text"
+
+
+def conversations(loaded: Loaded, examples: Sequence[Example]) -> list[Segment]:
+    """Examples as weighted segments; those over the model's context are left out.
+
+    Raises:
+        InputError: every example is longer than the model's context.
+    """
+    encoded = encode_many(loaded.tokenizer, [example.messages for example in examples])
+    return training.fitting(
+        loaded,
+        [
+            Segment(e.tokens, e.mask, example.id, per_segment=_streams(example.weight, False))
+            for e, example in zip(encoded, examples, strict=True)
+        ],
+    )
+
+
+def documents(
+    loaded: Loaded,
+    records: Sequence[Document],
+    length: int,
+    weight: float = 1.0,
+    general: bool = False,
+) -> list[Segment]:
+    """Documents as segments of at most ``length`` tokens, every token a target.
+
+    ``general`` marks text that an anchor, where there is one, teaches in its own words.
+    """
+    rows = document_segments(loaded.tokenizer, records, length)
+    return [replace(row, per_segment=_streams(weight, general)) for row in rows]
+
+
+def _streams(weight: float, general: bool) -> dict[str, float]:
+    return {"weight": weight, "general": float(general)}
+
+
+def load_anchor(inputs: Inputs, device: str, loaded: Loaded) -> PreTrainedModel | None:
+    """The stage's ``anchor``, frozen, where it has one.
+
+    Raises:
+        InputError: it does not predict the same tokens as the model that is trained.
+    """
+    folder = inputs.optional_model("anchor")
+    if folder is None:
+        return None
+    anchor = load_model(folder, device=device)
+    if anchor.tokenizer.get_vocab() != loaded.tokenizer.get_vocab():
+        expected = "a model with the vocabulary of the one that is trained"
+        raise InputError(Problem("", None, "anchor", "another vocabulary", expected))
+    model: PreTrainedModel = anchor.model.eval().requires_grad_(False)
+    return model
+
+
+def language_loss(anchor: PreTrainedModel | None) -> Callable[[PreTrainedModel, Batch], Loss]:
+    """Cross-entropy of the targets, each weighted by its segment's ``weight``.
+
+    With an ``anchor``, general text is not learnt as text: at each of its tokens the model is held
+    to the anchor's whole next-token distribution, which says far more of what is to be kept than
+    the one token that came (Li and Hoiem 2016, arXiv 1606.09282, learning without forgetting).
+    """
+
+    def told(model: PreTrainedModel, batch: Batch) -> Loss:
+        return cross_entropy(token_logprobs(model, batch).logprobs, _weights(batch))
+
+    def kept(model: PreTrainedModel, batch: Batch) -> Loss:
+        assert anchor is not None
+        return held_to(token_divergences(model, anchor, batch), _weights(batch))
+
+    def both(model: PreTrainedModel, batch: Batch) -> Loss:
+        general = batch.per_segment["general"] > 0
+        if not bool(general.any()):
+            return told(model, batch)
+        if bool(general.all()):
+            return kept(model, batch)
+        return told(model, batch.only(~general)) + kept(model, batch.only(general))
+
+    return told if anchor is None else both
+
+
+def _weights(batch: Batch) -> Tensor:
+    return batch.per_segment["weight"][batch.target_segments()]

@@ -1,0 +1,43 @@
+"""Copies of examples with words left out."""
+
+from __future__ import annotations
+
+from burnish.records import Example
+from burnish.selection.augment import word_dropout
+
+
+def example(name: str, question: str, answer: str = "An answer of several words.") -> Example:
+    return Example(
+        id=name, source="test", lang="en", tier="expert", synthetic=False,
+        messages=[
+            {"role": "user", "content": question}, {"role": "assistant", "content": answer}
+        ],
+    )  # fmt: skip
+
+
+LONG = [example(f"e{n}", " ".join(f"w{n}x{i}" for i in range(20))) for n in range(50)]
+
+
+def test_about_the_share_of_the_prompts_words_goes_and_the_reply_stays() -> None:
+    copies = word_dropout(LONG, 0.3, seed=1)
+    left = sum(len(copy.messages[0]["content"].split()) for copy in copies)
+    assert 0.65 < left / 1000 < 0.75
+    for one, copy in zip(LONG, copies, strict=True):
+        words = copy.messages[0]["content"].split()
+        assert words == [w for w in one.messages[0]["content"].split() if w in words]
+        assert copy.messages[1] == one.messages[1]
+        assert (copy.parents, copy.synthetic, copy.id != one.id) == ((one.id,), True, True)
+
+
+def test_it_depends_on_seed_and_id_alone() -> None:
+    copies = word_dropout(LONG, 0.3, seed=1)
+    assert copies == word_dropout(LONG[::-1], 0.3, seed=1)[::-1]
+    assert copies != word_dropout(LONG, 0.3, seed=2)
+
+
+def test_chinese_loses_characters_and_no_prompt_becomes_empty() -> None:
+    text = "如何消灭厨房里的蚂蚁？请告诉我几个办法。"
+    thinned = word_dropout([example("zh", text)], 0.3, seed=3)[0].messages[0]["content"]
+    assert 5 < len(thinned) < len(text)
+    short = word_dropout([example(f"s{n}", "Hi") for n in range(20)], 0.9, seed=0)
+    assert {one.messages[0]["content"] for one in short} == {"Hi"}

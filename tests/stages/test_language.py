@@ -1,0 +1,84 @@
+"""The language loss with an anchor: text is learnt, general text is held to the anchor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests import tiny
+
+from burnish.config import InputError
+from burnish.models.forward import token_divergences, token_logprobs
+from burnish.models.load import Loaded, save_model
+from burnish.stages import language
+from burnish.stages.base import Inputs
+from burnish.text.batches import Batch, Segment, pack
+
+TOLD = Segment([1, 70, 71, 72], [False, True, True, True], "told", {}, {"weight": 2.0})
+KEPT = Segment([1, 80, 81], [False, True, True], "kept", {}, {"weight": 0.5})
+
+
+def batch(*kinds: float) -> Batch:
+    """TOLD and KEPT in turn, marked general where the kind is 1."""
+    rows = [TOLD, KEPT]
+    marked = [
+        Segment(r.tokens, r.mask, r.id, {}, {**r.per_segment, "general": kind})
+        for r, kind in zip(rows, kinds, strict=True)
+    ]
+    return pack(marked)
+
+
+def test_divergences_are_those_of_the_two_models() -> None:
+    model, anchor = tiny.model(seed=0), tiny.model(seed=1)
+    packed = batch(0.0, 1.0)
+    found = token_divergences(model, anchor, packed)
+    expected = []
+    for row in (TOLD, KEPT):
+        tokens = torch.tensor([list(row.tokens)])
+        p = model(input_ids=tokens).logits[0, :-1].log_softmax(-1)
+        q = anchor(input_ids=tokens).logits[0, :-1].log_softmax(-1)
+        expected.append((q.exp() * (q - p)).sum(-1))
+    torch.testing.assert_close(found, torch.cat(expected), atol=1e-5, rtol=1e-5)
+
+
+def test_only_general_text_is_held_to_the_anchor() -> None:
+    model, anchor = tiny.model(seed=0), tiny.model(seed=1)
+    loss = language.language_loss(anchor)
+    packed = batch(0.0, 1.0)
+    logprobs = token_logprobs(model, packed).logprobs
+    divergences = token_divergences(model, anchor, packed)
+    expected = -2.0 * logprobs[:3].sum() + 0.5 * divergences[3:].sum()
+    found = loss(model, packed)
+    torch.testing.assert_close(found.total, expected, atol=1e-4, rtol=1e-5)
+    assert found.count.item() == 3 * 2.0 + 2 * 0.5
+    assert found.metrics.keys() == {"nll", "anchor_kl"}
+
+
+def test_without_an_anchor_or_on_one_kind_of_text() -> None:
+    model = tiny.model(seed=0)
+    plain = language.language_loss(None)(model, batch(0.0, 1.0))
+    assert plain.metrics.keys() == {"nll"}
+    loss = language.language_loss(tiny.model(seed=1))
+    assert loss(model, batch(0.0, 0.0)).total == plain.total
+    assert loss(model, batch(1.0, 1.0)).metrics.keys() == {"anchor_kl"}
+
+
+def test_a_model_held_to_itself_has_nothing_to_learn() -> None:
+    model = tiny.model(seed=0)
+    found = language.language_loss(tiny.model(seed=0))(model, batch(1.0, 1.0))
+    found.total.backward()
+    assert found.total.item() == pytest.approx(0.0, abs=1e-5)
+    slopes = [p.grad.abs().max().item() for p in model.parameters() if p.grad is not None]
+    assert max(slopes) < 1e-5
+
+
+def test_an_anchor_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
+    save_model(tiny.model(), tiny.tokenizer(), tmp_path / "anchor")
+    inputs = Inputs({"anchor": [str(tmp_path / "anchor")]})
+    more = tiny.tokenizer(extra=["<|more|>"])
+    with pytest.raises(InputError, match="anchor"):
+        language.load_anchor(inputs, "cpu", Loaded(tiny.model(), more, "", None))
+    same = language.load_anchor(inputs, "cpu", Loaded(tiny.model(), tiny.tokenizer(), "", None))
+    assert same is not None
+    assert not any(weight.requires_grad for weight in same.parameters())
