@@ -68,3 +68,12 @@ def test_unclear_changes_share_a_line(tmp_path: Path) -> None:
     (only,) = findings(run_with(tmp_path, series=series), "en")
     wordings = "Knowledge, new wordings (50 % → 55 %)"
     assert only.text == f"No clear change: {wordings}, Constraints followed"
+
+
+def test_confident_wrong_answers_are_named_unless_they_fell(tmp_path: Path) -> None:
+    def advised(after: float) -> bool:
+        half = {"value": 0.2, "low": 0.1, "high": 0.3}
+        run = run_with(tmp_path, series={"confident_wrong": [half, {**half, "value": after}]})
+        return any("Confident wrong" in item for item in recommendations(run, "en"))
+
+    assert [advised(after) for after in (0.15, 0.2, 0.25)] == [False, True, True]

@@ -102,7 +102,7 @@ def recommendations(run: RunData, lang: Lang) -> list[str]:
     advice += [
         text(lang, "advise_confident")
         for change in run.changes
-        if change.name == "confident_wrong" and tone_of(change) != "good"
+        if change.name == "confident_wrong" and change.after.value >= change.before.value
     ]
     random, left_out = value("reward_heldout_accuracy"), value("reward_left_out_accuracy")
     if random is not None and left_out is not None and random - left_out > MAX_SOURCE_GAP:
