@@ -2,7 +2,8 @@
 
 Example:
     for seed in 0 1 2; do burnish run quickstart --set seed=$seed; done
-    python tools/make_results.py runs/quickstart runs/quickstart-seed1 runs/quickstart-seed2
+    burnish run smollm2
+    python tools/make_results.py runs/quickstart runs/quickstart-seed[12] runs/smollm2
 """
 
 from __future__ import annotations
@@ -31,12 +32,14 @@ Figures of generated replies on items that no stage saw, with 95 % intervals; ma
 
 ```
 for seed in 0 1 2; do burnish run quickstart --set seed=$seed; done
-python tools/make_results.py runs/quickstart runs/quickstart-seed1 runs/quickstart-seed2
+burnish run smollm2
+python tools/make_results.py runs/quickstart runs/quickstart-seed[12] runs/smollm2
 ```
 
 The column *aim* is what the quickstart is meant to reach; where a run misses it, the true figure
 stands here all the same. Times are of a machine with two CPU cores and no GPU.
 """
+QUICKSTART = "quickstart"
 
 
 def cell(figures: dict[str, float], name: str) -> str:
@@ -47,16 +50,19 @@ def cell(figures: dict[str, float], name: str) -> str:
     return f"{figures[name]:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def table(runs: list[dict[str, Any]]) -> list[str]:
-    """One row a figure, one column a run."""
-    names = [f"seed {run['seed']}" for run in runs]
-    lines = [f"| figure | aim | {' | '.join(names)} |", "| --- | --- |" + " --- |" * len(runs)]
+def table(runs: list[dict[str, Any]], aims: bool) -> list[str]:
+    """One row a figure that any run has, one column a run; ``aims`` adds what is meant."""
+    heads = ["figure", *(["aim"] if aims else []), *(f"seed {run['seed']}" for run in runs)]
+    rows = [heads, ["---"] * len(heads)]
     for name, (text, aim) in WANTED.items():
-        cells = " | ".join(cell(run["figures"], name) for run in runs)
-        lines.append(f"| {text} | {aim} | {cells} |")
-    seconds = " | ".join(f"{run['wall_seconds']:.0f} s" for run in runs)
-    memory = " | ".join(f"{run['peak_rss_bytes'] / 2**20:.0f} MiB" for run in runs)
-    return [*lines, f"| wall time | ≤ 300 s | {seconds} |", f"| memory | ≤ 2048 MiB | {memory} |"]
+        if any(name in run["figures"] for run in runs):
+            cells = [cell(run["figures"], name) for run in runs]
+            rows.append([text, *([aim] if aims else []), *cells])
+    seconds = [f"{run['wall_seconds']:.0f} s" for run in runs]
+    memory = [f"{run['peak_rss_bytes'] / 2**20:.0f} MiB" for run in runs]
+    rows.append(["wall time", *(["≤ 300 s"] if aims else []), *seconds])
+    rows.append(["memory", *(["≤ 2048 MiB"] if aims else []), *memory])
+    return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def verdicts(runs: list[dict[str, Any]]) -> list[str]:
@@ -78,7 +84,12 @@ def main() -> None:
     runs = [json.loads((run / "summary.json").read_text("utf-8")) for run in options.runs]
     old = options.out.read_text("utf-8") if options.out.exists() else ""
     notes = old[old.index("## Notes") :] if "## Notes" in old else "## Notes\n"
-    parts = [INTRODUCTION, *table(runs), "", "## The gate", "", *verdicts(runs), "", notes.rstrip()]
+    parts = [INTRODUCTION]
+    for recipe in dict.fromkeys(run["recipe"] for run in runs):
+        part = [run for run in runs if run["recipe"] == recipe]
+        parts += [f"## {recipe}", "", *table(part, recipe == QUICKSTART), ""]
+        parts += ["What the gate said:", "", *verdicts(part), ""]
+    parts.append(notes.rstrip())
     options.out.write_text("\n".join(parts) + "\n", "utf-8")
 
 
