@@ -24,7 +24,7 @@ def promoted(gain: Comparison, guards: int) -> Reason:
     return Reason(
         f"Promoted: the target changed by {_span(gain)}, one-sided {_p(gain.p_value)}, "
         f"{gain.n} pairs, and {held}.",
-        f"晋升:目标变化 {_span_zh(gain)},单侧 {_p(gain.p_value)},共 {gain.n} 对,{held_zh}。",
+        f"晋升：目标变化 {_span_zh(gain)}，单侧 {_p(gain.p_value)}，共 {gain.n} 对，{held_zh}。",
     )
 
 
@@ -33,7 +33,7 @@ def guard_failed(metric: str, change: Comparison, margin: float | None) -> Reaso
     return Reason(
         f"Champion kept: {metric} changed by {_span(change)}, a fall significantly beyond the "
         f"accepted {margin or 0:g}.",
-        f"保留现任:{metric} 变化 {_span_zh(change)},显著超出可接受的降幅 {margin or 0:g}。",
+        f"保留现任：{metric} 变化 {_span_zh(change)}，显著超出可接受的降幅 {margin or 0:g}。",
     )
 
 
@@ -42,8 +42,8 @@ def no_gain(gain: Comparison, asked: float, p: float) -> Reason:
     return Reason(
         f"Champion kept: the target changed by {_span(gain)}, significantly less than the gain "
         f"of {asked:g} asked for (one-sided {_p(p)}, {gain.n} pairs).",
-        f"保留现任:目标变化 {_span_zh(gain)},显著低于要求的增益 {asked:g}"
-        f"(单侧 {_p(p)},共 {gain.n} 对)。",
+        f"保留现任：目标变化 {_span_zh(gain)}，显著低于要求的增益 {asked:g}"
+        f"（单侧 {_p(p)}，共 {gain.n} 对）。",
     )
 
 
@@ -52,8 +52,8 @@ def too_few(metric: str, change: Comparison, asked: int) -> Reason:
     return Reason(
         f"Undecided: {metric} has {change.n} usable pairs and {change.missing} with a missing "
         f"answer; at least {asked} usable and few missing ones are needed.",
-        f"未定:{metric} 有 {change.n} 对可用、{change.missing} 对缺少回答;"
-        f"至少需要 {asked} 对可用,且缺失要少。",
+        f"未定：{metric} 有 {change.n} 对可用、{change.missing} 对缺少回答；"
+        f"至少需要 {asked} 对可用，且缺失要少。",
     )
 
 
@@ -62,7 +62,7 @@ def unclear_gain(gain: Comparison, asked: float, items: int | None) -> Reason:
     return Reason(
         f"Undecided: the target changed by {_span(gain)}, one-sided {_p(gain.p_value)}; a "
         f"gain of {asked:g} is neither shown nor ruled out{_items(items)}.",
-        f"未定:目标变化 {_span_zh(gain)},单侧 {_p(gain.p_value)};"
+        f"未定：目标变化 {_span_zh(gain)}，单侧 {_p(gain.p_value)}；"
         f"增益 {asked:g} 既未证实也未排除{_items_zh(items)}。",
     )
 
@@ -74,7 +74,7 @@ def unclear_guard(
     return Reason(
         f"Undecided: the target rose, but {metric} changed by {_span(change)}, so that a fall of "
         f"{margin or 0:g} is not ruled out{_items(items)}.",
-        f"未定:目标上升,但 {metric} 变化 {_span_zh(change)},"
+        f"未定：目标上升，但 {metric} 变化 {_span_zh(change)}，"
         f"不能排除下降 {margin or 0:g}{_items_zh(items)}。",
     )
 
@@ -88,7 +88,7 @@ def _span(change: Comparison) -> str:
 
 
 def _span_zh(change: Comparison) -> str:
-    return f"{change.difference:+.3f}(95 % 区间 {change.low:+.3f} 至 {change.high:+.3f})"
+    return f"{change.difference:+.3f}（95 % 区间 {change.low:+.3f} 至 {change.high:+.3f}）"
 
 
 def _items(items: int | None) -> str:
