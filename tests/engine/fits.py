@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import torch
 from tests import tiny
 from transformers import LlamaForCausalLM
 
-from burnish.engine import DatasetSource, FitResult, TrainSettings, train
+from burnish.engine import DatasetSource, FitResult, StepInfo, TrainSettings, train
 from burnish.models.forward import token_logprobs
 from burnish.objectives.language import cross_entropy
 from burnish.objectives.types import Loss
@@ -54,6 +56,16 @@ def fit(trained: Any, changes: dict[str, Any] | None = None, **arguments: Any) -
     source = DatasetSource(segments(23), chosen, seed=5)
     arguments = {"loss": nll, "seed": 7} | arguments
     return train(trained, source, settings=chosen, **arguments)
+
+
+def interrupt_at(step: int) -> Any:
+    """An ``on_step`` that sends this process SIGINT after ``step``."""
+
+    def watch(info: StepInfo) -> None:
+        if info.step == step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return watch
 
 
 def weights(trained: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -15,16 +15,6 @@ from burnish.config import InputError, Interrupted
 from burnish.engine import StepInfo
 
 
-def interrupt_at(step: int) -> Any:
-    """An ``on_step`` that sends this process SIGINT after ``step``."""
-
-    def watch(info: StepInfo) -> None:
-        if info.step == step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    return watch
-
-
 def evaluations() -> Any:
     return lambda: {"loss": 1.0}
 
@@ -45,7 +35,7 @@ def test_resumed_fit_is_bit_for_bit_the_uninterrupted_one(cut: int, tmp_path: Pa
     )
 
     def watch(info: StepInfo) -> Any:
-        interrupt_at(cut)(info)
+        fits.interrupt_at(cut)(info)
         return "mark" if info.step == 5 else None
 
     arguments = {
@@ -97,7 +87,7 @@ def test_best_and_marked_weights_survive_an_interruption(tmp_path: Path) -> None
             nonlocal step
             step = info.step
             at.setdefault(step, fits.weights(trained))
-            interrupt_at(cut)(info)
+            fits.interrupt_at(cut)(info)
 
         def evaluate() -> dict[str, float]:
             done = -(-(step + 1) // 3) * 3
@@ -115,7 +105,7 @@ def test_best_and_marked_weights_survive_an_interruption(tmp_path: Path) -> None
 def test_other_settings_are_refused(tmp_path: Path) -> None:
     # R-25
     with pytest.raises(Interrupted):
-        fits.fit(fits.model(), on_step=interrupt_at(3), scratch=tmp_path)
+        fits.fit(fits.model(), on_step=fits.interrupt_at(3), scratch=tmp_path)
     with pytest.raises(InputError, match="settings: this step checkpoint is of a fit with other"):
         fits.fit(fits.model(), {"learning_rate": 0.5}, scratch=tmp_path)
     with pytest.raises(InputError, match="seed"):
@@ -127,7 +117,7 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
 
 def test_without_scratch_an_interruption_says_so() -> None:
     with pytest.raises(Interrupted, match="nothing was saved"):
-        fits.fit(fits.model(), on_step=interrupt_at(3))
+        fits.fit(fits.model(), on_step=fits.interrupt_at(3))
 
 
 SCRIPT = """

@@ -9,6 +9,33 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from burnish.config import Settings
 
 
+class SpikeSettings(Settings):
+    """Windows whose loss jumps up are left out; ``engine.spikes`` has the rule.
+
+    A jump is a loss more than ``factor`` standard deviations (robust ones) above the median of
+    the last ``window`` losses that were trained on.
+    """
+
+    window: int = Field(32, ge=4, description="losses to look back at")
+    factor: PositiveFloat = Field(8.0, description="standard deviations above the median")
+
+
+class Extras(Settings):
+    """What a fit does only where it is asked to.
+
+    ``spikes`` leaves out windows whose loss jumps up. With ``ema`` the fit is measured on, and
+    ends with, a moving average of its weights. ``neftune`` adds noise to the embeddings.
+    ``checkpoint_activations`` computes each layer again in the backward pass, which saves memory
+    and costs time. ``trackers`` are told of every step beside the metrics file.
+    """
+
+    spikes: SpikeSettings | None = None
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of the average, such as 0.999; 0: off")
+    neftune: float = Field(0.0, ge=0, description="alpha of the noise, such as 5; 0: off")
+    checkpoint_activations: bool = False
+    trackers: list[str] = Field([], description="tensorboard, wandb, mlflow, trackio, ...")
+
+
 class TrainSettings(Settings):
     """How a fit takes its steps; the same for every objective.
 
@@ -37,3 +64,4 @@ class TrainSettings(Settings):
     save_steps: PositiveInt | None = Field(None, description="steps between, instead of seconds")
     eval_every: int = Field(0, ge=0, description="steps; 0: after the last step only")
     patience: int = Field(0, ge=0, description="evaluations without a new best; 0: never stop")
+    extras: Extras = Extras()

@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from burnish.config import InputError, Interrupted
-from burnish.engine import optim, state
+from burnish.engine import average, optim, state, trackers
+from burnish.engine.activations import recomputed, train_mode
+from burnish.engine.flops import cost
 from burnish.engine.guard import Patience, check_finite
 from burnish.engine.log import MetricsLog
+from burnish.engine.noise import noisy
 from burnish.engine.progress import Handle, Progress, SilentProgress
 from burnish.engine.schedule import learning_rate
 from burnish.engine.settings import TrainSettings
 from burnish.engine.signals import Signals
 from burnish.engine.source import Source
-from burnish.engine.window import accumulate
+from burnish.engine.spikes import Spikes
+from burnish.engine.window import WindowSums, accumulate
 from burnish.objectives.types import Loss
 from burnish.text.batches import Batch
 
 Action = Literal["mark", "stop", "rollback"]
 LossFunction = Callable[[Any, Batch], Loss]
-NOT_IDENTITY = ("save_seconds", "save_steps")
+NOT_IDENTITY: dict[str, Any] = {
+    "save_seconds": True,
+    "save_steps": True,
+    "extras": {"checkpoint_activations": True, "trackers": True},
+}
 """Settings that a resumed fit may change: they do not touch its result."""
+SKIPPED = "skipped.jsonl"
+MARK, BEST, AVERAGE = "mark", "best", "average"
+"""Sets of weights that a fit keeps beside those it trains."""
 Reason = Literal["finished", "patience", "stop", "rollback"]
 
 
@@ -42,13 +55,15 @@ class StepInfo:
 
 @dataclass(frozen=True)
 class FitResult:
-    """``history`` has one row of metrics a step, also of the steps before an interruption."""
+    """``history`` has one row of metrics a step, also of the steps before an interruption;
+    ``skipped`` one for each window left out as a loss spike: step, loss, limit and record ids."""
 
     steps: int
     history: list[dict[str, float]]
     stopped_reason: Reason
     tokens: int
     seconds: float
+    skipped: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
@@ -80,7 +95,8 @@ def train(
         loss: undivided sums of one micro-batch.
         seed: of python's, numpy's and torch's generators, which are set here.
         scratch: folder of step checkpoints. A fit that finds one there continues it, bit for bit.
-        metrics: JSONL file, one row a step (cut back to the resumed step first).
+        metrics: JSONL file, one row a step (cut back to the resumed step first). Windows left out
+            as loss spikes are listed in ``skipped.jsonl`` beside it.
         label: the name of this fit in the progress display and in messages.
         tags: written into each row of ``metrics``, for a file that several fits share.
         evaluate: held-out numbers, logged with the step; ``"loss"`` (lower is better) as
@@ -96,35 +112,25 @@ def train(
     Raises:
         TrainingDiverged: loss or gradient is not finite; the step is not taken.
         Interrupted: SIGINT or SIGTERM came; the step was finished and saved.
-        InputError: the checkpoint in ``scratch`` is of another fit, or nothing is trainable.
+        InputError: the checkpoint in ``scratch`` is of another fit, nothing is trainable, or one
+            of ``settings.extras`` does not go with model, source or machine.
     """
     if trainable is None:
         trainable = optim.named_trainable(model=model)
     if not trainable:
         raise InputError("the model has no parameter to train; all of them are frozen")
-    fit = _Fit(
-        model,
-        source,
-        loss,
-        settings,
-        trainable,
-        scratch,
-        MetricsLog(metrics, tags),
-        evaluate,
-        on_step,
-        label,
-    )
+    extras, log = settings.extras, MetricsLog(metrics, tags)
+    if extras.neftune > 0 and not source.dropout:
+        raise InputError("neftune does not go with this stage, which must train without noise")
+    fit = _Fit(model, source, loss, settings, trainable, scratch, log, evaluate, on_step, label)
     was_training = model.training
     try:
-        fit.begin(seed)
-        board = progress or SilentProgress()
-        with Signals() as signals, board.task(label, fit.steps) as bar:
-            bar.advance(fit.step)
-            while fit.reason is None:
-                fit.advance(bar)
-                if signals.received is not None:
-                    raise Interrupted(fit.interrupted(signals.received.name))
-        return FitResult(fit.step, fit.log.rows, fit.reason, fit.tokens, fit.seconds)
+        with (
+            trackers.following(log, settings, label),
+            noisy(model, extras.neftune),
+            recomputed(model, extras.checkpoint_activations),
+        ):
+            return fit.run(seed, progress or SilentProgress())
     finally:
         model.train(was_training)
 
@@ -149,24 +155,44 @@ class _Fit:
     reason: Reason | None = None
     kept: dict[str, state.Weights] = field(default_factory=dict)
 
+    def run(self, seed: int, board: Progress) -> FitResult:
+        """All steps, until something ends the fit."""
+        self.begin(seed)
+        with Signals() as signals, board.task(self.label, self.steps) as bar:
+            bar.advance(self.step)
+            while self.reason is None:
+                self.advance(bar)
+                if signals.received is not None:
+                    raise Interrupted(self.interrupted(signals.received.name))
+        skipped = self.spikes.skipped if self.spikes else []
+        return FitResult(self.step, self.log.rows, self.reason, self.tokens, self.seconds, skipped)
+
     def begin(self, seed: int) -> None:
         """Seed, and continue from the newest checkpoint where there is one."""
         state.seed_everything(seed)
         self.identity = {
             "seed": seed,
             "steps": self.source.steps,
-            "settings": self.settings.model_dump(mode="json", exclude=set(NOT_IDENTITY)),
+            "settings": self.settings.model_dump(mode="json", exclude=NOT_IDENTITY),
         }
         self.steps = self.source.steps
         if self.settings.max_steps is not None:
             self.steps = min(self.steps, self.settings.max_steps)
         self.optimizer = optim.build_optimizer(self.trainable, self.settings)
         self.patience = Patience(self.settings.patience)
+        self.cost = cost(self.model)
+        extras = self.settings.extras
+        skips = self.log.beside(SKIPPED)
+        self.spikes = Spikes(extras.spikes, skips) if extras.spikes is not None else None
         if self.on_step is not None:
-            self.kept["mark"] = state.copy_weights(self.trainable)
+            self.kept[MARK] = state.copy_weights(self.trainable)
+        if extras.ema > 0:
+            self.kept[AVERAGE] = average.begin(self.trainable)
         self._resume()
         self.log.cut(self.step)
-        self.model.train(self.source.dropout)
+        skips.cut(self.step)
+        mode = train_mode(self.model, self.source.dropout, extras.checkpoint_activations)
+        self.model.train(mode)
         self.saved_at = self.stepped_at = time.monotonic()
 
     def advance(self, bar: Handle) -> None:
@@ -182,6 +208,9 @@ class _Fit:
         self._clock(row)
         self.log.write(row)
         shown = {"loss": row["loss"], "tok/s": row["tokens_per_second"]}
+        if "flops" in row:
+            speed = row["flops"] / row["window_tokens"] * row["tokens_per_second"]
+            shown["GFLOP/s"] = speed / 1e9
         bar.advance(1, **shown)
         if action == "stop" or action == "rollback":
             self._stop(action)
@@ -194,25 +223,17 @@ class _Fit:
         device = next(iter(self.trainable.values())).device
         sums = accumulate(self.model, self.loss, [batch.to(device) for batch in window])
         rate = learning_rate(self.step + 1, self.steps, self.settings)
-        norm = 0.0
+        norm, skipped = 0.0, False
         # A window without a single target has nothing to say; dividing by its count would be NaN.
         if sums.count != 0:
-            norm_tensor = optim.divide_gradients(self.trainable, sums.count)
-            norm = norm_tensor.item()
-            check_finite(
-                step=self.step + 1,
-                totals=sums.totals,
-                ids=[batch.ids for batch in window],
-                norm=norm,
-                learning_rate=rate,
-            )
-            optim.clip_gradients(self.trainable, norm_tensor, self.settings.clip_norm)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            self.optimizer.step()
+            gradient_norm = optim.divide_gradients(self.trainable, sums.count)
+            norm = gradient_norm.item()
+            skipped = self._unfit(window, sums, norm, rate)
+            if not skipped:
+                self._take_step(gradient_norm, rate)
         self.optimizer.zero_grad(set_to_none=True)
         self.tokens += sums.tokens
-        return {
+        row = {
             "step": self.step + 1,
             "loss": sums.loss,
             "learning_rate": rate,
@@ -220,29 +241,53 @@ class _Fit:
             "tokens": self.tokens,
             "window_tokens": sums.tokens,
             "targets": sums.targets,
-            **self.source.metrics(),
-            **sums.metrics,
         }
+        if self.cost is not None:
+            row["flops"] = self.cost.of(window, sums.targets)
+        if self.spikes is not None:
+            row["skipped"] = int(skipped)
+        return {**row, **self.source.metrics(), **sums.metrics}
+
+    def _unfit(self, window: list[Batch], sums: WindowSums, norm: float, rate: float) -> bool:
+        """Whether no step may be taken on this window; raises where its numbers are not finite."""
+        ids = [batch.ids for batch in window]
+        check_finite(step=self.step + 1, totals=sums.totals, ids=ids, norm=norm, learning_rate=rate)
+        if self.spikes is None:
+            return False
+        return self.spikes.skip(self.step + 1, sums.loss, list(chain.from_iterable(ids)))
+
+    def _take_step(self, norm: Tensor, rate: float) -> None:
+        optim.clip_gradients(self.trainable, norm, self.settings.clip_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        if AVERAGE in self.kept:
+            decay = self.settings.extras.ema
+            average.update(self.kept[AVERAGE], self.trainable, decay, self.step)
 
     def _evaluate(self, row: dict[str, float]) -> None:
         every = self.settings.eval_every
         due = self.step == self.steps or (every > 0 and self.step % every == 0)
         if self.evaluate is None or not due:
             return
-        with state.aside(self.model):
+        with state.aside(self.model), self._final_weights():
             found = self.evaluate()
+            if "loss" in found and self.patience.improved(found["loss"]):
+                self.kept[BEST] = state.copy_weights(self.trainable)
         row.update({"eval_loss" if name == "loss" else name: float(v) for name, v in found.items()})
-        if "loss" in found and self.patience.improved(found["loss"]):
-            self.kept["best"] = state.copy_weights(self.trainable)
 
     def _ask(self, row: Mapping[str, float]) -> Action | None:
         if self.on_step is None:
             return None
-        with state.aside(self.model):
+        with state.aside(self.model), self._final_weights():
             action = self.on_step(StepInfo(self.step, self.steps, row, self.tokens))
-        if action == "mark":
-            self.kept["mark"] = state.copy_weights(self.trainable)
+            if action == "mark":
+                self.kept[MARK] = state.copy_weights(self.trainable)
         return action
+
+    def _final_weights(self) -> AbstractContextManager[None]:
+        """Inside, the model is what it would be if the fit ended now."""
+        return average.in_place(self.trainable, self.kept.get(AVERAGE))
 
     def _clock(self, row: dict[str, float]) -> None:
         now = time.monotonic()
@@ -255,9 +300,11 @@ class _Fit:
     def _stop(self, reason: Reason) -> None:
         """End the fit with the weights it is meant to end with, and save that it has ended."""
         if reason == "rollback":
-            state.put_weights(self.trainable, self.kept["mark"])
-        elif "best" in self.kept:
-            state.put_weights(self.trainable, self.kept["best"])
+            state.put_weights(self.trainable, self.kept[MARK])
+        elif BEST in self.kept:
+            state.put_weights(self.trainable, self.kept[BEST])
+        elif AVERAGE in self.kept:
+            state.put_weights(self.trainable, self.kept[AVERAGE])
         self.reason = reason
         self.kept = {}
         self._save()
@@ -278,6 +325,7 @@ class _Fit:
             "reason": self.reason,
             "best": self.patience.best,
             "waited": self.patience.waited,
+            "spikes": self.spikes.state() if self.spikes else None,
         }
         state.save(
             self.scratch,
@@ -303,6 +351,8 @@ class _Fit:
         self.step, self.tokens = progress["step"], progress["tokens"]
         self.seconds, self.reason = progress["seconds"], progress["reason"]
         self.patience.best, self.patience.waited = progress["best"], progress["waited"]
+        if self.spikes is not None:
+            self.spikes.restore(progress["spikes"])
 
     def interrupted(self, signal_name: str) -> str:
         """Save after a signal; the message for the person who sent it."""

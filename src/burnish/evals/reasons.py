@@ -96,4 +96,4 @@ def _items(items: int | None) -> str:
 
 
 def _items_zh(items: int | None) -> str:
-    return f";约需 {items:,} 对才能判定" if items else ""
+    return f"；约需 {items:,} 对才能判定" if items else ""

@@ -13,7 +13,9 @@ from burnish.reporting.rundata import Point, RunData
 from burnish.reporting.strings import Lang, text
 
 FIRST = ("loss", "reward", "kl", "general_ppl", "accuracy")
-NOT_CURVES = frozenset({"step", "round", "epoch", "time", "tokens", "window_tokens", "targets"})
+NOT_CURVES = frozenset(
+    {"step", "round", "epoch", "time", "tokens", "window_tokens", "targets", "flops", "skipped"}
+)
 STATES = {"done": "✓", "reused": "✓", "skipped": "–", "failed": "✕", "interrupted": "⏸"}
 
 
