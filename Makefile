@@ -39,7 +39,7 @@ demo: setup
 	$(BIN)/burnish run quickstart || [ $$? -eq 4 ]  # 4: the gate let nothing through, as it may
 	@echo
 	@echo "Open the report in a browser: $(CURDIR)/runs/quickstart/report.html"
-	@echo "Talk to the model:            $(BIN)/burnish chat quickstart"
+	@echo "Talk to the model:            $(BIN)/burnish chat quickstart --turns 0"
 
 lint: setup-dev
 	$(BIN)/ruff check .

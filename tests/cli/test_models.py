@@ -53,6 +53,10 @@ def test_fit_then_use_the_model(burnish: Any, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("sys.stdin", io.StringIO("Hi\n/reset\n\nBye\n/quit\n"))
     talked = burnish("chat", "m/mine", "--max-tokens", "4")
     assert talked.code == 0, talked.err
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hi\nHi\nHi\n/quit\n"))
+    alone = burnish("chat", "m/mine", "--turns", "0", "--temperature", "0")
+    first, second, third, _ = alone.out.split("› ")[1:]
+    assert first == second == third != "\n", alone.out
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,12 @@ Model = Annotated[str, typer.Argument(help="A folder, a run, a shipped name or a
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0: the likeliest.")]
 TopP = Annotated[float, typer.Option("--top-p", min=0.0, max=1.0, help="Nucleus; 1: all tokens.")]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", min=1, help="Longest reply in tokens.")]
+Turns = Annotated[
+    int | None,
+    typer.Option(
+        "--turns", min=0, help="Earlier turns that the model is shown; all that fit by default."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same replies.")]
 
 
@@ -34,7 +40,7 @@ def register(app: typer.Typer) -> None:
             "burnish generate --model quickstart --prompts prompts.jsonl --out replies.jsonl",
         )
     )(generate)
-    app.command(epilog=example("burnish chat quickstart"))(chat)
+    app.command(epilog=example("burnish chat quickstart --turns 0"))(chat)
 
 
 def generate(
@@ -116,10 +122,14 @@ def chat(
     temperature: Temperature = 0.3,
     top_p: TopP = 0.9,
     max_tokens: MaxTokens = 128,
+    turns: Turns = None,
     seed: Seed = 0,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
-    """Chat with a model in the terminal. /reset forgets, /quit or Ctrl-D leaves."""
+    """Chat with a model in the terminal. /reset forgets, /quit or Ctrl-D leaves.
+
+    A model that was only taught single questions, as the quickstart's, wants --turns 0.
+    """
     from burnish.records import Prompt
     from burnish.sampling.settings import Sampling
 
@@ -135,6 +145,8 @@ def chat(
             continue
         if not said:
             continue
+        if turns is not None:
+            history = history[max(0, len(history) - 2 * turns) :]
         history.append({"role": "user", "content": said})
         history = _fitting(loaded, history, max_tokens)
         prompt = Prompt(id=f"turn{turn}", messages=history)
