@@ -114,6 +114,20 @@ def test_nll_reaches_the_chosen_reply_only() -> None:  # C-22
     assert rejected.tolist() == pytest.approx([0, 0, 0, 0], abs=1e-15)
 
 
+def test_the_mean_of_the_whole_chosen_reply_stands_in_the_likelihood_terms() -> None:  # C-22
+    table, whole = columns(), tensor([-1.5, -2.5, -0.5, -3.5])
+    for kind, weight, more in (("dpo", 0.2, {"nll": 0.2}), ("orpo", 1.0, {})):
+        plain = preference(kind, **table, **more)  # type: ignore[arg-type]
+        other = preference(kind, **table, **more, chosen_mean=whole)  # type: ignore[arg-type]
+        mean = table["chosen"] / table["chosen_length"]
+        moved = weight * (mean - whole).sum().item()
+        assert (other.total - plain.total).item() == pytest.approx(moved)
+        assert other.metrics["chosen_nll"][0].item() == pytest.approx(8.0)
+    assert preference("dpo", **table, chosen_mean=whole).total.item() == pytest.approx(
+        sum(DPO["sigmoid"]), abs=1e-9
+    )
+
+
 finite = st.floats(-50, -0.1)
 
 
@@ -228,6 +242,8 @@ def test_kto_weights_and_metrics() -> None:
     loss = kto(policy, ref, flags, tensor(0.3), desirable_weight=2.0, undesirable_weight=0.0)
     assert loss.total.item() == pytest.approx(2 * DPO["kto_chosen_z0.3"][0], abs=1e-9)
     assert loss.count.item() == 2
+    third = kto(policy, ref, flags, tensor(0.3), desirable_weight=1 / 3, undesirable_weight=0.0)
+    assert third.total.item() == pytest.approx(loss.total.item() / 6, abs=1e-15)  # in float64
     total, count = loss.metrics["undesirable_reward"]
     assert (total.item(), count.item()) == (pytest.approx(0.1), 1)
 

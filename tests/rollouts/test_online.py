@@ -189,6 +189,51 @@ def online(settings: OnlineSettings, **changes: Any) -> OnlineSource:
     return OnlineSource(model, tiny.tokenizer(), settings=settings, seed=0, **(plain | changes))
 
 
+def nucleus_mass(probabilities: torch.Tensor, top_p: float) -> float:
+    """Of the likeliest tokens, as many as it takes to hold ``top_p``."""
+    mass = 0.0
+    for probability in sorted(probabilities.tolist(), reverse=True):
+        mass += probability
+        if mass >= top_p:
+            break
+    return mass
+
+
+def test_top_p_makes_the_raw_ratio_the_kept_mass() -> None:
+    # C-24: the sampler drew from p / mass, so that trainer over sampler is the mass itself.
+    settings = OnlineSettings(phases=1, prompts_per_phase=4, per_prompt=6, importance_cap=0.9)
+    model = tiny.model()
+    sampling = Sampling(temperature=0.3, top_p=0.8, max_new_tokens=8)
+    score = scorer(model, temperature=0.3, top_p=0.8)
+    source = online(settings, sampling=sampling, score=score)
+    expected, found = [], []
+    for batch in source.window(0) or []:
+        streams = (batch.tokens, batch.per_token["importance"], batch.targets)
+        parts = [values.split(batch.lengths) for values in streams]
+        for tokens, weights, targets in zip(*parts, strict=True):
+            logits = model(input_ids=tokens[None], use_cache=False).logits[0, :-1]
+            rows = (logits / 0.3).softmax(-1)[targets[1:]]
+            expected += [nucleus_mass(row, 0.8) for row in rows]
+            found += weights[targets].tolist()
+    assert len(found) > 20
+    assert min(expected) >= 0.8
+    assert found == pytest.approx([min(mass, 0.9) for mass in expected], abs=1e-4)
+    metrics = source.metrics()
+    assert 0.8 < metrics["sampler_ratio"] < 1
+    assert 0 < metrics["sampler_capped"] < 1
+    assert metrics["sampler_gap"] < 1e-4
+
+
+def test_without_a_cap_the_ratio_is_told_and_nothing_is_weighed() -> None:
+    # C-24
+    settings = OnlineSettings(phases=1, prompts_per_phase=4, per_prompt=2)
+    source = online(settings, score=scorer(tiny.model(), temperature=SAMPLING.temperature))
+    window = source.window(0) or []
+    assert all("importance" not in batch.per_token for batch in window)
+    assert source.metrics()["sampler_ratio"] == pytest.approx(1, abs=1e-5)
+    assert "sampler_capped" not in source.metrics()
+
+
 def test_bad_input() -> None:
     settings = OnlineSettings(phases=1, prompts_per_phase=50, per_prompt=2)
     assert online(settings).steps == 2 * 2

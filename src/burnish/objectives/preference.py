@@ -54,7 +54,6 @@ class _Rows:
     beta: float
     smoothing: float
     gamma: float
-    rejected_mean: Tensor | None
 
     @property
     def margin(self) -> Tensor:
@@ -70,6 +69,7 @@ def preference(
     *,
     chosen_length: Tensor | None = None,
     rejected_length: Tensor | None = None,
+    chosen_mean: Tensor | None = None,
     weights: Tensor | None = None,
     beta: float = 0.1,
     label_smoothing: float = 0.0,
@@ -81,7 +81,8 @@ def preference(
     The table at the top of this module gives each kind's row and its paper.
 
     ``nll`` adds ``-nll * c/|c|`` to each row (Pang et al. 2024, arXiv 2404.19733, eq. 1, and
-    Llama 3): the likelihood of the chosen reply alone.
+    Llama 3): the likelihood of the chosen reply alone. Where tokens are left out of ``c`` and
+    ``r``, ``chosen_mean`` stands for ``c/|c|`` in it and in the likelihood term of orpo.
 
     Args:
         kind: which row of the table.
@@ -89,6 +90,8 @@ def preference(
         ref_chosen, ref_rejected: the reference's, ``[P]``; only simpo and orpo do without.
         chosen_length, rejected_length: tokens of each reply, ``[P]`` float, at least 1; for the
             per-token kinds (``NEEDS_LENGTHS``) and, the chosen one, for ``nll``.
+        chosen_mean: mean log-probability of each whole chosen reply, ``[P]``; ``None`` for
+            ``chosen / chosen_length``.
         weights: weight of each pair, ``[P]``; ``None`` for 1.
         beta: strength of the reference (for ipo 1/(2 beta) is the margin aimed at, for orpo
             the weight of the odds-ratio term).
@@ -113,21 +116,23 @@ def preference(
         ref_rejected=ref_rejected,
         chosen_length=chosen_length,
         rejected_length=rejected_length,
+        chosen_mean=chosen_mean,
         weights=weights,
     )
     has_reference = ref_chosen is not None and ref_rejected is not None
     has_lengths = chosen_length is not None and rejected_length is not None
     _check_parameters(kind, has_reference, has_lengths, label_smoothing, gamma)
-    if nll and chosen_length is None:
+    if nll and chosen_length is None and chosen_mean is None:
         raise ValueError("chosen_length: missing, needed by nll")
     if weights is None:
         weights = chosen.new_ones(chosen.shape)
     chosen, rejected = widened(chosen), widened(rejected)
+    if chosen_mean is None and chosen_length is not None:
+        chosen_mean = chosen / chosen_length
     rows = _Rows(
         chosen_reward=_reward(kind, chosen, ref_chosen, chosen_length),
         rejected_reward=_reward(kind, rejected, ref_rejected, rejected_length),
-        chosen_mean=None if chosen_length is None else chosen / chosen_length,
-        rejected_mean=None if rejected_length is None else rejected / rejected_length,
+        chosen_mean=chosen_mean,
         beta=beta,
         smoothing=label_smoothing,
         gamma=gamma,
@@ -184,7 +189,8 @@ def _simpo(rows: _Rows) -> Tensor:
 
 def _orpo(rows: _Rows) -> Tensor:
     odds = _log_odds(rows.chosen_reward) - _log_odds(rows.rejected_reward)
-    return -rows.chosen_reward - rows.beta * logsigmoid(odds)
+    assert rows.chosen_mean is not None
+    return -rows.chosen_mean - rows.beta * logsigmoid(odds)
 
 
 def _log_odds(mean_logprob: Tensor) -> Tensor:

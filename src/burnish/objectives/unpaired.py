@@ -43,8 +43,8 @@ def kto(
     gain = widened(logprobs) - widened(ref_logprobs)
     sign = desirable.to(gain.dtype) * 2 - 1
     rows = torch.sigmoid(-beta * sign * (gain - baseline.detach()))
-    weights = torch.where(desirable, desirable_weight, undesirable_weight).to(gain.dtype)
     good = desirable.to(gain.dtype)
+    weights = desirable_weight * good + undesirable_weight * (1 - good)
     return Loss(
         weighted_sum(rows, weights),
         metric(gain)[1],

@@ -28,7 +28,8 @@ class Reply:
     ``prompt`` and ``tokens [L]`` are ids, ``reward`` is that of the whole reply, ``finished``
     whether it ended by itself. ``scores`` has streams ``[L]`` float32 on the CPU, by name:
     ``logprobs`` and where there are such ``ref_logprobs`` and ``values``, all of the trainer's
-    own forward pass before its first step on this reply.
+    own forward pass before its first step on this reply, and ``importance``, the weight of each
+    token's policy loss.
     """
 
     id: str
@@ -94,7 +95,8 @@ def token_rewards(reply: Reply, settings: PpoCredit) -> Tensor:
 
 def ppo_segments(replies: Sequence[Reply], settings: PpoCredit) -> list[Segment]:
     """Segments with the streams ``old_logprobs``, ``ref_logprobs``, ``old_values``,
-    ``advantages`` (whitened over all replies) and ``returns`` (not whitened).
+    ``advantages`` (whitened over all replies), ``returns`` (not whitened) and, where replies
+    have it, ``importance``.
     """
     lengths = [len(reply.tokens) for reply in replies]
     segment = torch.arange(len(replies)).repeat_interleave(torch.tensor(lengths))
@@ -112,6 +114,7 @@ def ppo_segments(replies: Sequence[Reply], settings: PpoCredit) -> list[Segment]
                 "old_values": reply.scores["values"],
                 "advantages": advantage,
                 "returns": target,
+                **_found(reply, "importance"),
             }
         )
         for reply, advantage, target in rows
@@ -120,7 +123,7 @@ def ppo_segments(replies: Sequence[Reply], settings: PpoCredit) -> list[Segment]
 
 def grpo_segments(replies: Sequence[Reply], settings: GrpoCredit) -> list[Segment]:
     """Segments with the streams ``old_logprobs``, ``advantages`` (one number for all tokens of a
-    reply) and, where replies have them, ``ref_logprobs``.
+    reply) and, where replies have them, ``ref_logprobs`` and ``importance``.
 
     Raises:
         ValueError: a prompt has a single reply.
@@ -134,8 +137,11 @@ def grpo_segments(replies: Sequence[Reply], settings: GrpoCredit) -> list[Segmen
         streams = {
             "old_logprobs": reply.scores["logprobs"],
             "advantages": advantage.expand(len(reply.tokens)),
+            **_found(reply, "ref_logprobs", "importance"),
         }
-        if "ref_logprobs" in reply.scores:
-            streams["ref_logprobs"] = reply.scores["ref_logprobs"]
         segments.append(reply.segment(streams))
     return segments
+
+
+def _found(reply: Reply, *names: str) -> dict[str, Tensor]:
+    return {name: reply.scores[name] for name in names if name in reply.scores}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -16,6 +16,7 @@ from burnish.config import InputError, Settings
 from burnish.engine.settings import TrainSettings
 from burnish.engine.source import cut_windows, epoch_order, micro_batches
 from burnish.objectives.divergence import k1
+from burnish.objectives.importance import importance_weights
 from burnish.records import Prompt, Rollout
 from burnish.rollouts.collect import collect, reply_seed
 from burnish.rollouts.credit import Reply
@@ -31,11 +32,16 @@ class OnlineSettings(Settings):
     """How much is sampled between updates. A *phase* samples ``per_prompt`` replies to each of
     ``prompts_per_phase`` prompts with the weights of the moment, then trains on them
     ``TrainSettings.epochs`` times.
+
+    ``importance_cap`` corrects for a sampler that is not the trainer (``top_p`` below 1, another
+    engine): it weighs each token's policy loss by the trainer's over the sampler's probability,
+    but at most by this. 2 is usual; None leaves all weights at 1.
     """
 
     phases: PositiveInt = 8
     prompts_per_phase: PositiveInt = 32
     per_prompt: PositiveInt = 4
+    importance_cap: PositiveFloat | None = None
 
 
 class OnlineSource:
@@ -112,8 +118,10 @@ class OnlineSource:
     def metrics(self) -> dict[str, float]:
         """``phase_step`` (from 1), and of the phase, sampled before its first step: ``reward`` and
         reply ``length`` (means), ``finished`` (share that ended by itself), ``kl`` (mean over
-        replies of the summed k1 to the reference, where there is one) and ``sampler_gap`` (mean
-        absolute difference of the sampler's and the trainer's log-probabilities).
+        replies of the summed k1 to the reference, where there is one), ``sampler_gap`` (mean
+        absolute difference of the sampler's and the trainer's log-probabilities), and of the
+        trainer's over the sampler's probability, top_p counted in and before any cap,
+        ``sampler_ratio`` (mean over tokens) and ``sampler_capped`` (share above the cap).
         """
         return {"phase_step": self._phase_step} | self._metrics
 
@@ -198,10 +206,11 @@ class OnlineSource:
             for owner, rollout, reward in zip(owners, rollouts, rewards, strict=True)
         ]
         replies = self._scored(replies, phase)
+        replies, ratios = _weighed(replies, rollouts, self._settings.importance_cap)
         self._segments = self._credit(replies)
         if len(self._segments) != len(replies):
             raise ValueError(f"{len(replies)} replies gave {len(self._segments)} segments")
-        self._metrics = {"phase": phase} | _phase_metrics(replies, rollouts)
+        self._metrics = {"phase": phase} | _phase_metrics(replies, rollouts) | ratios
         self._phase = phase
 
     def _scored(self, replies: list[Reply], phase: int) -> list[Reply]:
@@ -227,6 +236,24 @@ def _finite(reward: float, rollout: Rollout) -> float:
     if not math.isfinite(reward):
         raise ValueError(f"the reward of a reply to prompt {rollout.prompt_id} is {reward}")
     return float(reward)
+
+
+def _weighed(
+    replies: Sequence[Reply], rollouts: Sequence[Rollout], cap: float | None
+) -> tuple[list[Reply], dict[str, float]]:
+    """The replies, with the stream ``importance`` where there is a cap, and the ratio's means."""
+    lengths = [len(reply.tokens) for reply in replies]
+    sampler = torch.cat([torch.tensor(rollout.logprobs) for rollout in rollouts])
+    if all("log_kept" in reply.scores for reply in replies):
+        # The sampler reports the probability before top_p; it drew from what top_p kept.
+        sampler = sampler - torch.cat([reply.scores["log_kept"] for reply in replies])
+    trainer = torch.cat([reply.scores["logprobs"] for reply in replies])
+    weights, sums = importance_weights(trainer, sampler, cap)
+    means = {f"sampler_{name}": float(total / count) for name, (total, count) in sums.items()}
+    if cap is None:
+        return list(replies), means
+    rows = zip(replies, weights.split(lengths), strict=True)
+    return [replace(one, scores={**one.scores, "importance": own}) for one, own in rows], means
 
 
 def _phase_metrics(replies: Sequence[Reply], rollouts: Sequence[Rollout]) -> dict[str, float]:

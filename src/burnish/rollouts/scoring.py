@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from burnish.models.forward import token_logprobs
+from burnish.models.forward import logits, token_logprobs
 from burnish.models.heads import ScalarHead, token_values
+from burnish.objectives.importance import kept_mass
 from burnish.text.batches import Batch
 
 Score = Callable[[Batch], dict[str, Tensor]]
+
+ROWS_AT_ONCE = 256
 
 
 def scorer(
@@ -22,14 +25,17 @@ def scorer(
     temperature: float,
     reference: Callable[[], AbstractContextManager[PreTrainedModel]] | None = None,
     head: ScalarHead | None = None,
+    top_p: float = 1.0,
 ) -> Score:
-    """A function from a batch to ``logprobs``, ``ref_logprobs`` and ``values``, ``[N]`` each.
+    """A function from a batch to ``logprobs``, ``ref_logprobs``, ``values`` and ``log_kept``,
+    ``[N]`` each.
 
     Args:
         temperature: that of sampling; divides the logits of model and reference alike.
         reference: opens the model to compare with: ``lambda: adapters.reference(model)`` for an
             adapter, ``lambda: nullcontext(copy)`` for a frozen copy. None: no ``ref_logprobs``.
         head: of a critic that shares the model's trunk. None: no ``values``.
+        top_p: that of sampling. Below 1 ``log_kept`` is the log of the probability it kept.
     """
 
     @torch.no_grad()
@@ -38,6 +44,13 @@ def scorer(
         found = {"logprobs": scores.logprobs}
         if head is not None:
             found["values"] = token_values(scores.hidden, head, batch)
+        if top_p < 1:
+            rows = scores.hidden.index_select(0, batch.target_index() - 1)
+            parts = [
+                kept_mass(logits(model, part) / temperature, top_p)
+                for part in rows.split(ROWS_AT_ONCE)
+            ]
+            found["log_kept"] = torch.cat(parts).log()
         if reference is not None:
             with reference() as other:
                 found["ref_logprobs"] = token_logprobs(other, batch, temperature).logprobs

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field, PositiveFloat
+from torch import Tensor
 
 from burnish.config import InputError, ModelRef, Problem, PromptRef, Settings
 from burnish.engine import Action, FitResult, StepInfo, TrainSettings
@@ -24,7 +25,7 @@ from burnish.rollouts.online import OnlineSettings, OnlineSource
 from burnish.rollouts.scoring import Score, scorer
 from burnish.sampling import Sampling
 from burnish.stages.base import Context, Inputs
-from burnish.text.batches import Segment
+from burnish.text.batches import Batch, Segment
 
 
 class RewardMix(Settings):
@@ -60,19 +61,31 @@ def reward_function(
     return score
 
 
-def reference_scorer(loaded: Loaded, temperature: float, head: ScalarHead | None = None) -> Score:
+def reference_scorer(loaded: Loaded, sampling: Sampling, head: ScalarHead | None = None) -> Score:
     """Scores with the model as it is now as the reference: adapter off, or a frozen copy."""
     if adapters.has_adapter(loaded.model):
         return scorer(
             loaded.model,
-            temperature=temperature,
+            temperature=sampling.temperature,
             reference=lambda: adapters.reference(loaded.model),
             head=head,
+            top_p=sampling.top_p,
         )
     frozen = deepcopy(loaded.model).eval().requires_grad_(False)
     return scorer(
-        loaded.model, temperature=temperature, reference=lambda: nullcontext(frozen), head=head
+        loaded.model,
+        temperature=sampling.temperature,
+        reference=lambda: nullcontext(frozen),
+        head=head,
+        top_p=sampling.top_p,
     )
+
+
+def corrected(per_token: Tensor, batch: Batch) -> Tensor:
+    """Policy losses ``[N]``, weighed by ``importance`` where ``online.importance_cap`` is set."""
+    if "importance" not in batch.per_token:
+        return per_token
+    return per_token * batch.at_targets("importance")
 
 
 class OnlineConfig(Settings):
@@ -113,7 +126,7 @@ def source(
         prompts,
         config.sampling,
         reward=reward_function(prompts, config.mix, reward, context.device),
-        score=reference_scorer(loaded, config.sampling.temperature, head),
+        score=reference_scorer(loaded, config.sampling, head),
         credit=credit,
         settings=config.online,
         train=config.train,

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
+from torch import Tensor
 
 from burnish.config import ModelRef, PreferenceRef, Settings
 from burnish.engine import DatasetSource, TrainSettings
@@ -19,6 +20,9 @@ from burnish.records import Figure, Preference
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.text.batches import Batch, Segment, pack
+from burnish.text.templates import end_tokens
+
+CONTENT = "content"
 
 
 class Config(Settings):
@@ -26,6 +30,9 @@ class Config(Settings):
 
     ``kind`` names the objective, see ``burnish.objectives.preference``; ``nll`` adds the
     likelihood of the chosen reply, which keeps it from falling together with the rejected one.
+    ``mask_format`` leaves the control tokens of both replies (end of turn, headers) out of the
+    preference, which would have to raise and lower them at once (Llama 3, arXiv 2407.21783,
+    section 4.1.4); the likelihood that ``nll`` adds still has them.
     """
 
     model: ModelRef
@@ -35,6 +42,7 @@ class Config(Settings):
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
     gamma: NonNegativeFloat = 0.0
     nll: NonNegativeFloat = 0.0
+    mask_format: bool = False
     heldout: float = Field(0.1, ge=0, lt=1)
     lora: LoraSettings | None = None
     train: TrainSettings = TrainSettings(learning_rate=1e-4, segments_per_step=32)
@@ -42,9 +50,10 @@ class Config(Settings):
 
 def loss(model: Any, batch: Batch, config: Config) -> Loss:
     """The preference loss of a batch of [chosen, rejected] segments in turn."""
-    sums = segment_sums(token_logprobs(model, batch).logprobs, batch)
+    logprobs = token_logprobs(model, batch).logprobs
+    sums, lengths = compared(logprobs, batch)
     reference = batch.per_segment["reference"]
-    lengths = segment_counts(batch)
+    whole = segment_sums(logprobs, batch) / segment_counts(batch)
     return preference(
         config.kind,
         sums[0::2],
@@ -53,11 +62,33 @@ def loss(model: Any, batch: Batch, config: Config) -> Loss:
         reference[1::2],
         chosen_length=lengths[0::2],
         rejected_length=lengths[1::2],
+        chosen_mean=whole[0::2],
         beta=config.beta,
         label_smoothing=config.label_smoothing,
         gamma=config.gamma,
         nll=config.nll,
     )
+
+
+def compared(logprobs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Log-probability and number of the tokens that the preference is about, ``[S]`` each."""
+    if CONTENT not in batch.per_token:
+        return segment_sums(logprobs, batch), segment_counts(batch)
+    content = batch.at_targets(CONTENT)
+    return segment_sums(logprobs * content, batch), segment_sums(content, batch).clamp(min=1)
+
+
+def without_format(tokenizer: Any, units: Sequence[list[Segment]]) -> list[list[Segment]]:
+    """The units with a stream that is 0 at control tokens and 1 at the replies' own words."""
+    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    controls = special | end_tokens(tokenizer)
+    return [
+        [
+            replace(one, per_token={CONTENT: [float(i not in controls) for i in one.tokens]})
+            for one in unit
+        ]
+        for unit in units
+    ]
 
 
 @torch.no_grad()
@@ -71,8 +102,7 @@ def with_reference(model: Any, units: Sequence[list[Segment]], size: int) -> lis
     for start in range(0, len(units), size):
         part = units[start : start + size]
         batch = pack([segment for unit in part for segment in unit]).to(device)
-        sums = segment_sums(token_logprobs(model, batch).logprobs, batch).tolist()
-        values = iter(sums)
+        values = iter(compared(token_logprobs(model, batch).logprobs, batch)[0].tolist())
         done += [[_with(segment, next(values)) for segment in unit] for unit in part]
     return done
 
@@ -87,10 +117,11 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     loaded.model.eval()
     records = training.read_all(inputs.paths("data"), Preference)
     kept, heldout = training.split_heldout(records, config.heldout, context.seed)
-    units, held = (
-        with_reference(loaded.model, training.pairs(loaded, part), config.train.segments_per_step)
-        for part in (kept, heldout)
-    )
+    parts = [training.pairs(loaded, part) for part in (kept, heldout)]
+    if config.mask_format:
+        parts = [without_format(loaded.tokenizer, part) for part in parts]
+    size = config.train.segments_per_step
+    units, held = (with_reference(loaded.model, part, size) for part in parts)
     objective = functools.partial(loss, config=config)
     evaluate = training.measured(loaded.model, held, objective, config.train.tokens_per_batch)
     before = evaluate() if held else {}

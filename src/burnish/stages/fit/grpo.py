@@ -56,7 +56,7 @@ def loss(model: Any, batch: Batch, config: Config) -> Loss:
         "segment": segment if config.sequence_ratio else None,
     }
     divergence = {"k2": k2, "k3": k3}[config.kl](scores.logprobs, batch.at_targets("ref_logprobs"))
-    per_token = clipped_policy(scores.logprobs, old, advantages, **form)
+    per_token = policy.corrected(clipped_policy(scores.logprobs, old, advantages, **form), batch)
     total, count = aggregate(
         per_token + config.kl_coef * divergence, segment, config.aggregate, length=config.length
     )

@@ -39,7 +39,8 @@ def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
     )
     old, advantages = batch.at_targets("old_logprobs"), batch.at_targets("advantages")
     clip = config.clip
-    per_token = clipped_policy(scores.logprobs, old, advantages, low=clip, high=clip)
+    surrogate = clipped_policy(scores.logprobs, old, advantages, low=clip, high=clip)
+    per_token = policy.corrected(surrogate, batch)
     values = token_values(scores.hidden, head, batch)
     value_loss = clipped_value(
         values, batch.at_targets("old_values"), batch.at_targets("returns"), config.value_clip

@@ -1,0 +1,31 @@
+"""Objectives give sums, the engine divides them: once, over all batches of a window."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn
+
+from burnish.engine.optim import divide_gradients, named_trainable
+from burnish.engine.window import accumulate
+from burnish.objectives import Loss, cross_entropy
+from burnish.text.batches import Batch, Segment, pack
+
+
+def test_the_gradient_is_the_mean_over_the_window() -> None:
+    # C-06: log p = w * token at each target, so that the gradient is minus the tokens' mean.
+    model = nn.Linear(1, 1, bias=False)
+
+    def loss(model: nn.Linear, batch: Batch) -> Loss:
+        return cross_entropy(model.weight[0, 0] * batch.tokens[batch.targets].float())
+
+    batches = [
+        pack([Segment([9, *tokens], [False] + [True] * len(tokens))])
+        for tokens in ([1, 2, 3], [10])
+    ]
+    sums = accumulate(model, loss, batches)
+    assert sums.count == 4
+    trainable = named_trainable(model=model)
+    norm = divide_gradients(trainable, sums.count)
+    assert model.weight.grad is not None
+    assert model.weight.grad.item() == pytest.approx(-(1 + 2 + 3 + 10) / 4)
+    assert norm.item() == pytest.approx(4.0)

@@ -1,0 +1,333 @@
+"""Break the package on purpose, one line at a time, and see that a test notices each.
+
+Every mutation is a mistake that training code has been seen to make. The package is copied to a
+temporary folder, one patch is applied there, and the test files named are run against the copy;
+the tree itself is not touched. Exit 1 where a mutation survives or no longer applies.
+
+Example:
+    python tools/mutations.py
+    python tools/mutations.py --only "whitening biased for unbiased"
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "burnish"
+FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+
+Fate = Literal["caught", "SURVIVED", "BROKEN"]
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One mistake: in ``file`` (below the package) ``old``, found exactly once, becomes ``new``.
+
+    ``tests`` are the files, below ``tests``, one of which must notice.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+MUTATIONS = (
+    Mutation(
+        "policy loss with the wrong sign",
+        "objectives/policy.py",
+        "return -surrogate",
+        "return surrogate",
+        ("objectives/test_policy.py",),
+    ),
+    Mutation(
+        "no clip of the ratio",
+        "objectives/policy.py",
+        "ratio.clamp(1 - low, 1 + high) * gain",
+        "ratio * gain",
+        ("objectives/test_policy.py",),
+    ),
+    Mutation(
+        "dual clip off",
+        "objectives/policy.py",
+        "if dual is not None:",
+        "if False:",
+        ("objectives/test_policy.py",),
+    ),
+    Mutation(
+        "value clip takes the smaller error",
+        "objectives/policy.py",
+        "0.5 * torch.maximum(error,",
+        "0.5 * torch.minimum(error,",
+        ("objectives/test_policy.py",),
+    ),
+    Mutation(
+        "GAE without lambda",
+        "objectives/advantage.py",
+        "delta + gamma * lam * next_advantage",
+        "delta + gamma * next_advantage",
+        ("objectives/test_advantage.py",),
+    ),
+    Mutation(
+        "whitening biased for unbiased",
+        "objectives/advantage.py",
+        '(count - 1 if kind == "unbiased" else count)',
+        "count",
+        ("objectives/test_advantage.py",),
+    ),
+    Mutation(
+        "group standard deviation biased for unbiased",
+        "objectives/advantage.py",
+        "(n - 1 if unbiased else n)",
+        "n",
+        ("objectives/test_advantage.py",),
+    ),
+    Mutation(
+        "gradient flows into KTO's baseline",
+        "objectives/unpaired.py",
+        "baseline.detach()",
+        "baseline",
+        ("objectives/test_preference.py",),
+    ),
+    Mutation(
+        "preference reward without the reference",
+        "objectives/preference.py",
+        "else policy - ref",
+        "else policy",
+        ("objectives/test_preference.py",),
+    ),
+    Mutation(
+        "objective divides although the engine does",
+        "objectives/preference.py",
+        "return Loss(weighted_sum(losses, weights), metric(weights)[0],",
+        "return Loss(weighted_sum(losses, weights) / metric(weights)[0], metric(weights)[0],",
+        ("objectives/test_preference.py",),
+    ),
+    Mutation(
+        "engine divides twice",
+        "engine/optim.py",
+        "torch._foreach_div_(gradients, count)",
+        "torch._foreach_div_(gradients, count**2)",
+        ("objectives/test_division.py",),
+    ),
+    Mutation(
+        "chosen and rejected swapped in the reward model's loss",
+        "objectives/reward.py",
+        "gap = chosen - rejected",
+        "gap = rejected - chosen",
+        ("objectives/test_reward.py",),
+    ),
+    Mutation(
+        "prompt tokens trained in fine-tuning",
+        "text/templates.py",
+        "[reply >= first and reply >= 0] * len(ids)",
+        "[True] * len(ids)",
+        ("text/test_templates.py",),
+    ),
+    Mutation(
+        "prompt tokens trained in reinforcement learning",
+        "rollouts/credit.py",
+        "[False] * before + [True]",
+        "[True] * before + [True]",
+        ("rollouts/test_credit.py",),
+    ),
+    Mutation(
+        "first token of a document trained",
+        "text/batches.py",
+        "targets[starts] = False",
+        "pass",
+        ("text/test_batches.py",),
+    ),
+    Mutation(
+        "targets shifted by one",
+        "models/forward.py",
+        "states.index_select(0, index - 1), batch.tokens[index]",
+        "states.index_select(0, index), batch.tokens[index]",
+        ("models/test_forward.py",),
+    ),
+    Mutation(
+        "temperature not divided in the trainer",
+        "models/forward.py",
+        "scores if temperature == 1.0 else scores / temperature",
+        "scores",
+        ("models/test_forward.py",),
+    ),
+    Mutation(
+        "reward read at the first token",
+        "models/heads.py",
+        "device=batch.device).cumsum(0) - 1",
+        "device=batch.device).cumsum(0) - torch.tensor(batch.lengths)",
+        ("models/test_heads.py",),
+    ),
+    Mutation(
+        "no KL term in PPO's reward",
+        "rollouts/credit.py",
+        "rewards = -settings.kl_coef * divergence",
+        "rewards = 0 * divergence",
+        ("rollouts/test_credit.py",),
+    ),
+    Mutation(
+        "PPO's score at the first token",
+        "rollouts/credit.py",
+        "rewards[-1] += outcome",
+        "rewards[0] += outcome",
+        ("rollouts/test_credit.py",),
+    ),
+    Mutation(
+        "no KL term in GRPO's loss",
+        "stages/fit/grpo.py",
+        "per_token + config.kl_coef * divergence",
+        "per_token",
+        ("rollouts/test_losses.py",),
+    ),
+    Mutation(
+        "reference with dropout in reinforcement learning",
+        "stages/policy.py",
+        "frozen = deepcopy(loaded.model).eval()",
+        "frozen = deepcopy(loaded.model).train()",
+        ("rollouts/test_losses.py",),
+    ),
+    Mutation(
+        "importance weights without their cap",
+        "objectives/importance.py",
+        "return ratio.clamp(max=cap), {",
+        "return ratio, {",
+        ("objectives/test_importance.py",),
+    ),
+    Mutation(
+        "importance weights that weigh nothing",
+        "stages/policy.py",
+        'return per_token * batch.at_targets("importance")',
+        "return per_token",
+        ("rollouts/test_losses.py",),
+    ),
+    Mutation(
+        "top_p forgotten in the sampler's probability",
+        "rollouts/online.py",
+        "sampler = sampler - torch.cat(",
+        "sampler = sampler - 0 * torch.cat(",
+        ("rollouts/test_online.py",),
+    ),
+    Mutation(
+        "tokens of the format left in DPO's preference",
+        "stages/fit/dpo.py",
+        "segment_sums(logprobs * content, batch)",
+        "segment_sums(logprobs, batch)",
+        ("stages/test_dpo.py",),
+    ),
+    Mutation(
+        "chosen and rejected swapped in DPO",
+        "stages/fit/dpo.py",
+        "sums[0::2],\n        sums[1::2],",
+        "sums[1::2],\n        sums[0::2],",
+        ("stages/test_dpo.py",),
+    ),
+    Mutation(
+        "dropout of a loaded model left on",
+        "models/load.py",
+        "        _without_dropout(config)\n",
+        "",
+        ("models/test_load.py",),
+    ),
+)
+
+
+def applied(mutation: Mutation, text: str) -> str:
+    """``text`` with the mistake in it.
+
+    Raises:
+        ValueError: the old text does not occur exactly once, or nothing would change.
+    """
+    found = text.count(mutation.old)
+    if found != 1 or mutation.old == mutation.new:
+        raise ValueError(f"{mutation.name}: {found} places in {mutation.file}, expected one")
+    return text.replace(mutation.old, mutation.new)
+
+
+def fate(code: int, output: str) -> tuple[Fate, str]:
+    """What became of a mutation, and the first failing test, from pytest's exit code and output.
+
+    Only a failed test (exit code 1) counts: a copy that cannot be imported proves nothing.
+    """
+    if code == 0:
+        return "SURVIVED", ""
+    names = FAILED.findall(output)
+    if code == 1 and names:
+        return "caught", names[0]
+    return "BROKEN", (output.strip().splitlines() or [f"exit code {code}"])[-1]
+
+
+def run_tests(source: Path, tests: Sequence[str]) -> tuple[int, str]:
+    """Exit code and output of pytest on ``tests`` with the package below ``source``."""
+    # No bytecode: a patch of equal length within the same second would meet the old one's.
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(source),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "passive",
+    }
+    names = [str(Path("tests") / test) for test in tests]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *names],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def try_one(mutation: Mutation, source: Path) -> tuple[Fate, str]:
+    """Patch the copy below ``source``, test it, put the file back."""
+    path = source / "burnish" / mutation.file
+    text = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(applied(mutation, text), encoding="utf-8")
+        return fate(*run_tests(source, mutation.tests))
+    except ValueError as error:
+        return "BROKEN", str(error)
+    finally:
+        path.write_text(text, encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try the mutations one after another; the exit code."""
+    parser = argparse.ArgumentParser(description="Break the package and see that tests notice.")
+    parser.add_argument("--only", metavar="NAME", help="the one mutation of this name")
+    only = parser.parse_args(arguments).only
+    chosen = [mutation for mutation in MUTATIONS if only in (None, mutation.name)]
+    if not chosen:
+        parser.error(f"no mutation is named {only!r}")
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder)
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PACKAGE, source / "burnish", ignore=ignored)
+        code, output = run_tests(source, sorted({test for one in chosen for test in one.tests}))
+        if code != 0:
+            print(output, "\nthe tests fail without a mutation", file=sys.stderr)
+            return 1
+        missed = 0
+        for mutation in chosen:
+            verdict, detail = try_one(mutation, source)
+            missed += verdict != "caught"
+            print(f"{verdict:9} {mutation.name:55} {detail}", flush=True)
+    print(f"{len(chosen) - missed} of {len(chosen)} mutations caught")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
