@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from burnish.records import Preference, Prompt
-from burnish.stages.curate.constitution import balanced, evened, opening
+from burnish.records import Preference
+from burnish.stages.curate.constitution import balanced, opening
 
 
 @pytest.mark.parametrize(
@@ -48,18 +48,3 @@ def test_pairs_of_one_kind_are_all_kept() -> None:
     pairs = [pair(number, "refuse") for number in range(4)]
     assert balanced(pairs) == pairs
     assert balanced([]) == []
-
-
-def test_helping_and_declining_weigh_the_same_in_each_language() -> None:
-    def prompt(number: int, lang: str, kind: str | None) -> Prompt:
-        return Prompt(
-            id=str(number), source="test", lang=lang, tier="expert", synthetic=False,
-            messages=[{"role": "user", "content": "?"}], verify={"kind": kind} if kind else None,
-        )  # fmt: skip
-
-    kinds = [("en", "comply")] * 3 + [("en", "refuse")] + [("zh", "comply")] * 2 + [("en", None)]
-    weights = evened([prompt(i, lang, kind) for i, (lang, kind) in enumerate(kinds)])
-    third = 4 / 6
-    assert weights == pytest.approx([third, third, third, 2.0, 1.0, 1.0, 1.0])
-    rare = [prompt(0, "en", "refuse"), *(prompt(i, "en", "comply") for i in range(1, 100))]
-    assert evened(rare)[0] == 4.0

@@ -34,8 +34,8 @@ class Config(Settings):
     of a few million parameters needs. ``critic: model`` has the model itself critique and revise
     (Constitutional AI, Bai et al. 2022). A violating reply is revised; the revision is preferred
     to it, and for prompts it handled well a reply of the opposite kind is the rejected one. Pairs
-    that prefer to help and pairs that prefer to decline are kept in equal number, and the examples
-    of the two kinds weigh the same, for training drifts to the more frequent kind.
+    that prefer to help and pairs that prefer to decline are kept in equal number, for the more
+    frequent kind is what preference training drifts to.
     """
 
     model: ModelRef
@@ -48,7 +48,6 @@ class Config(Settings):
 
 
 KINDS = ("refuse", "comply")
-HEAVIEST = 4.0
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     loaded = load_model(inputs.model("model"), device=context.device)
     replies = _replies(loaded, [p.messages for p in prompts], config.sampling, context)
     handled = _handle(config, inputs, context, loaded, constitution, prompts, replies)
-    weights = evened([item.prompt for item in handled])
-    examples = [_example(item, weight) for item, weight in zip(handled, weights, strict=True)]
+    examples = [_example(item) for item in handled]
     preferences = balanced(
         [pair for item in handled if (pair := _pair(item, constitution, context.seed))]
     )
@@ -142,27 +140,7 @@ def _handle(
     return handled
 
 
-def evened(prompts: Sequence[Prompt]) -> list[float]:
-    """A weight a prompt, with which those to decline and those to help with weigh the same.
-
-    In each language on its own, and at most ``HEAVIEST``: with few of one kind the other would be
-    the language's answer to everything. Prompts of neither kind weigh 1.
-    """
-    kinds = [(prompt.lang, _kind(prompt)) for prompt in prompts]
-    sizes = Counter(kinds)
-    weights = []
-    for lang, kind in kinds:
-        pair = [sizes[lang, other] for other in KINDS]
-        share = sum(pair) / (2 * sizes[lang, kind]) if kind in KINDS and min(pair) else 1.0
-        weights.append(min(HEAVIEST, share))
-    return weights
-
-
-def _kind(prompt: Prompt) -> str:
-    return str((prompt.verify or {}).get("kind", ""))
-
-
-def _example(item: Handled, weight: float) -> Example:
+def _example(item: Handled) -> Example:
     return Example(
         id=content_id("constitution", item.prompt.id, item.kept),
         source=f"constitution:{item.critique.critic}",
@@ -172,7 +150,6 @@ def _example(item: Handled, weight: float) -> Example:
         parents=(item.prompt.id,),
         messages=[*item.prompt.messages, {"role": "assistant", "content": item.kept}],
         task="safety",
-        weight=weight,
     )
 
 
@@ -198,7 +175,7 @@ def _pair(item: Handled, constitution: Constitution, seed: int) -> Preference | 
         rejected=[{"role": "assistant", "content": rejected}],
         margin=1.0,
         task="safety",
-        topic=_kind(item.prompt),
+        topic=str((item.prompt.verify or {}).get("kind", "")),
         group=item.prompt.group or item.prompt.id,
     )
 
@@ -223,7 +200,9 @@ def balanced(pairs: Sequence[Preference]) -> list[Preference]:
 
 def _opposite(item: Handled, constitution: Constitution, seed: int) -> str | None:
     """A refusal of a harmless prompt, a helpful opening for a harmful one."""
-    wanted = {"refuse": "help", "comply": "decline"}.get(_kind(item.prompt))
+    wanted = {"refuse": "help", "comply": "decline"}.get(
+        str((item.prompt.verify or {}).get("kind"))
+    )
     texts = [
         text
         for principle in constitution.principles
