@@ -12,7 +12,7 @@ export OMP_WAIT_POLICY := passive
 export TOKENIZERS_PARALLELISM := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup setup-dev demo test lint mutations oracle clean
+.PHONY: setup setup-dev demo test lint mutations oracle bench clean
 
 setup: $(VENV)/.ready
 setup-dev: $(VENV)/.ready-dev
@@ -52,6 +52,9 @@ test: lint
 
 mutations: setup-dev
 	$(BIN)/python tools/mutations.py
+
+bench: setup
+	$(BIN)/python -m benchmarks.run
 
 oracle: setup
 	$(BIN)/python tools/oracle.py --venv .venv-trl

@@ -164,11 +164,11 @@ def test_sigterm_finishes_the_step_saves_and_resumes(tmp_path: Path) -> None:
     process = start(0.05, 40, tmp_path)
     time.sleep(0.3)
     process.terminate()
-    told, _ = process.communicate(timeout=20)
+    told, _ = process.communicate(timeout=120)
     assert process.returncode == 3
     assert "stopped by SIGTERM after step" in told
     again = start(0.0, 40, tmp_path)
-    told, _ = again.communicate(timeout=20)
+    told, _ = again.communicate(timeout=120)
     assert (again.returncode, told.strip()) == (0, "40")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from burnish.sampling.draw import draw, uniform_streams
+from burnish.sampling.draw import draw
 from burnish.sampling.settings import Sampling
 
 LOGITS = torch.tensor([0.1, 0.2, 0.3, 0.4]).log()
@@ -62,10 +62,3 @@ def test_frequencies() -> None:
     tokens, _ = draw(LOGITS.expand(20_000, -1), uniform, Sampling())
     shares = torch.bincount(tokens, minlength=4) / 20_000
     assert shares.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4], abs=0.015)
-
-
-def test_streams_belong_to_their_seed() -> None:
-    both = uniform_streams([1, 2], 5)
-    assert torch.equal(both[1], uniform_streams([2], 5)[0])
-    assert not torch.equal(both[0], both[1])
-    assert torch.equal(uniform_streams([1], 9)[0, :5], both[0])

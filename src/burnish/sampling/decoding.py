@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from burnish.sampling.draw import draw, uniform_streams
+from burnish.sampling.cache import new_cache
+from burnish.sampling.draw import draw
 from burnish.sampling.settings import Sampling
+from burnish.sampling.stopping import Endings
 
 COMPACT_AT = 0.75
 """The batch is made smaller when at most this share of its rows is still decoding."""
 
 
+@dataclass
+class Row:
+    """One request: its prompt, its own random numbers, at most ``limit`` tokens, those so far."""
+
+    prompt: tuple[int, ...]
+    random: np.random.Generator
+    limit: int
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    going: bool = True
+
+
 class Rows:
-    """``R`` requests: their cache, and the tokens drawn so far, at most ``limits [R]`` each.
+    """A batch of requests: their cache, and the tokens drawn so far.
 
     Prompts are padded on the left; the model is given explicit positions and a mask, so that
     padding changes nothing. The cache holds only computed values, never uninitialised memory,
@@ -26,30 +40,19 @@ class Rows:
     """
 
     def __init__(
-        self,
-        model: Any,
-        prompts: Sequence[tuple[int, ...]],
-        seeds: Sequence[int],
-        limits: Sequence[int],
-        sampling: Sampling,
-        ends: frozenset[int],
+        self, model: Any, rows: Sequence[Row], sampling: Sampling, endings: Endings
     ) -> None:
-        self.model, self.sampling = model, sampling
+        self.model, self.sampling, self.endings = model, sampling, endings
         self.device = model.get_input_embeddings().weight.device
-        self.ends = torch.tensor(sorted(ends), device=self.device)
-        length = max(limits)
-        self.limits = torch.tensor(limits, device=self.device)
-        self.uniform = uniform_streams(seeds, length).to(self.device)
-        self.tokens = torch.zeros(len(prompts), length, dtype=torch.long, device=self.device)
-        self.logprobs = torch.zeros(len(prompts), length, device=self.device)
-        self.lengths = torch.zeros(len(prompts), dtype=torch.long, device=self.device)
-        self.rows = torch.arange(len(prompts), device=self.device)
-        self.going = torch.ones(len(prompts), dtype=torch.bool, device=self.device)
-        self.alive = len(prompts)
-        self.done = 0
-        self._prefill(prompts)
+        self.rows = list(rows)
+        self.logits = self._prefill([row.prompt for row in rows])
 
-    def _prefill(self, prompts: Sequence[tuple[int, ...]]) -> None:
+    @property
+    def alive(self) -> int:
+        """How many rows are still going."""
+        return sum(row.going for row in self.rows)
+
+    def _prefill(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
         """Compute each distinct prompt once and share its cache out to its requests."""
         distinct = list(dict.fromkeys(prompts))
         place = {prompt: row for row, prompt in enumerate(distinct)}
@@ -62,15 +65,15 @@ class Rows:
         tokens = torch.from_numpy(grid).to(self.device)
         seen = torch.from_numpy(real).to(self.device)
         positions = (seen.long().cumsum(1) - 1).clamp(min=0)
-        self.cache = DynamicCache(config=self.model.config)
+        self.cache = new_cache(self.model.config)
         logits = self._forward(tokens, positions, seen)
         if len(distinct) < len(prompts):
             share = torch.tensor([place[prompt] for prompt in prompts], device=self.device)
             self.cache.batch_select_indices(share)
             logits, seen, positions = logits[share], seen[share], positions[share]
-        self.logits, self.seen = logits, seen
+        self.seen = seen
         self.position = positions[:, -1]
-        self.last = seen.new_zeros(len(prompts), dtype=torch.long)
+        return logits
 
     def _forward(self, tokens: Tensor, positions: Tensor, seen: Tensor) -> Tensor:
         """Logits ``[R, V]`` after the last of ``tokens [R, L]``; the cache grows by ``L``.
@@ -90,38 +93,31 @@ class Rows:
 
     def step(self) -> int:
         """Draw one token for every row still going; returns how many rows ended with it."""
-        if self.done > 0:
-            self._feed(self.last)
-        tokens, logprobs = draw(self.logits, self.uniform[self.rows, self.done], self.sampling)
-        rows, going = self.rows, self.going
-        self.tokens[rows, self.done] = tokens
-        self.logprobs[rows, self.done] = logprobs
-        self.lengths[rows] += going
-        self.last = tokens
-        self.done += 1
-        self.going = going & ~torch.isin(tokens, self.ends) & (self.limits[rows] > self.done)
-        before, self.alive = self.alive, int(self.going.sum())
-        if 0 < self.alive <= COMPACT_AT * len(rows):
-            self._compact()
+        before = self.alive
+        if self.rows[0].tokens:
+            self._feed()
+        uniform = torch.tensor([row.random.random() for row in self.rows], dtype=torch.float64)
+        tokens, logprobs = draw(self.logits, uniform.to(self.device), self.sampling)
+        for row, token, logprob in zip(self.rows, tokens.tolist(), logprobs.tolist(), strict=True):
+            if row.going:
+                row.tokens.append(token)
+                row.logprobs.append(logprob)
+                row.going = len(row.tokens) < row.limit and not self.endings.ended(row.tokens)
         return before - self.alive
 
-    def _feed(self, tokens: Tensor) -> None:
+    def _feed(self) -> None:
+        """Give the model the tokens drawn last."""
+        if self.alive <= COMPACT_AT * len(self.rows):
+            self._compact()
         self.position = self.position + 1
-        grown = self.seen.new_ones(len(self.seen), 1)
-        self.seen = torch.cat([self.seen, grown], 1)
-        self.logits = self._forward(tokens[:, None], self.position[:, None], self.seen)
+        self.seen = torch.cat([self.seen, self.seen.new_ones(len(self.rows), 1)], 1)
+        last = torch.tensor([[row.tokens[-1]] for row in self.rows], device=self.device)
+        self.logits = self._forward(last, self.position[:, None], self.seen)
 
     def _compact(self) -> None:
         """Drop the rows that ended."""
-        keep = self.going.nonzero().squeeze(1)
+        going = [index for index, row in enumerate(self.rows) if row.going]
+        keep = torch.tensor(going, device=self.device)
         self.cache.batch_select_indices(keep)
-        self.rows, self.going, self.last = self.rows[keep], self.going[keep], self.last[keep]
+        self.rows = [self.rows[index] for index in going]
         self.seen, self.position = self.seen[keep], self.position[keep]
-
-    def results(self) -> list[tuple[list[int], list[float]]]:
-        """Tokens and log-probabilities of each request, in the order they were given."""
-        tokens, logprobs = self.tokens.tolist(), self.logprobs.tolist()
-        return [
-            (tokens[row][:length], logprobs[row][:length])
-            for row, length in enumerate(self.lengths.tolist())
-        ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,12 +9,6 @@ from burnish.sampling.settings import Sampling
 
 LIKELIEST = 256
 """With ``top_p`` the nucleus is first looked for among this many tokens."""
-
-
-def uniform_streams(seeds: Sequence[int], length: int) -> Tensor:
-    """``[R, length]`` float64 in [0, 1): each request's own stream, set by its seed alone."""
-    rows = [np.random.default_rng(seed).random(length) for seed in seeds]
-    return torch.from_numpy(np.stack(rows))
 
 
 def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:

@@ -6,36 +6,34 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from burnish.config import InputError
-from burnish.sampling.decoding import Rows
+from burnish.sampling.decoding import Row, Rows
 from burnish.sampling.settings import Sampling
+from burnish.sampling.stopping import Endings, find_stop
 from burnish.text.templates import end_tokens
 
 BATCH_ROWS = 128
 
+Finish = Literal["stop", "length"]
+
 
 @dataclass(frozen=True)
 class Completion:
-    """One reply. ``tokens [L]`` with the end token where ``finish`` is ``"stop"``.
+    """One reply.
 
-    ``logprobs [L]``: see ``draw.draw``. ``text`` is without control tokens.
+    ``tokens [L]`` are all that were sampled. Where ``finish`` is ``"stop"`` the last is an end
+    token, or the one that completed a stop string. ``logprobs [L]``: see ``draw.draw``. ``text``
+    is without control tokens, and up to the stop string. A reply of ``remote.complete`` has no
+    tokens, and log-probabilities only where the server gives them.
     """
 
     tokens: list[int]
     logprobs: list[float]
     text: str
-    finish: Literal["stop", "length"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """One completion to make: its place in the answer, its prompt's tokens and its seed."""
-
-    index: int
-    prompt: tuple[int, ...]
-    seed: int
+    finish: Finish
 
 
 def generate(
@@ -72,29 +70,31 @@ def generate(
     if len(seeds) != len(prompts):
         raise ValueError(f"{len(prompts)} prompts need as many seeds, found {len(seeds)}")
     _check_lengths(model, prompts)
+    context = context_length(model)
     requests = [
-        Request(index, tuple(prompt), seed)
-        for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
+        Row(
+            tuple(prompt),
+            np.random.default_rng(seed),
+            min(sampling.max_new_tokens, context - len(prompt)),
+        )
+        for prompt, seed in zip(prompts, seeds, strict=True)
     ]
-    ends = frozenset(end_tokens(tokenizer))
-    found: dict[int, tuple[list[int], list[float]]] = {}
+    endings = Endings(tokenizer, frozenset(end_tokens(tokenizer)), sampling.stop)
     was_training = model.training
     model.eval()
     try:
         for batch in _batches(requests, batch_size):
-            found |= _complete(model, batch, sampling, ends, progress)
+            _decode(model, batch, sampling, endings, progress)
     finally:
         model.train(was_training)
-    results = [found[index] for index in range(len(prompts))]
-    return [
-        Completion(
-            tokens,
-            logprobs,
-            tokenizer.decode(tokens, skip_special_tokens=True),
-            "stop" if tokens[-1] in ends else "length",
-        )
-        for tokens, logprobs in results
-    ]
+    return [_completion(row, endings) for row in requests]
+
+
+def _completion(row: Row, endings: Endings) -> Completion:
+    text = endings.text(row.tokens)
+    stop = find_stop(text, endings.stop)
+    finish: Finish = "stop" if stop is not None or row.tokens[-1] in endings.ends else "length"
+    return Completion(row.tokens, row.logprobs, text[:stop], finish)
 
 
 def _check_lengths(model: Any, prompts: Sequence[Sequence[int]]) -> None:
@@ -115,29 +115,24 @@ def context_length(model: Any) -> int:
     return int(getattr(config, "max_position_embeddings", None) or 2**31)
 
 
-def _batches(requests: Sequence[Request], size: int) -> Iterator[list[Request]]:
-    """Requests of equal prompts together, long prompts first, in batches of ``size``."""
-    order = sorted(requests, key=lambda r: (-len(r.prompt), r.prompt, r.index))
-    for begin in range(0, len(order), size):
-        yield order[begin : begin + size]
-
-
 @torch.inference_mode()
-def _complete(
+def _decode(
     model: Any,
-    batch: Sequence[Request],
+    batch: Sequence[Row],
     sampling: Sampling,
-    ends: frozenset[int],
+    endings: Endings,
     progress: Callable[[int], object] | None,
-) -> dict[int, tuple[list[int], list[float]]]:
-    """Tokens and log-probabilities of each request of one batch, by request index."""
-    context = context_length(model)
-    prompts = [request.prompt for request in batch]
-    limits = [min(sampling.max_new_tokens, context - len(prompt)) for prompt in prompts]
-    rows = Rows(model, prompts, [request.seed for request in batch], limits, sampling, ends)
+) -> None:
+    """Decode every request of one batch to its end."""
+    rows = Rows(model, batch, sampling, endings)
     while rows.alive:
         ended = rows.step()
         if progress is not None and ended:
             progress(ended)
-    results = rows.results()
-    return {request.index: result for request, result in zip(batch, results, strict=True)}
+
+
+def _batches(requests: Sequence[Row], size: int) -> Iterator[list[Row]]:
+    """Requests of equal prompts together, long prompts first, in batches of ``size``."""
+    order = sorted(requests, key=lambda row: (-len(row.prompt), row.prompt))
+    for begin in range(0, len(order), size):
+        yield order[begin : begin + size]
