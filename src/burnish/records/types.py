@@ -105,8 +105,8 @@ class Preference(Record):
 class Rollout(Record):
     """One sampled reply with what is needed to train on it and to repeat it.
 
-    ``tokens: [L]`` are the completion's ids including the end token where ``finish ==
-    "stop"``; ``logprobs: [L]`` their log-probabilities under the sampling distribution's
+    ``tokens: [L]`` are the completion's ids, the last an end token or the one that completed a
+    stop string where ``finish == "stop"``; ``logprobs: [L]`` their log-probabilities under the sampling distribution's
     temperature. ``scores`` holds one number per scorer, ``reward`` their aggregate.
     """
 
