@@ -106,8 +106,9 @@ class Rollout(Record):
     """One sampled reply with what is needed to train on it and to repeat it.
 
     ``tokens: [L]`` are the completion's ids, the last an end token or the one that completed a
-    stop string where ``finish == "stop"``; ``logprobs: [L]`` their log-probabilities under the sampling distribution's
-    temperature. ``scores`` holds one number per scorer, ``reward`` their aggregate.
+    stop string where ``finish == "stop"``; ``logprobs: [L]`` their log-probabilities under the
+    sampling distribution's temperature. ``scores`` holds one number per scorer, ``reward`` their
+    aggregate.
     """
 
     prompt_id: str
