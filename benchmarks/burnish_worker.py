@@ -48,7 +48,8 @@ Units = list[list[Segment]]
 class Fit:
     """What ``train`` needs for one workload.
 
-    ``passes``: forward passes that a step is worth, for its operations. ``before``: CPU and wall
+    ``passes``: forward passes that a step is worth, for its operations; 0: they are not counted,
+    as where most of a step is sampling. ``before``: CPU and wall
     seconds a token of work done once for all rows ahead of the first step.
     """
 
@@ -185,12 +186,17 @@ def _grpo(
     )
     reference = deepcopy(loaded.model).eval().requires_grad_(False)
     score = scorer(loaded.model, temperature=1.0, reference=lambda: nullcontext(reference))
-    if workload.kind == "grpo":
-        source: Source = _replies(loaded.tokenizer, rows, score, options)
-    else:
-        source = _online(workload, loaded, rows, score, options)
+    given = workload.kind == "grpo"
+    source: Source = (
+        _replies(loaded.tokenizer, rows, score, options)
+        if given
+        else _online(workload, loaded, rows, score, options)
+    )
     return Fit(
-        functools.partial(grpo.loss, config=config), source, named_trainable(model=loaded.model)
+        functools.partial(grpo.loss, config=config),
+        source,
+        named_trainable(model=loaded.model),
+        passes=3 if given else 0,
     )
 
 
@@ -267,7 +273,7 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
         return {"losses": [sum(values) / len(values)]}
     if workload.kind == "grpo_step":
         workload = replace(workload, kind="grpo")
-    options = settings(workload, worker.CHECK_STEPS, worker.CHECK_RATE, whole=True)
+    options = settings(workload, worker.CHECK_STEPS, worker.RATE, whole=True)
     fit = fit_of(workload, loaded, rows[: workload.prompts or workload.batch], options)
     result = train(
         loaded.model, fit.source, fit.loss, options, seed=data.SEED, trainable=fit.trainable

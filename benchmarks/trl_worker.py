@@ -202,7 +202,7 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
     if workload.kind == "grpo_step":
         workload = from_json(job["workload"] | {"kind": "grpo"})
     with tempfile.TemporaryDirectory() as folder:
-        args = options(workload, worker.CHECK_STEPS, worker.CHECK_RATE, folder)
+        args = options(workload, worker.CHECK_STEPS, worker.RATE, folder)
         args["logging_steps"] = 1
         trainer = trainer_of(workload, job["model"], tokenizer, rows, args)
         trainer.train()
