@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from burnish.objectives import importance_weights, kept_mass
+from burnish.objectives import importance_weights
 from burnish.sampling import Sampling
-from burnish.sampling.draw import draw
+from burnish.sampling.draw import draw, kept_mass
 
 
 def tensor(values: Any, grad: bool = False) -> Tensor:

@@ -102,7 +102,6 @@ def token_logprobs(
     states = hidden(model, batch)
     index = batch.target_index()
     rows, labels = states.index_select(0, index - 1), batch.tokens[index]
-    vocabulary = model.config.get_text_config().vocab_size
 
     def score(part: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         scores: tuple[Tensor, Tensor] = _Gather.apply(  # type: ignore[no-untyped-call]
@@ -110,7 +109,7 @@ def token_logprobs(
         )
         return scores
 
-    parts = _in_pieces(score, rows, labels, vocabulary)
+    parts = in_pieces(score, model, rows, labels)
     logprobs, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
     return TokenScores(logprobs, entropies if entropy else None, states)
 
@@ -130,24 +129,23 @@ def token_divergences(model: PreTrainedModel, anchor: PreTrainedModel, batch: Ba
             wanted = logits(anchor, reference)
         return full_kl(logits(model, part), wanted)
 
-    return torch.cat(_in_pieces(score, rows, given, model.config.get_text_config().vocab_size))
+    return torch.cat(in_pieces(score, model, rows, given))
 
 
-def _in_pieces(
-    score: Callable[[Tensor, Tensor], R], rows: Tensor, others: Tensor, vocabulary: int
-) -> list[R]:
-    """``score`` of slices of ``rows`` and ``others``, whose logits are never held all at once.
+def in_pieces(score: Callable[..., R], model: PreTrainedModel, *columns: Tensor) -> list[R]:
+    """``score`` of slices of the columns, each ``[N, ...]``, for what computes logits of a slice.
 
-    Pieces of a few megabytes pass through the cache; beyond what may be held at one time they are
-    computed again in backward.
+    The logits are never held all at once: pieces of a few megabytes pass through the cache;
+    beyond what may be held at one time they are computed again in backward.
     """
+    vocabulary = model.config.get_text_config().vocab_size
     size = max(SMALLEST_CHUNK, CACHED_LOGITS // vocabulary)
-    kept = len(rows) * vocabulary <= LOGITS_AT_ONCE
+    kept = len(columns[0]) * vocabulary <= LOGITS_AT_ONCE
     return [
-        score(part, other)
+        score(*parts)
         if kept
-        else checkpoint(score, part, other, use_reentrant=False, preserve_rng_state=False)
-        for part, other in zip(rows.split(size), others.split(size), strict=True)
+        else checkpoint(score, *parts, use_reentrant=False, preserve_rng_state=False)
+        for parts in zip(*(column.split(size) for column in columns), strict=True)
     ]
 
 

@@ -12,7 +12,7 @@ from burnish.objectives.advantage import (
 )
 from burnish.objectives.aggregate import AggregateKind, aggregate
 from burnish.objectives.divergence import adaptive_kl, full_kl, k1, k2, k3
-from burnish.objectives.importance import importance_weights, kept_mass
+from burnish.objectives.importance import importance_weights
 from burnish.objectives.language import cross_entropy, held_to
 from burnish.objectives.policy import (
     clipped_policy,
@@ -58,7 +58,6 @@ __all__ = [
     "k1",
     "k2",
     "k3",
-    "kept_mass",
     "kto",
     "kto_baseline",
     "metric",

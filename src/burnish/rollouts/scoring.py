@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from burnish.models.forward import logits, token_logprobs
+from burnish.models.forward import in_pieces, logits, token_logprobs
 from burnish.models.heads import ScalarHead, token_values
-from burnish.objectives.importance import kept_mass
+from burnish.sampling.draw import kept_mass
 from burnish.text.batches import Batch
 
 Score = Callable[[Batch], dict[str, Tensor]]
-
-ROWS_AT_ONCE = 256
 
 
 def scorer(
@@ -46,10 +44,9 @@ def scorer(
             found["values"] = token_values(scores.hidden, head, batch)
         if top_p < 1:
             rows = scores.hidden.index_select(0, batch.target_index() - 1)
-            parts = [
-                kept_mass(logits(model, part) / temperature, top_p)
-                for part in rows.split(ROWS_AT_ONCE)
-            ]
+            parts = in_pieces(
+                lambda part: kept_mass(logits(model, part) / temperature, top_p), model, rows
+            )
             found["log_kept"] = torch.cat(parts).log()
         if reference is not None:
             with reference() as other:

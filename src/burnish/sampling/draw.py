@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from burnish.objectives.types import check, widened
 from burnish.sampling.settings import Sampling
 
 LIKELIEST = 256
@@ -40,6 +41,27 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, T
     # right=True steps over tokens of probability zero, whose sum equals the one before.
     tokens = torch.searchsorted(cumulative, target, right=True).squeeze(1)
     return tokens, _at(scaled, tokens) - total
+
+
+@torch.no_grad()
+def kept_mass(logits: Tensor, top_p: float) -> Tensor:
+    """The probability of the nucleus that ``top_p`` keeps, ``[N]``: at least ``top_p``.
+
+    A token that was drawn from the nucleus had probability ``p / kept_mass``, not ``p``
+    (Holtzman et al. 2020, arXiv 1904.09751, eq. 3).
+
+    Args:
+        logits: ``[N, V]``, divided by the temperature.
+        top_p: above 0, at most 1.
+
+    Raises:
+        ValueError: a shape, dtype or parameter is wrong.
+    """
+    check("N V", logits=logits)
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p: {top_p}, expected above 0 and at most 1")
+    probabilities = torch.softmax(widened(logits), 1)
+    return (probabilities * (probabilities >= _nucleus_edge(probabilities, top_p))).sum(1)
 
 
 def _at(values: Tensor, tokens: Tensor) -> Tensor:
