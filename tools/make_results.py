@@ -52,17 +52,16 @@ def cell(figures: dict[str, float], name: str) -> str:
 
 def table(runs: list[dict[str, Any]], aims: bool) -> list[str]:
     """One row a figure that any run has, one column a run; ``aims`` adds what is meant."""
-    heads = ["figure", *(["aim"] if aims else []), *(f"seed {run['seed']}" for run in runs)]
-    rows = [heads, ["---"] * len(heads)]
+    rows = [["figure", "aim", *(f"seed {run['seed']}" for run in runs)]]
+    rows.append(["---"] * len(rows[0]))
     for name, (text, aim) in WANTED.items():
         if any(name in run["figures"] for run in runs):
-            cells = [cell(run["figures"], name) for run in runs]
-            rows.append([text, *([aim] if aims else []), *cells])
-    seconds = [f"{run['wall_seconds']:.0f} s" for run in runs]
-    memory = [f"{run['peak_rss_bytes'] / 2**20:.0f} MiB" for run in runs]
-    rows.append(["wall time", *(["≤ 300 s"] if aims else []), *seconds])
-    rows.append(["memory", *(["≤ 2048 MiB"] if aims else []), *memory])
-    return [f"| {' | '.join(row)} |" for row in rows]
+            rows.append([text, aim, *(cell(run["figures"], name) for run in runs)])
+    rows.append(["wall time", "≤ 300 s", *(f"{run['wall_seconds']:.0f} s" for run in runs)])
+    memory = (f"{run['peak_rss_bytes'] / 2**20:.0f} MiB" for run in runs)
+    rows.append(["memory", "≤ 2048 MiB", *memory])
+    shown = rows if aims else [[row[0], *row[2:]] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in shown]
 
 
 def verdicts(runs: list[dict[str, Any]]) -> list[str]:

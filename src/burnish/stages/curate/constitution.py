@@ -185,17 +185,13 @@ def balanced(pairs: Sequence[Preference]) -> list[Preference]:
 
     Which pairs are surplus is set by their ids alone. Pairs of a single kind are all kept.
     """
-    sizes = Counter(pair.topic for pair in pairs if pair.topic in KINDS)
-    if len(sizes) < 2:
+    kinds = [[pair for pair in pairs if pair.topic == kind] for kind in KINDS]
+    least = min(map(len, kinds))
+    if least == 0:
         return list(pairs)
-    kept = {
-        pair.id
-        for kind in sizes
-        for pair in sorted((p for p in pairs if p.topic == kind), key=lambda p: content_id(p.id))[
-            : min(sizes.values())
-        ]
-    }
-    return [pair for pair in pairs if pair.topic not in KINDS or pair.id in kept]
+    ranked = (sorted(kind, key=lambda pair: content_id(pair.id)) for kind in kinds)
+    surplus = {pair.id for kind in ranked for pair in kind[least:]}
+    return [pair for pair in pairs if pair.id not in surplus]
 
 
 def _opposite(item: Handled, constitution: Constitution, seed: int) -> str | None:
