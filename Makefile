@@ -57,7 +57,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.run
 
 oracle: setup
-	$(BIN)/python tools/oracle.py --venv .venv-trl
+	$(BIN)/python tools/oracle.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -15,16 +15,17 @@ from typing import Any
 
 from benchmarks.report import TOLERANCE, Line, Measured, difference, page
 from benchmarks.workloads import WORKLOADS, Workload, chosen
+from burnish.config.process import SPIN
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 CORPUS = ROOT / "src/burnish/assets/quickstart/general.jsonl.gz"
-PEER_PYTHON = HERE / ".venv/bin/python"
+PEER_PYTHON = ROOT / ".venv-trl/bin/python"
 MODELS = {"tiny": "burnish-tiny", "smollm2": "smollm2"}
 # Threads of both sides wait alike: long spinning would be counted as CPU time, above all TRL's.
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
-    "GOMP_SPINCOUNT": "4000",
+    "GOMP_SPINCOUNT": SPIN,
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -136,7 +137,7 @@ def main(given: Sequence[str] | None = None) -> None:
     """Measure, and write the page after every line so that a long run can be watched."""
     args = arguments(given)
     if args.peer_python == str(PEER_PYTHON) and not PEER_PYTHON.exists():
-        subprocess.run([str(HERE / "setup.sh")], check=True)
+        subprocess.run([sys.executable, str(ROOT / "tools/peer.py")], check=True)
     workers = Workers(args.peer_python)
     models = list(MODELS) if args.model == "both" else [args.model]
     lines: list[Line] = []

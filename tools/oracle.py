@@ -1,7 +1,7 @@
 """Compare burnish's objectives with TRL's own code on the same random numbers.
 
-TRL is a second opinion and no dependency: it is installed into an environment of its own (some
-gigabytes and minutes the first time), where ``oracle_trl.py`` calls the loss methods of its
+TRL is a second opinion and no dependency: it has an environment of its own (``peer.py`` makes it,
+which takes minutes the first time), where ``oracle_trl.py`` calls the loss methods of its
 trainers. Values and gradients are compared in float64. Where TRL means another formula by the
 same name, the table says so, and the difference must be there. Exit 1 on any surprise.
 
@@ -9,7 +9,7 @@ TRL has no PPO any more (generalised advantages, value clip, whitening); those s
 forms alone (``tests/objectives``).
 
 Example:
-    python tools/oracle.py --venv ../trl-venv
+    python tools/oracle.py
 """
 
 from __future__ import annotations
@@ -17,19 +17,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from oracle_cases import CASES, TOLERANCE, Case, Data, random_data
+from peer import FOLDER, ready
 
-ROOT = Path(__file__).parents[1]
 SEED = 20_407
 LEAST_DIFFERENCE = 1e-3
 
@@ -55,31 +53,10 @@ def verdict(case: Case, gap: float) -> tuple[bool, str]:
     return right, f"agrees{single}" if right else "DISAGREES"
 
 
-def torch_pin() -> str:
-    """The torch that the Makefile installs."""
-    found = re.search(r"^TORCH \?= (\S+)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
-    if found is None:
-        raise ValueError("the Makefile has no TORCH")
-    return found[1]
-
-
-def ready(folder: Path) -> Path:
-    """The environment's python; makes and fills the environment where TRL is missing."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    if subprocess.run([python, "-c", "import trl"], capture_output=True, check=False).returncode:
-        pip = [python, "-m", "pip", "install", "--quiet"]
-        # torch first and alone: resolved together with the rest it may become a CUDA build.
-        subprocess.run([*pip, torch_pin()], check=True)
-        subprocess.run([*pip, torch_pin(), "trl>=1.16", "requests"], check=True)
-    return python
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Install, ask TRL, compare; the exit code."""
     parser = argparse.ArgumentParser(description="Compare burnish's objectives with TRL's.")
-    parser.add_argument("--venv", type=Path, required=True, help="environment for TRL")
+    parser.add_argument("--venv", type=Path, default=FOLDER, help="environment of TRL")
     parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args(arguments)
     python, data = ready(options.venv), random_data(options.seed)

@@ -55,4 +55,5 @@ def test_verdicts(oracle: Any) -> None:
 
 def test_the_numbers_come_from_the_seed_and_the_pin_from_the_makefile(oracle: Any) -> None:
     assert oracle.random_data(1) == oracle.random_data(1) != oracle.random_data(2)
-    assert f"TORCH ?= {oracle.torch_pin()}\n" in (TOOLS.parent / "Makefile").read_text()
+    peer = importlib.import_module("peer")
+    assert f"TORCH ?= {peer.torch_pin()}\n" in (TOOLS.parent / "Makefile").read_text()
