@@ -190,3 +190,9 @@ def test_a_task_may_read_several_files(tmp_path: Path) -> None:
     assert [one.id for one in tasks.load_task(both, *paths).items] == ["a", "b"]
     with pytest.raises(InputError, match="a: id is used twice"):
         tasks.load_task(both, paths[0], paths[0])
+
+
+def test_a_task_has_at_least_one_file() -> None:
+    assert TaskSettings(name="t", data="a.jsonl").data == ["a.jsonl"]
+    with pytest.raises(ValueError, match="at least 1 item"):
+        TaskSettings(name="t", data=[])

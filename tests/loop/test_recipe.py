@@ -64,6 +64,26 @@ def test_all_problems_are_reported_together(mini: Mini) -> None:
     assert "round.dpo.beta" in found
 
 
+def test_what_an_engine_extra_needs_is_known_before_training(mini: Mini) -> None:
+    folder, value = mini
+    changed = copy.deepcopy(value)
+    changed["prepare"]["sft"]["train"] = {"extras": {"trackers": ["nonsense"]}}
+    found = problems_of(folder, changed)
+    assert "recipe.yaml:" in found
+    assert "prepare.sft.train.extras.trackers: there is no tracker 'nonsense'" in found
+
+
+def test_noise_does_not_go_with_replies_of_the_policy(mini: Mini) -> None:
+    folder, value = mini
+    changed = copy.deepcopy(value)
+    changed["round"]["ppo"] = {
+        "run": "fit.ppo", "model": "@champion", "prompts": ["x.jsonl"],
+        "train": {"extras": {"neftune": 5}},
+    }  # fmt: skip
+    assert "round.ppo: " in (found := problems_of(folder, changed))
+    assert "neftune must be 0" in found
+
+
 def test_a_bad_row_in_a_data_file_is_found_before_training(mini: Mini) -> None:
     folder, value = mini
     changed = copy.deepcopy(value)

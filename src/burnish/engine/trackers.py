@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,8 @@ def following(log: MetricsLog, settings: TrainSettings, label: str) -> Iterator[
         InputError: a tracker is unknown, or its package is not installed.
     """
     names = settings.extras.trackers
-    problems = [problem for name in names if (problem := _problem(name))]
-    if problems:
-        raise InputError(problems)
+    if found := problems(names):
+        raise InputError(found)
     run = "-".join(dict.fromkeys([label, *(str(value) for value in log.tags.values())]))
     folder = (log.path.parent if log.path else Path()) / FOLDER / run
     opened: list[Any] = []
@@ -75,6 +74,11 @@ def _apart(tracker: Any) -> Callable[[Row, int], None]:
         restore_rng(tensors, plain)
 
     return log
+
+
+def problems(names: Sequence[str]) -> list[Problem]:
+    """Which trackers cannot be had here, and why."""
+    return [problem for name in names if (problem := _problem(name))]
 
 
 def _problem(name: str) -> Problem | None:

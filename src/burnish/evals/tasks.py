@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 
 from burnish.config import InputError, Problem, PromptRef, Settings
 from burnish.evals.statistics import mean_figure
@@ -44,18 +44,23 @@ GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=48)
 
 
 class TaskSettings(Settings):
-    """One figure measured on one file of items, or on several together.
+    """One figure measured on the items of ``data``, one file or a list of several.
 
     ``higher_is_better`` left empty means yes, but for the metric ``wrong``; say ``false`` where
     harmless prompts are refused. ``max_items`` takes a fixed sample of a large file.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
-    data: PromptRef | list[PromptRef]
+    data: list[PromptRef] = Field(min_length=1)
     metric: Metric = "right"
     dimension: Literal["capability", "alignment", "safety", "efficiency"] = "capability"
     higher_is_better: bool | None = None
     max_items: PositiveInt | None = None
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _listed(cls, data: object) -> object:
+        return [data] if isinstance(data, str) else data
 
     @property
     def upward(self) -> bool:

@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 
 from burnish.config import InputError, Problem, references
-from burnish.loop.recipe import Recipe
+from burnish.engine import TrainSettings, trackers
+from burnish.loop.recipe import Recipe, StageCall
 from burnish.loop.references import RESERVED, locate, missing, problem_of, split
 from burnish.models import load
 from burnish.records import Document, Example, Preference, Prompt, Record, Rollout
-from burnish.stages import catalog
 from burnish.store import tables
 
 KINDS: dict[str, type[Record]] = {
@@ -42,11 +42,7 @@ def check(recipe: Recipe, runs: Path | None = None) -> list[Problem]:
             path = Path(locate(ref, recipe.file.parent))
             if mark.kind == "data" and not ref.startswith("@") and path.exists():
                 files[path] = mark.records
-        module = catalog.find(call.run)
-        if hasattr(module, "check"):
-            problems += [
-                recipe.problem((*call.at, *at), found) for at, found in module.check(call.config)
-            ]
+        problems += _tracker_problems(recipe, call)
     problems += _file_problems(files)
     problems += _name_problems(recipe, known)
     problems += _space_problems(runs)
@@ -62,6 +58,15 @@ def _model_problems(recipe: Recipe) -> list[Problem]:
         except InputError as error:
             reasons = [str(problem) for problem in error.problems]
     return [recipe.problem(("model",), reason) for reason in reasons]
+
+
+def _tracker_problems(recipe: Recipe, call: StageCall) -> list[Problem]:
+    settings = getattr(call.config, "train", None)
+    if not isinstance(settings, TrainSettings):
+        return []
+    at = (*call.at, "train", "extras", "trackers")
+    found = trackers.problems(settings.extras.trackers)
+    return [recipe.problem(at, problem.found, problem.expected) for problem in found]
 
 
 def _file_problems(files: dict[Path, str]) -> list[Problem]:

@@ -7,8 +7,9 @@ from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor
 
 from burnish.config import InputError, ModelRef, Problem, PromptRef, Settings
@@ -107,6 +108,12 @@ class OnlineConfig(Settings):
     train: TrainSettings = TrainSettings(
         learning_rate=1e-4, schedule="constant", epochs=2, segments_per_step=64, eps=1e-5
     )
+
+    @model_validator(mode="after")
+    def _noiseless(self) -> Self:
+        if self.train.extras.neftune > 0:
+            raise ValueError("train.extras.neftune must be 0: the ratio to the sampler begins at 1")
+        return self
 
 
 def source(
