@@ -147,7 +147,7 @@ def _dpo(
 ) -> Fit:
     units = [_segments(loaded.tokenizer, row) for row in rows]
     wall, cpu = time.perf_counter(), time.process_time()
-    units = dpo.with_reference(loaded.model, units, options.segments_per_step)
+    units = dpo.with_reference(loaded.model, units, options.tokens_per_batch)
     spent = (time.process_time() - cpu, time.perf_counter() - wall)
     tokens = sum(len(segment.tokens) for unit in units for segment in unit)
     config = dpo.Config(model="benchmark", data=["benchmark"])

@@ -146,14 +146,35 @@ MUTATIONS = (
     Mutation(
         "first token of a document trained",
         "text/batches.py",
-        "targets[starts] = False",
+        "targets[starts[begins == 0]] = False",
         "pass",
         ("text/test_batches.py",),
     ),
     Mutation(
+        "a reply predicted from the reply before it",
+        "text/batches.py",
+        "before[[span.start for span in going_on]] = [s.past_start + s.past - 1 for s in going_on]",
+        "before[[span.start for span in going_on]] = [s.start - 1 for s in going_on]",
+        ("text/test_batches.py",),
+    ),
+    Mutation(
+        "a shared prompt not seen whole",
+        "models/packing.py",
+        "(column >= first)",
+        "(column > first)",
+        ("models/test_forward.py",),
+    ),
+    Mutation(
+        "a shared prompt learns from its last reply alone",
+        "models/attention.py",
+        'sums = F.embedding_bag(copies.cells, grads[0].flatten(1), copies.offsets, mode="sum")',
+        'sums = F.embedding_bag(copies.cells, grads[0].flatten(1), copies.offsets, mode="max")',
+        ("models/test_forward.py",),
+    ),
+    Mutation(
         "targets shifted by one",
         "models/forward.py",
-        "states.index_select(0, index - 1), batch.tokens[index]",
+        "states.index_select(0, batch.predictors()), batch.tokens[index]",
         "states.index_select(0, index), batch.tokens[index]",
         ("models/test_forward.py",),
     ),
@@ -167,8 +188,8 @@ MUTATIONS = (
     Mutation(
         "reward read at the first token",
         "models/heads.py",
-        "device=batch.device).cumsum(0) - 1",
-        "device=batch.device).cumsum(0) - torch.tensor(batch.lengths)",
+        "batch.last_index()",
+        "batch.last_index() - torch.tensor(batch.lengths) + 1",
         ("models/test_heads.py",),
     ),
     Mutation(

@@ -16,6 +16,16 @@ WINDOW = [pack([Segment([7] * n, [True] * n, str(n))]) for n in (3, 5)]
 ATTENTION = 6 * 2 * 16 * (9 + 25)
 
 
+def test_a_shared_prompt_is_computed_once() -> None:
+    # A prompt of 10 tokens and replies of 3 and 5, which see it and themselves.
+    units = [[Segment([7] * (10 + n), [False] * 10 + [True] * n, str(n)) for n in (3, 5)]]
+    found = cost(fits.model())
+    assert found is not None
+    squares = 10 * 10 + 3 * (3 + 2 * 10) + 5 * (5 + 2 * 10)
+    attention = 6 * 2 * 16 * squares
+    assert found.of([pack(units)], 8) == 6 * BODY * 18 + 6 * HEAD * 8 + attention
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_by_hand(tied: bool) -> None:
     found = cost(fits.model(tie_word_embeddings=tied))

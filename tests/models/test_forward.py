@@ -11,6 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, Qwen2Conf
 from burnish.models import forward
 from burnish.models.attention import NAME, packs
 from burnish.models.forward import hidden, segment_counts, segment_sums, token_logprobs
+from burnish.models.packing import Packing
 from burnish.text.batches import Batch, Segment, pack
 
 LENGTHS = [5, 40, 7, 1, 60, 30, 2]
@@ -68,6 +69,86 @@ def test_packed_equals_alone(make) -> None:
         torch.testing.assert_close(one, other, atol=1e-5 * float(other.abs().max()) + 1e-6, rtol=0)
 
 
+def families() -> list[Segment | list[Segment]]:
+    """Replies to prompts of 9 to 33 tokens, two to five each, and documents between them."""
+    rows = segments([9, 20, 33, 12, 3, 30, 1, 7, 40, 2, 5, 6, 4, 11, 8, 13])
+    units: list[Segment | list[Segment]] = []
+    replies = iter(rows[6:])
+    for prompt, count in zip(rows[:4], (2, 3, 2, 2), strict=True):
+        group = []
+        for _ in range(count):
+            reply = next(replies)
+            tokens, before = [*prompt.tokens, *reply.tokens], len(prompt.tokens)
+            mask = [False] * before + [True] * len(reply.tokens)
+            group.append(Segment(tokens, mask))
+        units.append(group)
+    return [units[0], rows[4], *units[1:3], rows[5], units[3]]
+
+
+def flat(units: list[Segment | list[Segment]]) -> list[Segment]:
+    return [s for unit in units for s in (unit if isinstance(unit, list) else [unit])]
+
+
+@pytest.mark.parametrize("make", [tiny.model, gpt2, sliding])
+def test_shared_prompts_equal_alone(make) -> None:
+    """C-05 for segments that share a prompt: log-probabilities and gradients of each alone."""
+    model, units = make(), families()
+    expected = torch.cat([alone(model, row)[torch.tensor(row.mask[1:])] for row in flat(units)])
+    weights = torch.linspace(-1, 2, len(expected))
+    expected_gradients = gradients(model, expected @ weights)
+    batch = pack(units)
+    assert len(batch.shared) == 4
+    assert len(batch.tokens) < sum(batch.lengths)
+    got = token_logprobs(model, batch).logprobs
+    assert model.config._attn_implementation == NAME
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+    for one, other in zip(gradients(model, got @ weights), expected_gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5 * float(other.abs().max()) + 1e-6, rtol=0)
+
+
+def test_a_reply_does_not_see_the_other_replies() -> None:
+    """C-05, negative control: what one reply says changes that reply alone."""
+    model, units = tiny.model(), families()
+    group = units[0]
+    assert isinstance(group, list)
+    changed = Segment([*group[0].tokens[:-1], 5], group[0].mask)
+    before, after = (pack([[first, group[1]]]) for first in (group[0], changed))
+    one, other = (hidden(model, batch) for batch in (before, after))
+    last = before.last_index()
+    assert torch.equal(one[last[1]], other[last[1]])
+    assert (one[last[0]] - other[last[0]]).abs().max() > 1e-3
+    # Without the prompt's keys the replies would be others.
+    bare = pack([Segment(group[1].tokens[9:], group[1].mask[9:])])
+    assert (one[last[1]] - hidden(model, bare)[-1]).abs().max() > 1e-3
+
+
+def test_rows_for_a_flash_kernel_have_the_prompt_before_each_reply() -> None:
+    """The offsets and keys of the variable-length kernel, attended to in plain arithmetic."""
+    units = families()
+    batch = pack(units)
+    rows = Packing(batch).rows
+    assert rows.copies is not None
+    draw = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, len(batch.tokens), 4, generator=draw)
+    keys, values = key[rows.copies.gather], value[rows.copies.gather]
+    found = torch.empty_like(query)
+    for q0, q1, k0, k1 in zip(
+        rows.queries[:-1], rows.queries[1:], rows.keys[:-1], rows.keys[1:], strict=True
+    ):
+        # Causal from the end: the last query sees the last key.
+        seen = torch.ones(int(q1 - q0), int(k1 - k0)).tril(int(k1 - k0 - (q1 - q0))).bool()
+        scores = (query[q0:q1] @ keys[k0:k1].T).masked_fill(~seen, -torch.inf)
+        found[q0:q1] = scores.softmax(-1) @ values[k0:k1]
+    for number, places in enumerate(batch.whole_index().split(batch.lengths)):
+        scores = (query[places] @ key[places].T).masked_fill(
+            ~torch.ones(len(places), len(places)).tril().bool(), -torch.inf
+        )
+        own = batch.own[number]
+        expected = (scores.softmax(-1) @ value[places])[own.past :]
+        torch.testing.assert_close(found[own.start : own.start + own.length], expected)
+    assert rows.longest == (40, 60)
+
+
 def test_laying_documents_end_to_end_without_isolation_differs() -> None:
     """C-05, negative control: the same tokens as one document give other values."""
     model, rows = tiny.model(), segments()
@@ -93,6 +174,10 @@ def test_the_padded_path_equals_alone(make, monkeypatch: pytest.MonkeyPatch) -> 
     got = token_logprobs(model, pack(rows)).logprobs
     assert model.config._attn_implementation != NAME
     expected = torch.cat([alone(model, row) for row in rows])
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+    units = families()
+    got = token_logprobs(model, pack(units)).logprobs
+    expected = torch.cat([alone(model, row)[torch.tensor(row.mask[1:])] for row in flat(units)])
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
 

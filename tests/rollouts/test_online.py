@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def fit(
             head=head,
         ),
         credit=credit,
-        settings=OnlineSettings(phases=phases, prompts_per_phase=4, per_prompt=6),
+        settings=OnlineSettings(phases=phases, prompts_per_phase=5, per_prompt=6),
         train=TRAIN,
         seed=seed,
     )
@@ -106,7 +107,7 @@ def fit(
 @pytest.mark.parametrize("method", ["ppo", "grpo"])
 def test_ratio_starts_at_exactly_one(method: str) -> None:
     # C-10: on the first minibatch of a phase, with a model that has dropout. Steps 1 and 7 begin
-    # phases of 24 replies in windows of 10 with two passes.
+    # phases of the replies to 5 prompts in windows of 2, 2 and 1 with two passes.
     result, _ = fit(method, phases=2)
     assert len(result.history) == 12
     for row in result.history:
@@ -176,6 +177,29 @@ def test_prompts_come_in_turn() -> None:
     assert chosen[:6] != chosen[6:]
 
 
+@pytest.mark.parametrize("limit", [2000, 60])
+def test_replies_to_one_prompt_stay_together(limit: int) -> None:
+    train = TRAIN.model_copy(update={"tokens_per_batch": limit})
+    prompts = [replace(p, messages=[{"role": "user", "content": "b" * 30}]) for p in PROMPTS]
+    settings = OnlineSettings(phases=1, prompts_per_phase=3, per_prompt=6)
+    source = online(settings, train=train, prompts=prompts)
+    seen: list[list[str]] = []
+    for step in range(4):
+        window = source.window(step) or []
+        seen.append(sorted(id for batch in window for id in batch.ids))
+        groups = len(seen[-1]) // 6
+        computed = [len(batch.tokens) for batch in window]
+        if limit == 60:
+            # 34 tokens of a prompt leave room for three replies of up to 8 tokens.
+            assert len(window) == 2 * groups
+            assert max(computed) <= limit
+        else:
+            assert [len(batch.shared) for batch in window] == [groups]
+            assert sum(computed) < sum(sum(batch.lengths) for batch in window) / 2
+    assert [len(ids) for ids in seen] == [12, 6, 12, 6]
+    assert sorted(seen[0] + seen[1]) == sorted(seen[2] + seen[3])
+
+
 def online(settings: OnlineSettings, **changes: Any) -> OnlineSource:
     model = tiny.model()
     plain: dict[str, Any] = {
@@ -209,7 +233,8 @@ def test_top_p_makes_the_raw_ratio_the_kept_mass() -> None:
     expected, found = [], []
     for batch in source.window(0) or []:
         streams = (batch.tokens, batch.per_token["importance"], batch.targets)
-        parts = [values.split(batch.lengths) for values in streams]
+        places = batch.whole_index()
+        parts = [values[places].split(batch.lengths) for values in streams]
         for tokens, weights, targets in zip(*parts, strict=True):
             logits = model(input_ids=tokens[None], use_cache=False).logits[0, :-1]
             rows = (logits / 0.3).softmax(-1)[targets[1:]]
@@ -236,6 +261,7 @@ def test_without_a_cap_the_ratio_is_told_and_nothing_is_weighed() -> None:
 
 def test_bad_input() -> None:
     settings = OnlineSettings(phases=1, prompts_per_phase=50, per_prompt=2)
+    # All 6 prompts with 2 replies each, 5 prompts a window, two passes.
     assert online(settings).steps == 2 * 2
     with pytest.raises(InputError, match="no prompts"):
         online(settings, prompts=[])

@@ -5,7 +5,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burnish.text.batches import Segment, pack, plan
+from burnish.text.batches import (
+    LEAST_SHARED,
+    Segment,
+    Span,
+    batches,
+    common,
+    pack,
+    plan,
+    size,
+    together,
+)
 
 
 def test_packing_by_hand() -> None:
@@ -30,6 +40,70 @@ def test_packing_by_hand() -> None:
     assert batch.to("cpu").tokens.tolist() == batch.tokens.tolist()
 
 
+def answers(*replies: list[int], prompt: int = 9, streams: bool = True) -> list[Segment]:
+    return [
+        Segment(
+            [*range(50, 50 + prompt), *reply],
+            [False] * prompt + [True] * len(reply),
+            "".join(map(str, reply)),
+            {"w": [float(token) for token in (*range(prompt), *reply)]} if streams else {},
+        )
+        for reply in replies
+    ]
+
+
+def test_a_shared_prompt_stands_once() -> None:
+    alone = Segment([5, 6], [False, True], "z", {"w": [0.5, 0.6]})
+    batch = pack([alone, answers([1, 2], [3], [4, 5, 6])])
+    assert batch.tokens.tolist() == [5, 6, *range(50, 59), 1, 2, 3, 4, 5, 6]
+    assert batch.positions.tolist() == [0, 1, *range(9), 9, 10, 9, 9, 10, 11]
+    assert batch.target_index().tolist() == [1, 11, 12, 13, 14, 15, 16]
+    # The first token of each reply is predicted from the prompt's last.
+    assert batch.predictors().tolist() == [0, 10, 11, 10, 10, 14, 15]
+    assert batch.target_segments().tolist() == [0, 1, 1, 2, 3, 3, 3]
+    assert batch.last_index().tolist() == [1, 12, 13, 16]
+    assert batch.lengths == [2, 11, 10, 12]
+    assert batch.own == [Span(0, 2), Span(11, 2, 2, 9), Span(13, 1, 2, 9), Span(14, 3, 2, 9)]
+    assert batch.shared == [Span(2, 9)]
+    whole = batch.tokens[batch.whole_index()].tolist()
+    assert whole == [5, 6, *range(50, 59), 1, 2, *range(50, 59), 3, *range(50, 59), 4, 5, 6]
+    assert batch.at_targets("w").tolist() == pytest.approx([0.6, 1, 2, 3, 4, 5, 6])
+    assert batch.ids == ["z", "12", "3", "456"]
+    with pytest.raises(ValueError, match="share their beginning"):
+        batch.only(torch.tensor([True, False, True, True]))
+
+
+def test_what_is_shared() -> None:
+    # Replies that begin alike: what carries loss is never shared.
+    assert common(answers([1, 2], [1, 2])) == 9
+    # A reply without a token of its own keeps the last one.
+    assert common(answers([1], [])) == 8
+    # Trained prompts, short prompts and single segments are not shared.
+    trained = [Segment(s.tokens, [True] * len(s.tokens)) for s in answers([1], [2])]
+    assert common(trained) == 0
+    assert common(answers([1], [2], prompt=LEAST_SHARED - 1)) == 0
+    assert common(answers([1])) == 0
+    # Other prompts share as far as they agree.
+    one, other = answers([1], [2], prompt=20, streams=False)
+    changed = Segment([*other.tokens[:12], 7, *other.tokens[13:]], other.mask)
+    assert common([one, changed]) == 12
+    assert size([one, changed]) == len(pack([[one, changed]]).tokens) == 21 + 21 - 12
+    assert size(one) == 21
+
+
+def test_batches_give_each_segment_its_place() -> None:
+    units = [answers([n], [n, n], prompt=10 + n, streams=False) for n in range(1, 8)]
+    flat = [segment for unit in units for segment in unit]
+    seen = []
+    for places, batch in batches(units, 60):
+        assert [flat[place].id for place in places] == batch.ids
+        assert len(batch.tokens) <= 60
+        seen += places
+    assert sorted(seen) == list(range(14))
+    keys = [n for n in range(1, 8) for _ in range(2)]
+    assert together(flat, keys) == units
+
+
 def test_part_of_a_batch_is_packed_as_if_it_had_come_alone() -> None:
     rows = [
         Segment([5, 6, 7], [True, False, True], "a", {"w": [0.0, 0.1, 0.2]}, {"r": 1.0}),
@@ -39,7 +113,8 @@ def test_part_of_a_batch_is_packed_as_if_it_had_come_alone() -> None:
     for kept in ([0, 2], [1], [0, 1, 2]):
         chosen = torch.tensor([row in kept for row in range(3)])
         found, expected = pack(rows).only(chosen), pack([rows[row] for row in kept])
-        for name in ("tokens", "positions", "targets", "segment"):
+        assert found.own == expected.own
+        for name in ("tokens", "positions", "before", "targets", "segment"):
             assert torch.equal(getattr(found, name), getattr(expected, name)), name
         assert (found.lengths, found.ids) == (expected.lengths, expected.ids)
         assert torch.equal(found.per_token["w"], expected.per_token["w"])

@@ -26,9 +26,11 @@ class Cost:
 
     def of(self, window: Sequence[Batch], targets: int) -> float:
         """FLOPs of a window that has so many targets."""
-        lengths = [length for batch in window for length in batch.lengths]
-        squares = sum(length * length for length in lengths)
-        return self.token * sum(lengths) + self.target * targets + self.square * squares
+        spans = [span for batch in window for span in (*batch.shared, *batch.own)]
+        # Half of the square of a span's own tokens, and all of what they see of shared ones.
+        squares = sum(span.length * (span.length + 2 * span.past) for span in spans)
+        tokens = sum(span.length for span in spans)
+        return self.token * tokens + self.target * targets + self.square * squares
 
 
 def cost(model: nn.Module) -> Cost | None:

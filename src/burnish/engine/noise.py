@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from burnish.config import InputError
-from burnish.models.attention import Packing
+from burnish.models.packing import Packing
 
 
 @contextmanager
@@ -54,9 +54,7 @@ class _Noise:
         packing, mask = arguments.get("packing"), arguments.get("attention_mask")
         self.lengths = None
         if isinstance(packing, Packing):
-            sizes = packing.offsets.diff()
-            each = sizes.repeat_interleave(sizes, output_size=len(packing.scatter))
-            self.lengths = each[None, :, None]
+            self.lengths = packing.segment_lengths()[None, :, None]
         elif mask is not None and mask.ndim == 2:
             self.lengths = mask.sum(1)[:, None, None]
 

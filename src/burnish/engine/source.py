@@ -12,7 +12,7 @@ from torch import Tensor
 
 from burnish.config import InputError
 from burnish.engine.settings import TrainSettings
-from burnish.text.batches import Batch, Segment, pack
+from burnish.text.batches import Batch, Segment, Unit, pack, size
 
 
 class Source(Protocol):
@@ -52,7 +52,8 @@ class DatasetSource:
 
     Args:
         units: segments, or groups of segments that belong into one batch (a chosen and a
-            rejected reply); a group's segments follow each other in the batch.
+            rejected reply); a group's segments follow each other in the batch, and the prompt
+            they share is computed once.
         settings: gives epochs, window and micro-batch sizes.
         seed: of the order.
 
@@ -67,7 +68,7 @@ class DatasetSource:
 
     def __init__(
         self,
-        units: Sequence[Segment | Sequence[Segment]],
+        units: Sequence[Unit],
         settings: TrainSettings,
         *,
         seed: int,
@@ -78,7 +79,7 @@ class DatasetSource:
                 f"nothing to train on: none of the {len(self._units)} records has a token "
                 "that carries loss"
             )
-        self._lengths = [sum(len(s.tokens) for s in unit) for unit in self._units]
+        self._lengths = [size(unit) for unit in self._units]
         self._tokens_per_batch = settings.tokens_per_batch
         self._windows: list[list[int]] = []
         self._epochs: list[float] = []
@@ -103,7 +104,7 @@ class DatasetSource:
             return None
         self._step = step
         groups = micro_batches(self._windows[step], self._lengths, self._tokens_per_batch)
-        return [pack([s for index in group for s in self._units[index]]) for group in groups]
+        return [pack([self._units[index] for index in group]) for group in groups]
 
     def metrics(self) -> dict[str, float]:
         """``epoch``: passes over the data, with a fraction."""

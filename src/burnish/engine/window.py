@@ -18,7 +18,8 @@ class WindowSums:
     """Sums over one window; ``metrics`` and ``loss`` are already divided by their counts.
 
     ``totals`` has the summed loss of each micro-batch, ``count`` what the gradient is to be
-    divided by, ``tokens`` and ``targets`` how many were computed and carried loss.
+    divided by, ``tokens`` how many the segments have (shared ones each time), ``targets`` how many
+    carried loss.
     """
 
     totals: list[float]
@@ -60,6 +61,6 @@ def accumulate(
         totals=numbers[:size],
         count=sum(numbers[size : 2 * size]),
         metrics={name: value / over if over else 0.0 for name, value, over in pairs},
-        tokens=sum(len(batch.tokens) for batch in window),
+        tokens=sum(sum(batch.lengths) for batch in window),
         targets=int(numbers[2 * size]),
     )

@@ -14,7 +14,7 @@ from burnish.evals.resampling import Array, resampled_sums, widening
 from burnish.models.forward import segment_sums, token_logprobs
 from burnish.records import Document, Figure
 from burnish.sampling.generate import context_length
-from burnish.text.batches import pack, plan
+from burnish.text.batches import batches
 from burnish.text.documents import document_segments
 
 DRAWS = 1000
@@ -65,9 +65,7 @@ def document_losses(
     model.eval()
     try:
         with torch.no_grad():
-            lengths = [len(segment.tokens) for segment in segments]
-            for chosen in plan(lengths, tokens_per_batch, seed=0, epoch=0):
-                batch = pack([segments[index] for index in chosen], device)
+            for chosen, batch in batches(segments, tokens_per_batch, device):
                 sums = segment_sums(-token_logprobs(model, batch).logprobs.double(), batch)
                 for index, total in zip(chosen, sums.tolist(), strict=True):
                     nats[owners[index]] += total

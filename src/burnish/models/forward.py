@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from burnish.models.attention import packing, packs
+from burnish.models.attention import packs
+from burnish.models.packing import Packing
 from burnish.objectives import full_kl
 from burnish.text.batches import Batch
 
@@ -52,7 +54,7 @@ def hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
         position_ids=batch.positions[None],
         attention_mask=unused,
         use_cache=False,
-        packing=packing(batch.lengths, batch.device),
+        packing=Packing(batch),
     )
     states: Tensor = output.last_hidden_state[0]
     return states
@@ -60,15 +62,20 @@ def hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
 
 def _hidden_padded(backbone: nn.Module, batch: Batch) -> Tensor:
     """One row a segment, padded on the right, with mask and explicit positions."""
-    rows = pad_sequence(list(batch.tokens.split(batch.lengths)), batch_first=True)
-    positions = pad_sequence(list(batch.positions.split(batch.lengths)), batch_first=True)
+    places = batch.whole_index()
+    rows = pad_sequence(list(batch.tokens[places].split(batch.lengths)), batch_first=True)
+    positions = pad_sequence(list(batch.positions[places].split(batch.lengths)), batch_first=True)
     lengths = torch.tensor(batch.lengths, device=batch.device)
     real = torch.arange(rows.shape[1], device=batch.device)[None] < lengths[:, None]
     output = backbone(
         input_ids=rows, attention_mask=real.long(), position_ids=positions, use_cache=False
     )
     states: Tensor = output.last_hidden_state[real]
-    return states
+    if not batch.shared:
+        return states
+    # A shared token was computed in each row; one of them will do.
+    _, first = np.unique(places.cpu().numpy(), return_index=True)
+    return states[torch.from_numpy(first).to(batch.device)]
 
 
 def logits(model: PreTrainedModel, states: Tensor) -> Tensor:
@@ -101,7 +108,7 @@ def token_logprobs(
         raise ValueError(f"temperature must be positive, found {temperature}")
     states = hidden(model, batch)
     index = batch.target_index()
-    rows, labels = states.index_select(0, index - 1), batch.tokens[index]
+    rows, labels = states.index_select(0, batch.predictors()), batch.tokens[index]
 
     def score(part: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         scores: tuple[Tensor, Tensor] = _Gather.apply(  # type: ignore[no-untyped-call]
@@ -119,7 +126,7 @@ def token_divergences(model: PreTrainedModel, anchor: PreTrainedModel, batch: Ba
 
     No gradient flows into ``anchor``, a model of the same vocabulary.
     """
-    before = batch.target_index() - 1
+    before = batch.predictors()
     with torch.no_grad():
         given = hidden(anchor, batch).index_select(0, before)
     rows = hidden(model, batch).index_select(0, before)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -89,7 +88,7 @@ def score_segments(model: PreTrainedModel, head: ScalarHead, batch: Batch) -> Te
     SimPO (Meng et al. 2024, arXiv 2405.14734, eq. 4). It is what a small model knows of a reply
     and its last hidden state does not say.
     """
-    last = torch.tensor(batch.lengths, device=batch.device).cumsum(0) - 1
+    last = batch.last_index()
     if head.likelihood == 0:
         scores: Tensor = head(hidden(model, batch).index_select(0, last))
     else:
@@ -105,5 +104,5 @@ def token_values(states: Tensor, head: ScalarHead, batch: Batch) -> Tensor:
     The value for a target is that of the state before the token is written (Schulman et al. 2016,
     "High-dimensional continuous control using generalized advantage estimation", V(s_t)).
     """
-    values: Tensor = head(states.index_select(0, batch.target_index() - 1))
+    values: Tensor = head(states.index_select(0, batch.predictors()))
     return values.squeeze(1)

@@ -9,7 +9,7 @@ import torch
 
 from burnish.models.forward import segment_counts, segment_sums, token_logprobs
 from burnish.records import Message
-from burnish.text.batches import Segment, pack, plan
+from burnish.text.batches import Segment, Unit, batches, together
 from burnish.text.templates import encode_many
 
 Pair = tuple[Sequence[Message], str]
@@ -27,17 +27,19 @@ def reply_segments(tokenizer: Any, pairs: Sequence[Pair]) -> list[Segment]:
     return [Segment(row.tokens, row.mask, str(index)) for index, row in enumerate(encoded)]
 
 
+def reply_units(tokenizer: Any, pairs: Sequence[Pair]) -> list[Unit]:
+    """The segments of ``reply_segments``; replies to one prompt that stand together are a unit."""
+    return together(reply_segments(tokenizer, pairs), (messages for messages, _ in pairs))
+
+
 @torch.no_grad()
 def reply_logprobs(
     model: Any, tokenizer: Any, pairs: Sequence[Pair], tokens_per_batch: int = 4096
 ) -> list[tuple[float, int]]:
     """For each reply the sum of its tokens' log-probabilities (nats) and their number."""
-    segments = reply_segments(tokenizer, pairs)
     device = next(model.parameters()).device
     found: list[tuple[float, int]] = [(0.0, 0)] * len(pairs)
-    lengths = [len(segment.tokens) for segment in segments]
-    for chosen in plan(lengths, tokens_per_batch, seed=0, epoch=0):
-        batch = pack([segments[index] for index in chosen], device)
+    for chosen, batch in batches(reply_units(tokenizer, pairs), tokens_per_batch, device):
         sums = segment_sums(token_logprobs(model, batch).logprobs, batch).tolist()
         counts = segment_counts(batch).tolist()
         for index, total, count in zip(chosen, sums, counts, strict=True):

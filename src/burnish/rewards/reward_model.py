@@ -11,8 +11,8 @@ import torch
 
 from burnish.models.heads import ScalarHead, score_segments
 from burnish.models.load import load_model, save_model
-from burnish.rewards.likelihood import Pair, reply_segments
-from burnish.text.batches import pack, plan
+from burnish.rewards.likelihood import Pair, reply_units
+from burnish.text.batches import batches
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,10 @@ class RewardModel:
         A head with several outputs gives their first. The scores do not depend on how pairs are
         batched (up to rounding).
         """
-        segments = reply_segments(self.tokenizer, pairs)
+        units = reply_units(self.tokenizer, pairs)
         device = next(self.model.parameters()).device
         scores = [0.0] * len(pairs)
-        lengths = [len(segment.tokens) for segment in segments]
-        for chosen in plan(lengths, tokens_per_batch, seed=0, epoch=0):
-            batch = pack([segments[index] for index in chosen], device)
+        for chosen, batch in batches(units, tokens_per_batch, device):
             found = score_segments(self.model, self.head, batch)
             first = found if found.dim() == 1 else found[:, 0]
             for index, value in zip(chosen, first.tolist(), strict=True):

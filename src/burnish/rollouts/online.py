@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from transformers import PreTrainedModel
 
 from burnish.config import InputError, Settings
 from burnish.engine.settings import TrainSettings
-from burnish.engine.source import cut_windows, epoch_order, micro_batches
+from burnish.engine.source import epoch_order, micro_batches
 from burnish.objectives.divergence import k1
 from burnish.objectives.importance import importance_weights
 from burnish.records import Prompt, Rollout
@@ -22,10 +23,12 @@ from burnish.rollouts.collect import collect, reply_seed
 from burnish.rollouts.credit import Reply
 from burnish.rollouts.scoring import Score
 from burnish.sampling import Sampling
-from burnish.text.batches import Batch, Segment, pack
+from burnish.text.batches import Batch, Segment, pack, size
 from burnish.text.templates import encode_prompts
 
 STREAM = "stream."
+Unit = list[int]
+"""Places of replies that are computed together, for they share their prompt."""
 
 
 class OnlineSettings(Settings):
@@ -55,7 +58,8 @@ class OnlineSource:
             asked in the very batches of a phase's first pass, so that the ratio of new to old
             probability begins at exactly 1.
         credit: replies of a phase to segments with the streams the loss wants.
-        train: gives window and micro-batch sizes; ``epochs`` are passes over each phase.
+        train: gives window and micro-batch sizes; ``epochs`` are passes over each phase. A window
+            has whole groups of replies, the fewest that make ``segments_per_step``.
         progress: called with the number of replies that ended, as they end.
 
     Raises:
@@ -91,8 +95,8 @@ class OnlineSource:
         self._settings, self._train, self._seed = settings, train, seed
         self._progress = progress
         self._prompts_per_phase = min(settings.prompts_per_phase, len(prompts))
-        replies = self._prompts_per_phase * settings.per_prompt
-        self._windows_per_pass = math.ceil(replies / train.segments_per_step)
+        self._prompts_per_window = math.ceil(train.segments_per_step / settings.per_prompt)
+        self._windows_per_pass = math.ceil(self._prompts_per_phase / self._prompts_per_window)
         self._phase: int | None = None
         self._phase_step = 0
         self._segments: list[Segment] = []
@@ -112,8 +116,10 @@ class OnlineSource:
             self._begin(phase)
         self._phase_step = within + 1
         number, index = divmod(within, self._windows_per_pass)
-        plan = self._plan([len(segment.tokens) for segment in self._segments], phase, number)
-        return [pack([self._segments[i] for i in group]) for group in plan[index]]
+        plan = self._plan(self._segments, phase, number)
+        return [
+            pack([[self._segments[i] for i in unit] for unit in batch]) for batch in plan[index]
+        ]
 
     def metrics(self) -> dict[str, float]:
         """``phase_step`` (from 1), and of the phase, sampled before its first step: ``reward`` and
@@ -163,11 +169,23 @@ class OnlineSource:
             for row, name in enumerate(state["ids"])
         ]
 
-    def _plan(self, lengths: Sequence[int], phase: int, number: int) -> list[list[list[int]]]:
-        """Windows of micro-batches of indices, for one pass over a phase's replies."""
-        order = epoch_order(len(lengths), self._seed, phase, number)
-        windows = cut_windows(order, lengths, self._train)
-        return [micro_batches(w, lengths, self._train.tokens_per_batch) for w in windows]
+    def _plan(self, segments: Sequence[Segment], phase: int, number: int) -> list[list[list[Unit]]]:
+        """Windows of micro-batches of units, for one pass over a phase's replies.
+
+        A window has all replies to its prompts. Those to one prompt are a unit, that the prompt
+        may be computed once, or several where a micro-batch cannot hold them.
+        """
+        each, limit = self._settings.per_prompt, self._train.tokens_per_batch
+        order = epoch_order(len(segments) // each, self._seed, phase, number)
+        windows = []
+        for start in range(0, len(order), self._prompts_per_window):
+            units = []
+            for prompt in order[start : start + self._prompts_per_window]:
+                units += _units(segments, range(prompt * each, (prompt + 1) * each), limit)
+            sizes = [tokens for _, tokens in units]
+            chosen = micro_batches(range(len(units)), sizes, limit)
+            windows.append([[units[i][0] for i in batch] for batch in chosen])
+        return windows
 
     def _chosen(self, phase: int) -> list[Prompt]:
         """The next prompts in turn; they are shuffled anew each time round."""
@@ -218,9 +236,9 @@ class OnlineSource:
         segments = [reply.segment() for reply in replies]
         device = self._model.get_input_embeddings().weight.device
         scored = list(replies)
-        plan = self._plan([len(segment.tokens) for segment in segments], phase, 0)
-        for group in (group for window in plan for group in window):
-            batch = pack([segments[i] for i in group]).to(device)
+        for units in (units for window in self._plan(segments, phase, 0) for units in window):
+            batch = pack([[segments[i] for i in unit] for unit in units], device)
+            group = list(chain.from_iterable(units))
             lengths = [len(replies[i].tokens) for i in group]
             found = {
                 name: values.detach().float().cpu().split(lengths)
@@ -230,6 +248,22 @@ class OnlineSource:
                 own = {name: parts[row] for name, parts in found.items()}
                 scored[i] = replace(replies[i], scores=own)
         return scored
+
+
+def _units(
+    segments: Sequence[Segment], replies: Sequence[int], limit: int
+) -> list[tuple[Unit, int]]:
+    """The replies to one prompt in as few parts of at most ``limit`` tokens as their order allows,
+    and the tokens of each."""
+    units: list[tuple[Unit, int]] = []
+    for reply in replies:
+        wider = [*units[-1][0], reply] if units else [reply]
+        tokens = size([segments[i] for i in wider])
+        if units and tokens <= limit:
+            units[-1] = (wider, tokens)
+        else:
+            units.append(([reply], len(segments[reply].tokens)))
+    return units
 
 
 def _finite(reward: float, rollout: Rollout) -> float:

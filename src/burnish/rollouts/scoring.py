@@ -43,7 +43,7 @@ def scorer(
         if head is not None:
             found["values"] = token_values(scores.hidden, head, batch)
         if top_p < 1:
-            rows = scores.hidden.index_select(0, batch.target_index() - 1)
+            rows = scores.hidden.index_select(0, batch.predictors())
             parts = in_pieces(
                 lambda part: kept_mass(logits(model, part) / temperature, top_p), model, rows
             )

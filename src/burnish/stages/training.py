@@ -29,7 +29,7 @@ from burnish.records import Figure, Preference, Record
 from burnish.sampling.generate import context_length
 from burnish.stages.base import Context, Inputs, derived_seed
 from burnish.store import tables
-from burnish.text.batches import Segment, pack, plan
+from burnish.text.batches import Segment, Unit, batches
 from burnish.text.templates import encode_many
 
 R = TypeVar("R", bound=Record)
@@ -148,24 +148,16 @@ def fit(
     )
 
 
-Unit = Segment | Sequence[Segment]
-
-
 def measured(
     model: Any, units: Sequence[Unit], loss: LossFunction, tokens_per_batch: int
 ) -> Callable[[], Mapping[str, float]]:
     """A function that gives the mean held-out ``loss`` and the loss's metrics over ``units``."""
-    groups = [[unit] if isinstance(unit, Segment) else list(unit) for unit in units]
-    lengths = [sum(len(segment.tokens) for segment in group) for group in groups]
-    batches = [
-        pack([segment for index in chosen for segment in groups[index]])
-        for chosen in plan(lengths, tokens_per_batch, seed=0, epoch=0)
-    ]
+    held = [batch for _, batch in batches(units, tokens_per_batch)]
 
     @torch.no_grad()
     def evaluate() -> Mapping[str, float]:
         device = next(model.parameters()).device
-        sums = accumulate(model, loss, [batch.to(device) for batch in batches])
+        sums = accumulate(model, loss, [batch.to(device) for batch in held])
         metrics = {f"eval_{name}": value for name, value in sums.metrics.items()}
         return {"loss": sums.loss, **metrics}
 

@@ -19,7 +19,7 @@ from burnish.objectives import Loss, PreferenceKind, preference
 from burnish.records import Figure, Preference
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.text.batches import Batch, Segment, pack
+from burnish.text.batches import Batch, Segment, batches
 from burnish.text.templates import end_tokens
 
 CONTENT = "content"
@@ -92,19 +92,21 @@ def without_format(tokenizer: Any, units: Sequence[list[Segment]]) -> list[list[
 
 
 @torch.no_grad()
-def with_reference(model: Any, units: Sequence[list[Segment]], size: int) -> list[list[Segment]]:
+def with_reference(
+    model: Any, units: Sequence[list[Segment]], tokens_per_batch: int
+) -> list[list[Segment]]:
     """The units with each segment's summed reference log-probability as ``reference``.
 
     Computed once, before the first step, with the model that is about to be trained.
     """
     device = next(model.parameters()).device
-    done: list[list[Segment]] = []
-    for start in range(0, len(units), size):
-        part = units[start : start + size]
-        batch = pack([segment for unit in part for segment in unit]).to(device)
-        values = iter(compared(token_logprobs(model, batch).logprobs, batch)[0].tolist())
-        done += [[_with(segment, next(values)) for segment in unit] for unit in part]
-    return done
+    found = [0.0] * sum(len(unit) for unit in units)
+    for places, batch in batches(units, tokens_per_batch, device):
+        sums, _ = compared(token_logprobs(model, batch).logprobs, batch)
+        for place, value in zip(places, sums.tolist(), strict=True):
+            found[place] = value
+    values = iter(found)
+    return [[_with(segment, next(values)) for segment in unit] for unit in units]
 
 
 def _with(segment: Segment, reference: float) -> Segment:
@@ -120,7 +122,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     parts = [training.pairs(loaded, part) for part in (kept, heldout)]
     if config.mask_format:
         parts = [without_format(loaded.tokenizer, part) for part in parts]
-    size = config.train.segments_per_step
+    size = config.train.tokens_per_batch
     units, held = (with_reference(loaded.model, part, size) for part in parts)
     objective = functools.partial(loss, config=config)
     evaluate = training.measured(loaded.model, held, objective, config.train.tokens_per_batch)

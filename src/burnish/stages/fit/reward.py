@@ -20,7 +20,7 @@ from burnish.objectives import Loss, bradley_terry
 from burnish.records import Figure, Preference
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.text.batches import Batch, Segment, pack
+from burnish.text.batches import Batch, Segment, batches
 
 
 class Config(Settings):
@@ -52,16 +52,15 @@ def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
 
 @torch.no_grad()
 def differences(
-    model: Any, head: ScalarHead, units: Sequence[Sequence[Segment]], size: int
+    model: Any, head: ScalarHead, units: Sequence[Sequence[Segment]], tokens_per_batch: int
 ) -> list[float]:
     """Score of the chosen reply minus that of the rejected one, a pair each."""
     device = next(model.parameters()).device
-    found: list[float] = []
-    for start in range(0, len(units), size):
-        part = units[start : start + size]
-        batch = pack([segment for unit in part for segment in unit]).to(device)
+    found = [0.0] * len(units)
+    for places, batch in batches(units, tokens_per_batch, device):
         scores = score_segments(model, head, batch)
-        found += (scores[0::2] - scores[1::2]).tolist()
+        for place, value in zip(places[0::2], (scores[0::2] - scores[1::2]).tolist(), strict=True):
+            found[place // 2] = value
     return found
 
 
@@ -87,7 +86,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         trainable=named_trainable(model=loaded.model, head=head),
     )
     figures = training.fit_figures(result)
-    size = config.train.segments_per_step
+    size = config.train.tokens_per_batch
     gaps = differences(loaded.model, head, held, size)
     figures["heldout_accuracy"] = accuracy(gaps)
     if outside:
