@@ -159,7 +159,8 @@ def in_pieces(score: Callable[..., R], model: PreTrainedModel, *columns: Tensor)
 class _Gather(torch.autograd.Function):
     """Log-probability of one label a row, and the row's entropy, from logits ``[n, V]``.
 
-    Forward keeps only the logits and their log-sum-exp. With ``p = softmax(z / t)``:
+    Forward keeps the log-probabilities of all tokens, and backward turns them into the gradient in
+    place. With ``p = softmax(z / t)``:
     d logp_y / d z_j = (1[j=y] - p_j) / t and d H / d z_j = -p_j (log p_j + H) / t.
     """
 
@@ -168,28 +169,29 @@ class _Gather(torch.autograd.Function):
         ctx: Any, scores: Tensor, labels: Tensor, temperature: float, entropy: bool
     ) -> tuple[Tensor, Tensor]:
         scaled = scores if temperature == 1.0 else scores / temperature
-        total = scaled.logsumexp(1)
-        logprobs = scaled.gather(1, labels[:, None]).squeeze(1) - total
+        log_p = scaled.log_softmax(1)
+        logprobs = log_p.gather(1, labels[:, None]).squeeze(1)
         entropies = logprobs.new_empty(0)
         if entropy:
-            entropies = total - (torch.exp(scaled - total[:, None]) * scaled).sum(1)
+            entropies = -(log_p.exp() * log_p).sum(1)
         else:
             ctx.mark_non_differentiable(entropies)
-        ctx.save_for_backward(scaled, total, labels, entropies)
+        ctx.save_for_backward(log_p, labels, entropies)
         ctx.temperature, ctx.entropy = temperature, entropy
         return logprobs, entropies
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        scaled, total, labels, entropies = ctx.saved_tensors
-        log_p = scaled - total[:, None]
+        log_p, labels, entropies = ctx.saved_tensors
+        # Divided here, where there is one number a row.
+        gathered = grads[0][:, None] / ctx.temperature
         if ctx.entropy:
-            p = log_p.exp()
-            slope = p * (-grads[0][:, None] - grads[1][:, None] * (log_p + entropies[:, None]))
+            spread = grads[1][:, None] / ctx.temperature
+            factor = (log_p + entropies[:, None]).mul_(-spread).sub_(gathered)
+            slope = log_p.exp().mul_(factor)
         else:
-            slope = log_p.exp_().mul_(-grads[0][:, None])
-        slope.scatter_add_(1, labels[:, None], grads[0][:, None])
-        return slope.div_(ctx.temperature), None, None, None
+            slope = log_p.exp().mul_(-gathered)
+        return slope.scatter_add_(1, labels[:, None], gathered), None, None, None
 
 
 def segment_sums(values: Tensor, batch: Batch) -> Tensor:

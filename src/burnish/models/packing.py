@@ -12,8 +12,8 @@ from torch import Tensor
 
 from burnish.text.batches import Batch
 
-SLACK = 8
-"""A grid row may be this many tokens, or a quarter, longer than its span."""
+CALL = 4096
+"""What one more kernel call costs, as pairs of a query and a key that could be scored instead."""
 
 Places = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -178,27 +178,23 @@ def _mask(grid: Grid, window: int | None) -> Tensor:
 
 
 def _alike(spans: Places) -> list[Places]:
-    """Indices of spans that go into one grid: alike in what they share and in their length."""
-    lengths, pasts = spans[:, 1], spans[:, 3]
-    groups: list[Places] = []
-    for shared in (pasts == 0, pasts > 0):
-        members = shared.nonzero()[0]
-        if len(members):
-            for group in _buckets(pasts[members]):
-                own = members[group]
-                groups += [own[bucket] for bucket in _buckets(lengths[own])]
-    return groups
+    """Indices of spans that go into one grid, where padding costs less than another grid would.
 
-
-def _buckets(sizes: Places) -> list[Places]:
-    if sizes.max() <= sizes.min() + max(SLACK, sizes.max() // 4):
-        return [np.arange(len(sizes))]
-    order = np.argsort(-sizes, kind="stable")
-    buckets: list[list[int]] = []
-    longest = 0
-    for row in order.tolist():
-        if not buckets or sizes[row] < longest - max(SLACK, longest // 4):
-            buckets.append([])
-            longest = int(sizes[row])
-        buckets[-1].append(row)
-    return [np.sort(np.asarray(bucket)) for bucket in buckets]
+    Spans that share and those that do not are kept apart, for only these have a causal kernel.
+    """
+    lengths, pasts = spans[:, 1].tolist(), spans[:, 3].tolist()
+    order = sorted(range(len(spans)), key=lambda i: (pasts[i] > 0, -pasts[i] - lengths[i]))
+    groups: list[list[int]] = []
+    columns = past = 0
+    for index in order:
+        length, before = lengths[index], pasts[index]
+        if groups and (past > 0) == (before > 0):
+            rows, wide, deep = len(groups[-1]), max(columns, length), max(past, before)
+            apart = rows * columns * (past + columns) + length * (before + length) + CALL
+            if (rows + 1) * wide * (deep + wide) <= apart:
+                groups[-1].append(index)
+                columns, past = wide, deep
+                continue
+        groups.append([index])
+        columns, past = length, before
+    return [np.array(sorted(group)) for group in groups]
