@@ -28,6 +28,7 @@ from burnish.engine import (  # noqa: E402
     named_trainable,
     train,
 )
+from burnish.engine.flops import Cost, cost  # noqa: E402
 from burnish.engine.source import epoch_order  # noqa: E402
 from burnish.models.heads import ScalarHead  # noqa: E402
 from burnish.models.load import Loaded, load_model  # noqa: E402
@@ -63,8 +64,8 @@ class Fit:
 class Timed:
     """A source that marks the clock where one step ends and the next begins."""
 
-    def __init__(self, source: Source, clock: worker.Clock, size: data.Shape, passes: int) -> None:
-        self.source, self.clock, self.size, self.passes = source, clock, size, passes
+    def __init__(self, source: Source, clock: worker.Clock, cost: Cost, passes: int) -> None:
+        self.source, self.clock, self.cost, self.passes = source, clock, cost, passes
         self.work: tuple[int, float] | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -79,14 +80,12 @@ class Timed:
         if self.clock.done:
             return None
         window = self.source.window(step)
-        sequences = [pair for batch in window or [] for pair in _sequences(batch)]
-        self.work = worker.training_work(self.size, sequences, self.passes)
+        if window is not None:
+            tokens = sum(sum(batch.lengths) for batch in window)
+            targets = sum(int(batch.targets.sum()) for batch in window)
+            # A step of training is worth three forward passes.
+            self.work = tokens, self.cost.of(window, targets) * self.passes / 3
         return window
-
-
-def _sequences(batch: Batch) -> list[tuple[int, int]]:
-    targets = torch.bincount(batch.target_segments(), minlength=len(batch.lengths)).tolist()
-    return list(zip(batch.lengths, targets, strict=True))
 
 
 def settings(workload: Workload, steps: int, rate: float, whole: bool) -> TrainSettings:
@@ -219,7 +218,10 @@ def _replies(
         replace(reply, scores={name: parts[index] for name, parts in split.items()})
         for index, reply in enumerate(replies)
     ]
-    source = _dataset([[segment] for segment in grpo_segments(scored, GrpoCredit())], options)
+    segments = grpo_segments(scored, GrpoCredit())
+    groups = [segments[i : i + PER_PROMPT] for i in range(0, len(segments), PER_PROMPT)]
+    per_step = options.segments_per_step // PER_PROMPT
+    source = _dataset(groups, options.model_copy(update={"segments_per_step": per_step}))
     source.dropout = False
     return source
 
@@ -290,7 +292,9 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         return worker.timed(clock)
     options = settings(workload, worker.MOST_STEPS, worker.RATE, whole=False)
     fit = fit_of(workload, loaded, rows, options)
-    timed = Timed(fit.source, clock, data.shape(loaded.model.config), fit.passes)
+    found_cost = cost(loaded.model)
+    assert found_cost is not None
+    timed = Timed(fit.source, clock, found_cost, fit.passes)
     with tempfile.TemporaryDirectory() as folder:
         train(
             loaded.model,
