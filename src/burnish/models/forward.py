@@ -29,12 +29,14 @@ class TokenScores:
     """What the model says of the targets, in the order of ``batch.targets.nonzero()``.
 
     ``logprobs [N]`` float32; ``entropy [N]`` in nats, None unless asked for; ``hidden [T, D]``
-    the last hidden states, for a value head that shares the trunk.
+    the last hidden states, for a value head that shares the trunk; ``mean [N]`` the mean over the
+    vocabulary of the log-probabilities there, None unless asked for.
     """
 
     logprobs: Tensor
     entropy: Tensor | None
     hidden: Tensor
+    mean: Tensor | None = None
 
 
 def hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -90,7 +92,11 @@ def logits(model: PreTrainedModel, states: Tensor) -> Tensor:
 
 
 def token_logprobs(
-    model: PreTrainedModel, batch: Batch, temperature: float = 1.0, entropy: bool = False
+    model: PreTrainedModel,
+    batch: Batch,
+    temperature: float = 1.0,
+    entropy: bool = False,
+    mean: bool = False,
 ) -> TokenScores:
     """Log-probabilities of the targets: ``log_softmax(logits / temperature)`` at the token.
 
@@ -103,15 +109,15 @@ def token_logprobs(
     index = batch.target_index()
     rows, labels = states.index_select(0, index - 1), batch.tokens[index]
 
-    def score(part: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        scores: tuple[Tensor, Tensor] = _Gather.apply(  # type: ignore[no-untyped-call]
-            logits(model, part), label, temperature, entropy
+    def score(part: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        scores: tuple[Tensor, Tensor, Tensor] = _Gather.apply(  # type: ignore[no-untyped-call]
+            logits(model, part), label, temperature, entropy, mean
         )
         return scores
 
     parts = in_pieces(score, model, rows, labels)
-    logprobs, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
-    return TokenScores(logprobs, entropies if entropy else None, states)
+    logprobs, entropies, means = (torch.cat(column) for column in zip(*parts, strict=True))
+    return TokenScores(logprobs, entropies if entropy else None, states, means if mean else None)
 
 
 def token_divergences(model: PreTrainedModel, anchor: PreTrainedModel, batch: Batch) -> Tensor:
@@ -150,39 +156,47 @@ def in_pieces(score: Callable[..., R], model: PreTrainedModel, *columns: Tensor)
 
 
 class _Gather(torch.autograd.Function):
-    """Log-probability of one label a row, and the row's entropy, from logits ``[n, V]``.
+    """Log-probability of one label a row, the row's entropy, and its mean log-probability over
+    the vocabulary, from logits ``[n, V]``; what is not asked for comes out empty.
 
     Forward keeps only the logits and their log-sum-exp. With ``p = softmax(z / t)``:
-    d logp_y / d z_j = (1[j=y] - p_j) / t and d H / d z_j = -p_j (log p_j + H) / t.
+    d logp_y / d z_j = (1[j=y] - p_j) / t, d H / d z_j = -p_j (log p_j + H) / t and
+    d mean_v(log p_v) / d z_j = (1/V - p_j) / t.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, scores: Tensor, labels: Tensor, temperature: float, entropy: bool
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, scores: Tensor, labels: Tensor, temperature: float, entropy: bool, mean: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         scaled = scores if temperature == 1.0 else scores / temperature
         total = scaled.logsumexp(1)
         logprobs = scaled.gather(1, labels[:, None]).squeeze(1) - total
-        entropies = logprobs.new_empty(0)
+        entropies, means = logprobs.new_empty(0), logprobs.new_empty(0)
         if entropy:
             entropies = total - (torch.exp(scaled - total[:, None]) * scaled).sum(1)
-        else:
-            ctx.mark_non_differentiable(entropies)
+        if mean:
+            means = scaled.mean(1) - total
+        unused = [found for found, asked in ((entropies, entropy), (means, mean)) if not asked]
+        ctx.mark_non_differentiable(*unused)
         ctx.save_for_backward(scaled, total, labels, entropies)
-        ctx.temperature, ctx.entropy = temperature, entropy
-        return logprobs, entropies
+        ctx.temperature, ctx.entropy, ctx.mean = temperature, entropy, mean
+        return logprobs, entropies, means
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         scaled, total, labels, entropies = ctx.saved_tensors
         log_p = scaled - total[:, None]
+        # Every probability is pushed down by what pulls the label, or all labels alike, up.
+        pulled = grads[0] + grads[2] if ctx.mean else grads[0]
         if ctx.entropy:
             p = log_p.exp()
-            slope = p * (-grads[0][:, None] - grads[1][:, None] * (log_p + entropies[:, None]))
+            slope = p * (-pulled[:, None] - grads[1][:, None] * (log_p + entropies[:, None]))
         else:
-            slope = log_p.exp_().mul_(-grads[0][:, None])
+            slope = log_p.exp_().mul_(-pulled[:, None])
+        if ctx.mean:
+            slope.add_(grads[2][:, None] / scaled.shape[1])
         slope.scatter_add_(1, labels[:, None], grads[0][:, None])
-        return slope.div_(ctx.temperature), None, None, None
+        return slope.div_(ctx.temperature), None, None, None, None
 
 
 def segment_sums(values: Tensor, batch: Batch) -> Tensor:
