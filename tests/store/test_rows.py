@@ -143,6 +143,12 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (Preference, {"prompt": "p", "chosen": [U], "rejected": "b"}, "chosen"),
     (Preference, {"prompt": "p", "chosen": [A], "rejected": []}, "rejected"),
     (Preference, {"prompt": "p", "chosen": "a", "rejected": "b", "margin": "x"}, "margin"),
+    (Preference, {"prompt": "p", "chosen": "a", "rejected": "b", "objectives": {"safe": "x"}},
+     "objectives.safe"),
+    (Preference, {"prompt": "p", "chosen": "a", "rejected": "b", "objectives": '{"safe": 1e999}'},
+     "objectives.safe"),
+    (Preference, {"prompt": "p", "chosen": "a", "rejected": "b", "objectives": ["safe"]},
+     "objectives"),
     (Rollout, {"prompt": [U], "completion": "x"}, "prompt_id"),
 ]  # fmt: skip
 

@@ -73,8 +73,14 @@ def split_heldout(records: Sequence[R], share: float, seed: int) -> tuple[list[R
     return train, heldout
 
 
-def pairs(loaded: Loaded, preferences: Sequence[Preference]) -> list[list[Segment]]:
-    """Preferences as [chosen, rejected] segments with a per-segment ``margin``.
+OBJECTIVE = "objective."
+
+
+def pairs(
+    loaded: Loaded, preferences: Sequence[Preference], objectives: Sequence[str] = ()
+) -> list[list[Segment]]:
+    """Preferences as [chosen, rejected] segments with a per-segment ``margin``, and one stream
+    ``objective.NAME`` for each of ``objectives``, 0 where a preference says nothing of it.
 
     Raises:
         InputError: every pair is longer than the model's context.
@@ -89,11 +95,14 @@ def pairs(loaded: Loaded, preferences: Sequence[Preference]) -> list[list[Segmen
         for side in (0, 1)
     ]
     limit = context_length(loaded.model)
+
+    def streams(preference: Preference) -> dict[str, float]:
+        own = {OBJECTIVE + name: preference.objectives.get(name, 0.0) for name in objectives}
+        return {"margin": preference.margin, **own}
+
     units = [
         [
-            Segment(
-                side.tokens, side.mask, preference.id, per_segment={"margin": preference.margin}
-            )
+            Segment(side.tokens, side.mask, preference.id, per_segment=streams(preference))
             for side in (chosen, rejected)
         ]
         for preference, chosen, rejected in zip(preferences, *sides, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -171,6 +172,13 @@ def _as_preference(fields: Fields) -> None:
     fields["prompt"] = prompt
     fields["chosen"] = chosen[size:] if chosen[:size] == prompt else chosen
     fields["rejected"] = rejected[size:] if rejected[:size] == prompt else rejected
+    objectives = fields.get("objectives", {})
+    if isinstance(objectives, str):
+        objectives = _decoded("objectives", objectives)
+    if isinstance(objectives, dict):
+        # Parquet gives every row the keys of all rows, with nulls.
+        objectives = {name: value for name, value in objectives.items() if value is not None}
+    fields["objectives"] = objectives
 
 
 def _common(first: list[Fields], second: list[Fields]) -> list[Fields]:
@@ -258,6 +266,9 @@ def _check(found: Record) -> None:
         _ends_with(found.prompt, "prompt", "user")
         _ends_with(found.chosen, "chosen", "assistant")
         _ends_with(found.rejected, "rejected", "assistant")
+        for name, value in found.objectives.items():
+            if not math.isfinite(value):
+                raise RowError((f"objectives.{name}", f"found {value}", "a finite number"))
 
 
 def _ends_with(messages: Any, field: str, role: str) -> None:

@@ -23,7 +23,7 @@ R = TypeVar("R", bound=Record)
 
 _SHOWN = 20
 _OURS = frozenset({"manifest.json", "artifact.json"})
-_JSON_COLUMNS = ("verify", "scores")
+_JSON_COLUMNS = ("verify", "scores", "objectives")
 
 
 def read(
