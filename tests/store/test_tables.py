@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from burnish.config import InputError, Problem
-from burnish.records import Document, Example, Preference, Prompt, Record, Rollout
+from burnish.records import Document, Example, Feedback, Preference, Prompt, Record, Rollout
 from burnish.store import tables
 from burnish.store.errors import StorageError
 
@@ -26,6 +26,7 @@ RECORDS: list[Record] = [
     Preference(id="f", prompt=[USER], chosen=[REPLY], rejected=[WRONG], margin=1.25),
     Preference(id="o", prompt=[USER], chosen=[REPLY], rejected=[WRONG],
                objectives={"helpful": 1.0, "harmless": -0.5}),
+    Feedback(id="k", prompt=[USER], completion=[WRONG], label=False, topic="poems"),
     Rollout(
         id="r", prompt_id="p", prompt=[USER], completion="Li Bai.", tokens=[5, 2],
         logprobs=[-0.1, -1e-7], finish="stop", temperature=0.7, top_p=1.0, seed=2**40,

@@ -106,6 +106,22 @@ class Preference(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Feedback(Record):
+    """One reply to a prompt and whether it was liked (TRL's unpaired preference columns).
+
+    Example: ``prompt=[{"role": "user", "content": "Hi"}], completion=[{"role": "assistant",
+    "content": "Hello."}], label=True``. ``label`` is True for a desirable reply.
+    """
+
+    prompt: list[Message]
+    completion: list[Message]
+    label: bool
+    task: str = "chat"
+    topic: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rollout(Record):
     """One sampled reply with what is needed to train on it and to repeat it.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from burnish.config import InputError, Problem
@@ -24,12 +26,13 @@ from burnish.engine.optim import Trainable
 from burnish.engine.window import accumulate
 from burnish.models import adapters
 from burnish.models.adapters import LoraSettings
+from burnish.models.forward import segment_sums, token_logprobs
 from burnish.models.load import Loaded, load_model, save_model
-from burnish.records import Figure, Preference, Record
+from burnish.records import Figure, Message, Preference, Record
 from burnish.sampling.generate import context_length
 from burnish.stages.base import Context, Inputs, derived_seed
 from burnish.store import tables
-from burnish.text.batches import Segment, pack, plan
+from burnish.text.batches import Batch, Segment, pack, plan
 from burnish.text.templates import encode_many
 
 R = TypeVar("R", bound=Record)
@@ -85,32 +88,69 @@ def pairs(
     Raises:
         InputError: every pair is longer than the model's context.
     """
-    firsts = [len(preference.prompt) for preference in preferences]
+    return twofold(
+        loaded,
+        [(p.id, p.prompt, p.chosen, p.rejected) for p in preferences],
+        [
+            {"margin": p.margin} | {OBJECTIVE + n: p.objectives.get(n, 0.0) for n in objectives}
+            for p in preferences
+        ],
+    )
+
+
+def twofold(
+    loaded: Loaded,
+    rows: Sequence[tuple[str, list[Message], list[Message], list[Message]]],
+    streams: Sequence[Mapping[str, float]],
+) -> list[list[Segment]]:
+    """Two replies to each prompt as segments in turn, both with the row's per-segment streams.
+
+    Args:
+        rows: id, prompt, first and second reply. Rows over the model's context are left out.
+
+    Raises:
+        InputError: every row is longer than the model's context.
+    """
+    firsts = [len(prompt) for _, prompt, _, _ in rows]
     sides = [
-        encode_many(
-            loaded.tokenizer,
-            [[*p.prompt, *(p.chosen if side == 0 else p.rejected)] for p in preferences],
-            firsts,
-        )
-        for side in (0, 1)
+        encode_many(loaded.tokenizer, [[*row[1], *row[side]] for row in rows], firsts)
+        for side in (2, 3)
     ]
     limit = context_length(loaded.model)
-
-    def streams(preference: Preference) -> dict[str, float]:
-        own = {OBJECTIVE + name: preference.objectives.get(name, 0.0) for name in objectives}
-        return {"margin": preference.margin, **own}
-
     units = [
-        [
-            Segment(side.tokens, side.mask, preference.id, per_segment=streams(preference))
-            for side in (chosen, rejected)
-        ]
-        for preference, chosen, rejected in zip(preferences, *sides, strict=True)
-        if max(len(chosen.tokens), len(rejected.tokens)) <= limit
+        [Segment(one.tokens, one.mask, row[0], per_segment=own) for one in both]
+        for row, own, *both in zip(rows, streams, *sides, strict=True)
+        if max(len(one.tokens) for one in both) <= limit
     ]
-    if preferences and not units:
+    if rows and not units:
         raise InputError(Problem("", None, "data", f"every pair is over {limit} tokens"))
     return units
+
+
+@torch.no_grad()
+def with_reference(
+    model: PreTrainedModel,
+    units: Sequence[list[Segment]],
+    size: int,
+    sums: Callable[[Tensor, Batch], Tensor] = segment_sums,
+) -> list[list[Segment]]:
+    """The units with each segment's summed reference log-probability as ``reference``.
+
+    Computed once, before the first step, with the model that is about to be trained; ``size``
+    units at a time. ``sums`` makes ``[S]`` of log-probabilities ``[N]``.
+    """
+    device = next(model.parameters()).device
+    done: list[list[Segment]] = []
+    for start in range(0, len(units), size):
+        part = units[start : start + size]
+        batch = pack([segment for unit in part for segment in unit]).to(device)
+        values = iter(sums(token_logprobs(model, batch).logprobs, batch).tolist())
+        done += [[_with(segment, next(values)) for segment in unit] for unit in part]
+    return done
+
+
+def _with(segment: Segment, reference: float) -> Segment:
+    return replace(segment, per_segment={**segment.per_segment, "reference": reference})
 
 
 def fitting(loaded: Loaded, segments: Sequence[Segment]) -> list[Segment]:
@@ -161,9 +201,16 @@ Unit = Segment | Sequence[Segment]
 
 
 def measured(
-    model: Any, units: Sequence[Unit], loss: LossFunction, tokens_per_batch: int
+    model: Any,
+    units: Sequence[Unit],
+    loss: LossFunction,
+    tokens_per_batch: int,
+    prepare: Callable[[list[Batch]], list[Batch]] = list,
 ) -> Callable[[], Mapping[str, float]]:
-    """A function that gives the mean held-out ``loss`` and the loss's metrics over ``units``."""
+    """A function that gives the mean held-out ``loss`` and the loss's metrics over ``units``.
+
+    ``prepare`` is given all batches each time, for a loss that needs more than they hold.
+    """
     groups = [[unit] if isinstance(unit, Segment) else list(unit) for unit in units]
     lengths = [sum(len(segment.tokens) for segment in group) for group in groups]
     batches = [
@@ -174,7 +221,7 @@ def measured(
     @torch.no_grad()
     def evaluate() -> Mapping[str, float]:
         device = next(model.parameters()).device
-        sums = accumulate(model, loss, [batch.to(device) for batch in batches])
+        sums = accumulate(model, loss, prepare([batch.to(device) for batch in batches]))
         metrics = {f"eval_{name}": value for name, value in sums.metrics.items()}
         return {"loss": sums.loss, **metrics}
 

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from burnish.records import (
     Document,
     Example,
+    Feedback,
     Language,
     Preference,
     Prompt,
@@ -33,6 +34,7 @@ _CONTENT: dict[type[Record], tuple[str, ...]] = {
     Example: ("messages",),
     Prompt: ("messages",),
     Preference: ("prompt", "chosen", "rejected"),
+    Feedback: ("prompt", "completion", "label"),
     Rollout: ("prompt", "completion"),
 }
 _ADAPTERS: dict[type[Record], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _CONTENT}
@@ -50,9 +52,9 @@ def record(kind: type[R], row: Mapping[str, Any], source: str) -> R:
     """Turn a row into a record of ``kind``.
 
     Accepts burnish's own columns, TRL's (``messages``; ``prompt`` and ``completion``; ``prompt``,
-    ``chosen``, ``rejected``; strings or lists of messages, with the prompt inside the replies or
-    apart), Alpaca's (``instruction``, ``input``, ``output``) and ShareGPT's (``conversations`` of
-    ``from`` and ``value``). Other columns are left out.
+    ``chosen``, ``rejected``; a reply with ``label``; strings or lists of messages, with the prompt
+    inside the replies or apart), Alpaca's (``instruction``, ``input``, ``output``) and ShareGPT's
+    (``conversations`` of ``from`` and ``value``). Other columns are left out.
 
     Args:
         kind: the class of record wanted.
@@ -125,6 +127,7 @@ def _shape(kind: type[Record], fields: Fields) -> None:
         Example: _as_example,
         Prompt: _as_prompt,
         Preference: _as_preference,
+        Feedback: _as_feedback,
     }
     if kind in shapes:
         shapes[kind](fields)
@@ -179,6 +182,16 @@ def _as_preference(fields: Fields) -> None:
         # Parquet gives every row the keys of all rows, with nulls.
         objectives = {name: value for name, value in objectives.items() if value is not None}
     fields["objectives"] = objectives
+
+
+def _as_feedback(fields: Fields) -> None:
+    if "messages" in fields:
+        turns = _messages(fields["messages"], "messages", "user")
+        fields["prompt"], fields["completion"] = turns[:-1], turns[-1:]
+    else:
+        prompt = _messages(_required(fields, "prompt"), "prompt", "user")
+        fields["prompt"] = _system(fields) + prompt
+        fields["completion"] = _messages(_required(fields, "completion"), "completion", "assistant")
 
 
 def _common(first: list[Fields], second: list[Fields]) -> list[Fields]:
@@ -262,6 +275,9 @@ def _check(found: Record) -> None:
             raise RowError(("messages", "no assistant turn with text", "at least one to train on"))
     if isinstance(found, Prompt):
         _ends_with(found.messages, "messages", "user")
+    if isinstance(found, Feedback):
+        _ends_with(found.prompt, "prompt", "user")
+        _ends_with(found.completion, "completion", "assistant")
     if isinstance(found, Preference):
         _ends_with(found.prompt, "prompt", "user")
         _ends_with(found.chosen, "chosen", "assistant")

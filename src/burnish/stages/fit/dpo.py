@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from burnish.objectives import Loss, PreferenceKind, preference
 from burnish.records import Figure, Preference
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.text.batches import Batch, Segment, pack
+from burnish.text.batches import Batch, Segment
 from burnish.text.templates import end_tokens
 
 CONTENT = "content"
@@ -91,26 +90,6 @@ def without_format(tokenizer: Any, units: Sequence[list[Segment]]) -> list[list[
     ]
 
 
-@torch.no_grad()
-def with_reference(model: Any, units: Sequence[list[Segment]], size: int) -> list[list[Segment]]:
-    """The units with each segment's summed reference log-probability as ``reference``.
-
-    Computed once, before the first step, with the model that is about to be trained.
-    """
-    device = next(model.parameters()).device
-    done: list[list[Segment]] = []
-    for start in range(0, len(units), size):
-        part = units[start : start + size]
-        batch = pack([segment for unit in part for segment in unit]).to(device)
-        values = iter(compared(token_logprobs(model, batch).logprobs, batch)[0].tolist())
-        done += [[_with(segment, next(values)) for segment in unit] for unit in part]
-    return done
-
-
-def _with(segment: Segment, reference: float) -> Segment:
-    return replace(segment, per_segment={**segment.per_segment, "reference": reference})
-
-
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Train on the pairs and save the policy."""
     loaded = training.load_policy(inputs, context, config.lora)
@@ -121,7 +100,10 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     if config.mask_format:
         parts = [without_format(loaded.tokenizer, part) for part in parts]
     size = config.train.segments_per_step
-    units, held = (with_reference(loaded.model, part, size) for part in parts)
+    units, held = (
+        training.with_reference(loaded.model, part, size, lambda *of: compared(*of)[0])
+        for part in parts
+    )
     objective = functools.partial(loss, config=config)
     evaluate = training.measured(loaded.model, held, objective, config.train.tokens_per_batch)
     before = evaluate() if held else {}
