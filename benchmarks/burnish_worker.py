@@ -40,6 +40,7 @@ from burnish.rollouts.scoring import Score, scorer  # noqa: E402
 from burnish.sampling import Sampling, generate  # noqa: E402
 from burnish.stages.fit import dpo, grpo, reward  # noqa: E402
 from burnish.stages.language import language_loss  # noqa: E402
+from burnish.stages.reference import with_reference  # noqa: E402
 from burnish.text.batches import Batch, Segment, pack  # noqa: E402
 
 Units = list[list[Segment]]
@@ -146,7 +147,8 @@ def _dpo(
 ) -> Fit:
     units = [_segments(loaded.tokenizer, row) for row in rows]
     wall, cpu = time.perf_counter(), time.process_time()
-    units = dpo.with_reference(loaded.model, units, options.tokens_per_batch)
+    with tempfile.TemporaryDirectory() as folder:
+        units = with_reference(loaded.model, units, options.tokens_per_batch, Path(folder))
     spent = (time.process_time() - cpu, time.perf_counter() - wall)
     tokens = sum(len(segment.tokens) for unit in units for segment in unit)
     config = dpo.Config(model="benchmark", data=["benchmark"])

@@ -12,6 +12,7 @@ ROWS = {
     "preference": {"prompt": [{"role": "user", "content": "Hi"}],
                    "chosen": [{"role": "assistant", "content": "Hello"}],
                    "rejected": [{"role": "assistant", "content": "Go"}]},
+    "feedback": {"prompt": "Hi", "completion": "Hello", "label": False},
     "prompt": {"messages": [{"role": "user", "content": "Hi"}], "verify": {"kind": "comply"}},
     "document": {"text": "Hi"},
 }  # fmt: skip

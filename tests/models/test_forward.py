@@ -211,13 +211,16 @@ def test_logprobs_by_hand() -> None:
     """C-09: log_softmax(logits / temperature) of three words, worked out by hand."""
     rows = [[1.0, 0.0, 0.0], [0.0, math.log(2), math.log(4)], [0.0, 0.0, 0.0]]
     model, batch = by_hand(rows, [1, 2, 0])
-    scores = token_logprobs(model, batch, entropy=True)
+    scores = token_logprobs(model, batch, entropy=True, mean=True)
     # after word 1: 4 / (1 + 2 + 4); after word 2: 1 / 3
     expected = torch.tensor([math.log(4 / 7), math.log(1 / 3)])
     torch.testing.assert_close(scores.logprobs, expected, atol=1e-4, rtol=0)
     seventh = -(1 / 7 * math.log(1 / 7) + 2 / 7 * math.log(2 / 7) + 4 / 7 * math.log(4 / 7))
     entropy = torch.tensor([seventh, math.log(3)])
     torch.testing.assert_close(scores.entropy, entropy, atol=1e-4, rtol=0)
+    # the three log-probabilities after word 1 are log(1/7), log(2/7), log(4/7)
+    mean = torch.tensor([math.log(8 / 343) / 3, -math.log(3)])
+    torch.testing.assert_close(scores.mean, mean, atol=1e-4, rtol=0)
     # temperature 1/2 squares the odds: 16 / (1 + 4 + 16)
     cold = token_logprobs(model, batch, temperature=0.5).logprobs
     expected = torch.tensor([math.log(16 / 21), math.log(1 / 3)])
@@ -226,15 +229,17 @@ def test_logprobs_by_hand() -> None:
         token_logprobs(model, batch, temperature=0.0)
 
 
+@pytest.mark.parametrize("mean", [False, True])
 @pytest.mark.parametrize("entropy", [False, True])
-def test_the_gather_has_true_gradients(entropy: bool) -> None:
+def test_the_gather_has_true_gradients(entropy: bool, mean: bool) -> None:
     draw = torch.Generator().manual_seed(0)
     scores = torch.randn(4, 6, dtype=torch.float64, generator=draw, requires_grad=True)
     labels = torch.tensor([0, 5, 2, 2])
 
     def run(scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        both = forward._Gather.apply(scores, labels, 0.7, entropy)
-        return both if entropy else both[:1]
+        found = forward._Gather.apply(scores, labels, 0.7, entropy, mean)
+        asked = (True, entropy, mean)
+        return tuple(part for part, wanted in zip(found, asked, strict=True) if wanted)
 
     assert torch.autograd.gradcheck(run, (scores,))
 
@@ -243,15 +248,16 @@ def test_the_gather_has_true_gradients(entropy: bool) -> None:
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     """In pieces that are kept, and in pieces that are computed again in backward."""
     model, batch = tiny.model(), pack(segments())
-    whole = token_logprobs(model, batch, entropy=True)
-    wanted = gradients(model, (whole.logprobs - whole.entropy).sum())
+    whole = token_logprobs(model, batch, entropy=True, mean=True)
+    wanted = gradients(model, (whole.logprobs - whole.entropy + 2 * whole.mean).sum())
     monkeypatch.setattr(forward, "SMALLEST_CHUNK", 16)
     monkeypatch.setattr(forward, "CACHED_LOGITS", 1)
     monkeypatch.setattr(forward, "LOGITS_AT_ONCE", at_once)
-    parts = token_logprobs(model, batch, entropy=True)
+    parts = token_logprobs(model, batch, entropy=True, mean=True)
     torch.testing.assert_close(parts.logprobs, whole.logprobs, atol=1e-5, rtol=0)
     torch.testing.assert_close(parts.entropy, whole.entropy, atol=1e-5, rtol=0)
-    got = gradients(model, (parts.logprobs - parts.entropy).sum())
+    torch.testing.assert_close(parts.mean, whole.mean, atol=1e-5, rtol=0)
+    got = gradients(model, (parts.logprobs - parts.entropy + 2 * parts.mean).sum())
     for one, other in zip(got, wanted, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 

@@ -261,11 +261,14 @@ def test_kto_baseline_is_never_negative_and_carries_no_gradient() -> None:  # C-
 
 def test_mismatched_replies_are_always_anothers() -> None:  # C-21, odd and even batches
     for count in (2, 3, 7, 8):
-        order = mismatched(count)
-        assert sorted(order) == list(range(count))
-        assert all(index != other for index, other in enumerate(order))
-    with pytest.raises(ValueError, match="count: 1"):
-        mismatched(1)
+        assert mismatched(range(count)) == [*range(1, count), 0]
+    for prompts in ("AAB", "ABA", "BAA", "ABBA", "AABBAAC", "ABABABAAAA"):
+        order = mismatched(prompts)
+        assert all(prompts[i] != prompts[other] for i, other in enumerate(order)), prompts
+    assert mismatched("AABBAA") == [2, 2, 4, 4, 2, 2]
+    for same in ("", "A", "AAAA"):
+        with pytest.raises(ValueError, match="at least 2"):
+            mismatched(same)
 
 
 def test_kto_over_two_microbatches_equals_one() -> None:  # C-21

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from burnish.objectives import bradley_terry
+from burnish.objectives import bradley_terry, bradley_terry_heads
 
 RM = json.loads((Path(__file__).parents[1] / "golden.json").read_text())["rm"]
 
@@ -101,3 +102,41 @@ def test_gradients_are_finite_and_sum_to_0() -> None:
 def test_wrong_shape_is_named() -> None:
     with pytest.raises(ValueError, match=r"margin: shape \[2\], expected \[4\]"):
         bradley_terry(CHOSEN, REJECTED, tensor([1.0, 2.0]))
+
+
+def test_each_head_learns_from_the_pairs_that_speak_of_it_and_from_their_side() -> None:
+    # First head: chosen better by 2, then silent. Second: rejected better by 1, chosen by 3.
+    chosen = tensor([[1.0, 1.0], [5.0, 2.0]]).requires_grad_()
+    rejected = tensor([[0.0, 4.0], [7.0, 0.0]]).requires_grad_()
+    better = tensor([[2.0, -1.0], [0.0, 3.0]])
+    names = ["helpful", "harmless"]
+
+    def row(gap: float) -> float:
+        return math.log1p(math.exp(-gap))
+
+    found = bradley_terry_heads(chosen, rejected, better, names)
+    assert found.total.item() == pytest.approx(row(1 - 0) + row(4 - 1) + row(2 - 0), abs=1e-12)
+    assert found.count.item() == 3
+    assert [p.item() for p in found.metrics["accuracy"]] == [3, 3]
+    assert [p.item() for p in found.metrics["accuracy.helpful"]] == [1, 1]
+    assert [p.item() for p in found.metrics["accuracy.harmless"]] == [2, 2]
+    (slope,) = torch.autograd.grad(found.total, chosen)
+    silent = slope[1, 0].item()
+    assert silent == 0
+    assert (slope.sign() == tensor([[-1.0, 1.0], [0.0, -1.0]])).all()
+    margin = bradley_terry_heads(chosen, rejected, better, names, use_margin=True)
+    assert margin.total.item() == pytest.approx(row(1 - 2) + row(3 - 1) + row(2 - 3), abs=1e-12)
+    centred = bradley_terry_heads(chosen, rejected, better, names, centring=0.1)
+    assert (centred.total - found.total).item() == pytest.approx(0.1 * (1 + 25 + 4), abs=1e-12)
+
+
+def test_one_head_with_a_preference_for_every_chosen_reply_is_bradley_terry() -> None:
+    found = bradley_terry_heads(CHOSEN[:, None], REJECTED[:, None], MARGIN[:, None].abs(), ["x"])
+    spoken = (MARGIN != 0).double()
+    assert found.total.item() == bradley_terry(CHOSEN, REJECTED, weights=spoken).total.item()
+
+
+def test_heads_and_names_must_agree() -> None:
+    two = tensor([1.0, 2.0])[None]
+    with pytest.raises(ValueError, match="names: 1, expected 2"):
+        bradley_terry_heads(two, two, two, ["a"])

@@ -210,3 +210,27 @@ def test_a_folder_without_a_head_is_not_a_reward_model(tmp_path: Path) -> None:
     save_model(tiny.model(), TOKENIZER, tmp_path / "plain")
     with pytest.raises(InputError, match="no scalar head"):
         RewardModel.load(tmp_path / "plain", "cpu")
+
+
+def test_one_head_of_a_reward_model_can_be_a_score_of_its_own() -> None:
+    head = ScalarHead(32, ["helpful", "harmless"], std=1.0)
+    rewards = RewardModel(tiny.model(), TOKENIZER, head, {"helpful": 2.0})
+    resources = Resources(None, TOKENIZER, Calibration((), ()), rewards)
+    prompt = asked("Say a.")
+    one = rollout(prompt, "apple")
+    settings = ScorerSettings(weights={"reward_model": 1.0, "reward_model.harmless": 3.0})
+    (found,) = score({"p": prompt}, [one], settings, resources)
+    (each,) = rewards.score_each([(prompt.messages, "apple")])
+    sigmoid = {name: 1 / (1 + math.exp(-value)) for name, value in each.items()}
+    twice = 1 / (1 + math.exp(-2 * each["helpful"]))
+    assert found == {
+        "reward_model": pytest.approx(twice),
+        "reward_model.harmless": pytest.approx(sigmoid["harmless"]),
+    }
+    expected = (twice + 3 * sigmoid["harmless"]) / 4
+    assert aggregate(found, settings) == pytest.approx(expected)
+    unknown = ScorerSettings(weights={"reward_model.honest": 1.0})
+    with pytest.raises(InputError, match=r"reward_model\.honest.*reward_model\.helpful"):
+        score({"p": prompt}, [one], unknown, resources)
+    resources = Resources(None, TOKENIZER, Calibration((), ()))
+    assert score({"p": prompt}, [one], unknown, resources) == [{}]

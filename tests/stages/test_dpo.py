@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import torch
 from tests import tiny
+from tests.stages.fits import context
 from torch import Tensor
 
-from burnish.engine import SilentProgress, TrainSettings
+from burnish.engine import TrainSettings
 from burnish.models.forward import TokenScores
 from burnish.models.load import Loaded, save_model
 from burnish.records import Preference
 from burnish.stages import training
-from burnish.stages.base import Context, Inputs
+from burnish.stages.base import Inputs
 from burnish.stages.fit import dpo
 from burnish.store import tables
 from burnish.text.batches import Segment, pack
@@ -114,24 +115,11 @@ def test_the_policy_begins_at_its_reference(mask_format: bool, tmp_path: Path) -
     save_model(tiny.model(attention_dropout=0.5), tiny.tokenizer(), tmp_path / "model")
     records = [pair(number, "an ant", "hello " * 4) for number in range(12)]
     tables.write(tmp_path / "pairs.jsonl", records)
-    output = tmp_path / "output"
-    output.mkdir()
-    context = Context(
-        name="dpo",
-        round=1,
-        seed=0,
-        output=output,
-        scratch=tmp_path / "scratch",
-        metrics=tmp_path / "metrics.jsonl",
-        registry=tmp_path / "registry.sqlite",
-        progress=SilentProgress(),
-        device="cpu",
-    )
     config = dpo.Config(
         **CONFIG, heldout=0.5, mask_format=mask_format, train=TrainSettings(max_steps=2)
     )
     inputs = Inputs({"model": [str(tmp_path / "model")], "data": [str(tmp_path / "pairs.jsonl")]})
-    details = dpo.run(config, inputs, context).details
+    details = dpo.run(config, inputs, context(tmp_path)).details
     assert details["heldout"] > 0
     assert details["before"]["eval_margin"] == pytest.approx(0, abs=1e-5)
     assert details["before"]["loss"] == pytest.approx(0.693147, abs=1e-5)

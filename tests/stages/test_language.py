@@ -64,6 +64,27 @@ def test_without_an_anchor_or_on_one_kind_of_text() -> None:
     assert loss(model, batch(1.0, 1.0)).metrics.keys() == {"anchor_kl"}
 
 
+def test_smoothed_text_has_torchs_loss_and_gradient_and_an_anchor_stays_as_it_is() -> None:
+    model, anchor = tiny.model(seed=0), tiny.model(seed=1)
+    row = torch.tensor([list(TOLD.tokens)])
+    rows = model(input_ids=row, use_cache=False).logits[0, :-1]
+    expected = 2.0 * torch.nn.functional.cross_entropy(
+        rows, row[0, 1:], label_smoothing=0.2, reduction="sum"
+    )
+    weights = list(model.parameters())
+    wanted = torch.autograd.grad(expected, weights)
+    told = batch(0.0, 1.0).only(torch.tensor([True, False]))
+    found = language.language_loss(None, 0.2)(model, told)
+    torch.testing.assert_close(found.total, expected, atol=1e-4, rtol=1e-5)
+    for one, other in zip(torch.autograd.grad(found.total, weights), wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+    plain = language.language_loss(None)(model, told)
+    assert abs(plain.total.item() - found.total.item()) > 0.1
+    kept = batch(1.0, 1.0)
+    smooth, sharp = (language.language_loss(anchor, share)(model, kept) for share in (0.2, 0.0))
+    assert smooth.total.item() == sharp.total.item()
+
+
 def test_a_model_held_to_itself_has_nothing_to_learn() -> None:
     model = tiny.model(seed=0)
     found = language.language_loss(tiny.model(seed=0))(model, batch(1.0, 1.0))

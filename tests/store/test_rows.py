@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from burnish.records import Document, Example, Preference, Prompt, Rollout, content_id
+from burnish.records import Document, Example, Feedback, Preference, Prompt, Rollout, content_id
 from burnish.store.rows import RowError, detect_language, record
 
 
@@ -79,6 +79,22 @@ def test_preference_layouts(name: str) -> None:
     assert (found.prompt, found.chosen, found.rejected) == ([U], [A], [B])
 
 
+FEEDBACK = {
+    "strings": ({"prompt": "Hi", "completion": "Hello", "label": True}, [U], [A], True),
+    "lists": ({"prompt": [S, U], "completion": [A], "label": False}, [S, U], [A], False),
+    "messages": ({"messages": [U, A, U, B], "label": False}, [U, A, U], [B], False),
+    "csv": ({"prompt": "Hi", "completion": "Hello", "label": "true"}, [U], [A], True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FEEDBACK)
+def test_feedback_layouts(name: str) -> None:
+    row, *expected = FEEDBACK[name]
+    found = record(Feedback, row, "s")
+    assert [found.prompt, found.completion, found.label] == expected
+    assert found.id != record(Feedback, {**row, "label": not expected[2]}, "s").id
+
+
 def test_shared_prompt_ends_with_a_user_turn() -> None:
     """Replies that begin alike are not taken for a part of the prompt."""
     found = record(Preference, {"chosen": [U, A, U, A], "rejected": [U, A, U, B]}, "s")
@@ -136,6 +152,12 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (Prompt, {"messages": [U, A]}, "messages"),
     (Prompt, {"prompt": "Hi", "verify": "{"}, "verify"),
     (Prompt, {"prompt": "Hi", "verify": "[1]"}, "verify"),
+    (Feedback, {"prompt": "p", "completion": "a"}, "label"),
+    (Feedback, {"prompt": "p", "completion": "a", "label": "liked"}, "label"),
+    (Feedback, {"prompt": "p", "label": True}, "completion"),
+    (Feedback, {"messages": [A], "label": True}, "prompt"),
+    (Feedback, {"messages": [U], "label": True}, "prompt"),
+    (Feedback, {"prompt": "p", "completion": [U], "label": True}, "completion"),
     (Preference, {"chosen": "a"}, "rejected"),
     (Preference, {"rejected": "a"}, "chosen"),
     (Preference, {"chosen": "a", "rejected": "b"}, "prompt"),
@@ -143,6 +165,12 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (Preference, {"prompt": "p", "chosen": [U], "rejected": "b"}, "chosen"),
     (Preference, {"prompt": "p", "chosen": [A], "rejected": []}, "rejected"),
     (Preference, {"prompt": "p", "chosen": "a", "rejected": "b", "margin": "x"}, "margin"),
+    (Preference, {"prompt": "p", "chosen": "a", "rejected": "b", "objectives": {"safe": "x"}},
+     "objectives.safe"),
+    (Preference, {"prompt": "p", "chosen": "a", "rejected": "b", "objectives": '{"safe": 1e999}'},
+     "objectives.safe"),
+    (Preference, {"prompt": "p", "chosen": "a", "rejected": "b", "objectives": ["safe"]},
+     "objectives"),
     (Rollout, {"prompt": [U], "completion": "x"}, "prompt_id"),
 ]  # fmt: skip
 

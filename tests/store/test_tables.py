@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from burnish.config import InputError, Problem
-from burnish.records import Document, Example, Preference, Prompt, Record, Rollout
+from burnish.records import Document, Example, Feedback, Preference, Prompt, Record, Rollout
 from burnish.store import tables
 from burnish.store.errors import StorageError
 
@@ -24,6 +24,9 @@ RECORDS: list[Record] = [
     Example(id="e", messages=[USER, REPLY], weight=0.5, synthetic=True),
     Prompt(id="p", messages=[USER], verify={"kind": "answer", "answers": ["Li Bai", "李白"]}),
     Preference(id="f", prompt=[USER], chosen=[REPLY], rejected=[WRONG], margin=1.25),
+    Preference(id="o", prompt=[USER], chosen=[REPLY], rejected=[WRONG],
+               objectives={"helpful": 1.0, "harmless": -0.5}),
+    Feedback(id="k", prompt=[USER], completion=[WRONG], label=False, topic="poems"),
     Rollout(
         id="r", prompt_id="p", prompt=[USER], completion="Li Bai.", tokens=[5, 2],
         logprobs=[-0.1, -1e-7], finish="stop", temperature=0.7, top_p=1.0, seed=2**40,
@@ -49,6 +52,16 @@ def test_parquet_keeps_verifiers_apart(tmp_path: Path) -> None:
     prompts = [Prompt(id=str(i), messages=[USER], verify=spec) for i, spec in enumerate(specs)]
     tables.write(tmp_path / "p.parquet", prompts)
     assert [p.verify for p in tables.read(tmp_path / "p.parquet", Prompt)] == specs
+
+
+def test_objectives_of_another_tools_table(tmp_path: Path) -> None:
+    """A struct column, in which Arrow gives every row the keys of all rows."""
+    stated = [{"helpful": 1.0}, {"harmless": -2.0}, None]
+    pair = {"prompt": "Q", "chosen": "a", "rejected": "b"}
+    rows = pa.Table.from_pylist([{**pair, "objectives": one} for one in stated])
+    pq.write_table(rows, tmp_path / "p.parquet")
+    found = [p.objectives for p in tables.read(tmp_path / "p.parquet", Preference)]
+    assert found == [{"helpful": 1.0}, {"harmless": -2.0}, {}]
 
 
 def test_write_refuses(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ class RecordKind(StrEnum):
     example = "example"
     prompt = "prompt"
     preference = "preference"
+    feedback = "feedback"
     rollout = "rollout"
 
 
@@ -72,12 +73,13 @@ def read(file: Path, kind: RecordKind | None) -> tuple[RecordKind, list[Record],
 
     Without ``kind``, the kind with the fewest bad rows among the first is taken.
     """
-    from burnish.records import Document, Example, Preference, Prompt, Rollout
+    from burnish.records import Document, Example, Feedback, Preference, Prompt, Rollout
     from burnish.store import tables
 
     kinds: dict[RecordKind, type[Record]] = {
         RecordKind.rollout: Rollout,
         RecordKind.preference: Preference,
+        RecordKind.feedback: Feedback,
         RecordKind.example: Example,
         RecordKind.prompt: Prompt,
         RecordKind.document: Document,

@@ -20,6 +20,7 @@ class Fit(StrEnum):
     sft = "sft"
     reward = "reward"
     dpo = "dpo"
+    kto = "kto"
     ppo = "ppo"
     grpo = "grpo"
 

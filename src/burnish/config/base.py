@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-RecordKind = Literal["document", "example", "prompt", "preference", "rollout", "other"]
+RecordKind = Literal["document", "example", "prompt", "preference", "feedback", "rollout", "other"]
 
 
 class Settings(BaseModel):
@@ -37,6 +37,7 @@ DocumentRef = Annotated[str, Reference("data", "document")]
 ExampleRef = Annotated[str, Reference("data", "example")]
 PromptRef = Annotated[str, Reference("data", "prompt")]
 PreferenceRef = Annotated[str, Reference("data", "preference")]
+FeedbackRef = Annotated[str, Reference("data", "feedback")]
 DataRef = Annotated[str, Reference("data")]
 
 

@@ -10,7 +10,7 @@ from burnish.engine import TrainSettings, trackers
 from burnish.loop.recipe import Recipe, StageCall
 from burnish.loop.references import RESERVED, locate, missing, problem_of, split
 from burnish.models import load
-from burnish.records import Document, Example, Preference, Prompt, Record, Rollout
+from burnish.records import Document, Example, Feedback, Preference, Prompt, Record, Rollout
 from burnish.store import tables
 
 KINDS: dict[str, type[Record]] = {
@@ -18,6 +18,7 @@ KINDS: dict[str, type[Record]] = {
     "example": Example,
     "prompt": Prompt,
     "preference": Preference,
+    "feedback": Feedback,
     "rollout": Rollout,
 }
 FREE_BYTES_NEEDED = 200 * 2**20

@@ -114,6 +114,7 @@ class Workshop:
                 seed=self._seed(call, round),
                 output=draft.path,
                 scratch=scratch,
+                cache=self.folder / "cache",
                 metrics=self.folder / "metrics.jsonl",
                 registry=self.registry,
                 progress=self.progress,

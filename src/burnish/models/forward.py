@@ -31,12 +31,14 @@ class TokenScores:
     """What the model says of the targets, in the order of ``batch.targets.nonzero()``.
 
     ``logprobs [N]`` float32; ``entropy [N]`` in nats, None unless asked for; ``hidden [T, D]``
-    the last hidden states, for a value head that shares the trunk.
+    the last hidden states, for a value head that shares the trunk; ``mean [N]`` the mean over the
+    vocabulary of the log-probabilities there, None unless asked for.
     """
 
     logprobs: Tensor
     entropy: Tensor | None
     hidden: Tensor
+    mean: Tensor | None = None
 
 
 def hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -97,7 +99,11 @@ def logits(model: PreTrainedModel, states: Tensor) -> Tensor:
 
 
 def token_logprobs(
-    model: PreTrainedModel, batch: Batch, temperature: float = 1.0, entropy: bool = False
+    model: PreTrainedModel,
+    batch: Batch,
+    temperature: float = 1.0,
+    entropy: bool = False,
+    mean: bool = False,
 ) -> TokenScores:
     """Log-probabilities of the targets: ``log_softmax(logits / temperature)`` at the token.
 
@@ -110,15 +116,15 @@ def token_logprobs(
     index = batch.target_index()
     rows, labels = states.index_select(0, batch.predictors()), batch.tokens[index]
 
-    def score(part: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        scores: tuple[Tensor, Tensor] = _Gather.apply(  # type: ignore[no-untyped-call]
-            logits(model, part), label, temperature, entropy
+    def score(part: Tensor, label: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        scores: tuple[Tensor, Tensor, Tensor] = _Gather.apply(  # type: ignore[no-untyped-call]
+            logits(model, part), label, temperature, entropy, mean
         )
         return scores
 
     parts = in_pieces(score, model, rows, labels)
-    logprobs, entropies = (torch.cat(column) for column in zip(*parts, strict=True))
-    return TokenScores(logprobs, entropies if entropy else None, states)
+    logprobs, entropies, means = (torch.cat(column) for column in zip(*parts, strict=True))
+    return TokenScores(logprobs, entropies if entropy else None, states, means if mean else None)
 
 
 def token_divergences(model: PreTrainedModel, anchor: PreTrainedModel, batch: Batch) -> Tensor:
@@ -157,41 +163,47 @@ def in_pieces(score: Callable[..., R], model: PreTrainedModel, *columns: Tensor)
 
 
 class _Gather(torch.autograd.Function):
-    """Log-probability of one label a row, and the row's entropy, from logits ``[n, V]``.
+    """Log-probability of one label a row, the row's entropy, and its mean log-probability over
+    the vocabulary, from logits ``[n, V]``; what is not asked for comes out empty.
 
-    Forward keeps the log-probabilities of all tokens, and backward turns them into the gradient in
-    place. With ``p = softmax(z / t)``:
-    d logp_y / d z_j = (1[j=y] - p_j) / t and d H / d z_j = -p_j (log p_j + H) / t.
+    Forward keeps the log-probabilities of all tokens. With ``p = softmax(z / t)``:
+    d logp_y / d z_j = (1[j=y] - p_j) / t, d H / d z_j = -p_j (log p_j + H) / t and
+    d mean_v(log p_v) / d z_j = (1/V - p_j) / t.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, scores: Tensor, labels: Tensor, temperature: float, entropy: bool
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, scores: Tensor, labels: Tensor, temperature: float, entropy: bool, mean: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         scaled = scores if temperature == 1.0 else scores / temperature
         log_p = scaled.log_softmax(1)
         logprobs = log_p.gather(1, labels[:, None]).squeeze(1)
-        entropies = logprobs.new_empty(0)
+        entropies, means = logprobs.new_empty(0), logprobs.new_empty(0)
         if entropy:
             entropies = -(log_p.exp() * log_p).sum(1)
-        else:
-            ctx.mark_non_differentiable(entropies)
+        if mean:
+            means = log_p.mean(1)
+        unused = [found for found, asked in ((entropies, entropy), (means, mean)) if not asked]
+        ctx.mark_non_differentiable(*unused)
         ctx.save_for_backward(log_p, labels, entropies)
-        ctx.temperature, ctx.entropy = temperature, entropy
-        return logprobs, entropies
+        ctx.temperature, ctx.entropy, ctx.mean = temperature, entropy, mean
+        return logprobs, entropies, means
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
         log_p, labels, entropies = ctx.saved_tensors
         # Divided here, where there is one number a row.
-        gathered = grads[0][:, None] / ctx.temperature
+        gathered, spread, even = (grad[:, None] / ctx.temperature for grad in grads)
+        # Every probability is pushed down by what pulls the label, or all labels alike, up.
+        pulled = gathered + even if ctx.mean else gathered
         if ctx.entropy:
-            spread = grads[1][:, None] / ctx.temperature
-            factor = (log_p + entropies[:, None]).mul_(-spread).sub_(gathered)
+            factor = (log_p + entropies[:, None]).mul_(-spread).sub_(pulled)
             slope = log_p.exp().mul_(factor)
         else:
-            slope = log_p.exp().mul_(-gathered)
-        return slope.scatter_add_(1, labels[:, None], gathered), None, None, None
+            slope = log_p.exp().mul_(-pulled)
+        if ctx.mean:
+            slope.add_(even / log_p.shape[1])
+        return slope.scatter_add_(1, labels[:, None], gathered), None, None, None, None
 
 
 def segment_sums(values: Tensor, batch: Batch) -> Tensor:

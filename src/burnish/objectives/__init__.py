@@ -27,7 +27,7 @@ from burnish.objectives.preference import (
     PreferenceKind,
     preference,
 )
-from burnish.objectives.reward import bradley_terry
+from burnish.objectives.reward import bradley_terry, bradley_terry_heads
 from burnish.objectives.types import Loss, Metric, check, metric
 from burnish.objectives.unpaired import kto, kto_baseline, mismatched
 
@@ -44,6 +44,7 @@ __all__ = [
     "adaptive_kl",
     "aggregate",
     "bradley_terry",
+    "bradley_terry_heads",
     "check",
     "clipped_policy",
     "clipped_value",

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -51,3 +57,44 @@ def bradley_terry(
             "score": metric((chosen + rejected) / 2, weights),
         },
     )
+
+
+def bradley_terry_heads(
+    chosen: Tensor,
+    rejected: Tensor,
+    better: Tensor,
+    names: Sequence[str],
+    *,
+    use_margin: bool = False,
+    centring: float = 0.0,
+) -> Loss:
+    """:func:`bradley_terry` of several heads, each on the pairs that speak of its objective.
+
+    Args:
+        chosen, rejected: scores by pair and head, ``[P, K]``.
+        better: by how much the chosen reply is better in each head's objective, ``[P, K]``;
+            below 0 the rejected one is, 0 says nothing.
+        names: of the K heads.
+        use_margin: ask for a score difference of ``|better|``.
+        centring: weight of the centring term.
+
+    Returns:
+        The loss; its count is the number of pairs and heads with a preference. The metrics are
+        those of ``bradley_terry`` over all of them, and ``accuracy.NAME`` of each head.
+
+    Raises:
+        ValueError: a shape or dtype is wrong, or there are not K names.
+    """
+    check("P K", chosen=chosen, rejected=rejected, better=better)
+    if len(names) != chosen.shape[1]:
+        raise ValueError(f"names: {len(names)}, expected {chosen.shape[1]}")
+    won = torch.where(better > 0, chosen, rejected)
+    lost = torch.where(better > 0, rejected, chosen)
+    parts = []
+    for k, name in enumerate(names):
+        margin = better[:, k].abs() if use_margin else None
+        spoken = (better[:, k] != 0).to(better.dtype)
+        part = bradley_terry(won[:, k], lost[:, k], margin, centring=centring, weights=spoken)
+        own = {f"accuracy.{name}": part.metrics["accuracy"]}
+        parts.append(replace(part, metrics={**part.metrics, **own}))
+    return functools.reduce(operator.add, parts)

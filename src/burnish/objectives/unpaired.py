@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -77,12 +79,22 @@ def kto_baseline(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     return (widened(logprobs) - widened(ref_logprobs)).detach().mean().clamp(min=0)
 
 
-def mismatched(count: int) -> list[int]:
-    """For each of ``count`` prompts the index of another's reply: the next, the last the first's.
+def mismatched(prompts: Sequence[object]) -> list[int]:
+    """For each reply, given by its prompt, the place of one to another prompt: the next such, the
+    last ones going on at the first. Where all prompts differ this is a rotation by one.
 
     Raises:
-        ValueError: ``count`` is below 2, where there is no other reply.
+        ValueError: fewer than two different prompts, so that a reply has no other.
     """
-    if count < 2:
-        raise ValueError(f"count: {count}, expected at least 2 replies to mismatch")
-    return [(index + 1) % count for index in range(count)]
+    count = len(prompts)
+    # The last replies to the first prompt look past the first ones, which are its own too.
+    following = next((i for i in range(count) if prompts[i] != prompts[0]), None)
+    if following is None:
+        raise ValueError(f"prompts: {min(count, 1)} different, expected at least 2 to mismatch")
+    others = [0] * count
+    for index in reversed(range(count)):
+        after = (index + 1) % count
+        if prompts[after] != prompts[index]:
+            following = after
+        others[index] = following
+    return others

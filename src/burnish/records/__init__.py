@@ -1,10 +1,11 @@
-"""The records burnish reads and writes: documents, examples, prompts, preferences, rollouts."""
+"""The records burnish reads and writes: documents, examples, preferences, ..."""
 
 from burnish.records.figures import Figure
 from burnish.records.types import (
     RECORD_VERSION,
     Document,
     Example,
+    Feedback,
     Language,
     Message,
     Preference,
@@ -19,6 +20,7 @@ __all__ = [
     "RECORD_VERSION",
     "Document",
     "Example",
+    "Feedback",
     "Figure",
     "Language",
     "Message",

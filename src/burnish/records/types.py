@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from typing_extensions import TypedDict
@@ -89,13 +89,33 @@ class Prompt(Record):
 class Preference(Record):
     """A chosen and a rejected reply to one prompt (TRL's conversational columns).
 
-    ``margin`` is the score difference chosen − rejected, 0 where none is known.
+    ``margin`` is the score difference chosen − rejected, 0 where none is known. ``objectives``
+    says the same of single objectives, such as ``{"helpful": 1.0, "harmless": -0.5}``: where the
+    number is negative the *rejected* reply is the better one in it. One that is absent or 0 says
+    nothing.
     """
 
     prompt: list[Message]
     chosen: list[Message]
     rejected: list[Message]
     margin: float = 0.0
+    objectives: dict[str, float] = field(default_factory=dict)
+    task: str = "chat"
+    topic: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feedback(Record):
+    """One reply to a prompt and whether it was liked (TRL's unpaired preference columns).
+
+    Example: ``prompt=[{"role": "user", "content": "Hi"}], completion=[{"role": "assistant",
+    "content": "Hello."}], label=True``. ``label`` is True for a desirable reply.
+    """
+
+    prompt: list[Message]
+    completion: list[Message]
+    label: bool
     task: str = "chat"
     topic: str = ""
     group: str = ""

@@ -145,6 +145,7 @@ STAGES: dict[str, str] = {
     "fit.sft": "监督微调",
     "fit.reward": "奖励模型",
     "fit.dpo": "偏好优化 DPO",
+    "fit.kto": "偏好优化 KTO",
     "fit.ppo": "强化学习 PPO",
     "fit.grpo": "强化学习 GRPO",
     "curate.generate": "数据生成",

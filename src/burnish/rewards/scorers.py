@@ -12,6 +12,9 @@ verifier       (verifier's score + 1) / 2, only where the prompt has a specifica
 reward_model   sigmoid of the reward model's score, only where one is given
 =============  ===========================================================================
 
+``reward_model.NAME`` is the sigmoid of one head of a reward model that has several; the score of
+``reward_model`` itself is their mean.
+
 Relevance and fluency have no natural unit, so they are read against *real* replies (the
 calibration): a reply that stands as high as the median real one gets 1, below that twice the
 share of real replies that it reaches. A reply that says nothing (no word, a bare heading, the
@@ -28,7 +31,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from burnish.config import Settings
+from burnish.config import InputError, Problem, Settings
 from burnish.records import Prompt, Rollout
 from burnish.rewards.formats import split_words
 from burnish.rewards.likelihood import NO_PROMPT, Pair, reply_logprobs
@@ -39,8 +42,14 @@ from burnish.rewards.textstats import repetition
 from burnish.rewards.verifiers import verify_prompt
 
 SCORERS = ("relevance", "completeness", "fluency", "verifier", "reward_model")
+HEAD = "reward_model."
 _HEADINGS = {normalise(text) for text in ("Solution", "Answer", "Thought process", "解答", "答案")}
 SEED_WEIGHTS = {"relevance": 0.4, "completeness": 0.3, "fluency": 0.3}
+
+
+def _scorer(name: str) -> str:
+    """The scorer that gives a score of this name."""
+    return "reward_model" if name.startswith(HEAD) else name
 
 
 class ScorerSettings(Settings):
@@ -57,7 +66,7 @@ class ScorerSettings(Settings):
     @field_validator("weights")
     @classmethod
     def _known(cls, weights: dict[str, float]) -> dict[str, float]:
-        unknown = sorted(set(weights) - set(SCORERS))
+        unknown = sorted(name for name in weights if _scorer(name) not in SCORERS)
         if unknown:
             raise ValueError(f"unknown scorer {unknown[0]!r}; known: {', '.join(SCORERS)}")
         if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
@@ -129,11 +138,11 @@ def score(
         prompts: the prompt of every rollout by ``prompt_id``.
     """
     cache = resources.cache
-    names = [name for name in SCORERS if name in settings.weights]
+    names = sorted(settings.weights, key=lambda name: (SCORERS.index(_scorer(name)), name))
     for name in names:
         todo = [rollout for rollout in rollouts if (name, rollout.id) not in cache]
         if todo:
-            _FILL[name](prompts, todo, settings, resources)
+            _FILL[_scorer(name)](prompts, todo, settings, resources)
     return [
         {name: cache[name, one.id] for name in names if not math.isnan(cache[name, one.id])}
         for one in rollouts
@@ -218,12 +227,22 @@ def _fill_reward(
     settings: ScorerSettings,
     resources: Resources,
 ) -> None:
-    model = resources.reward_model
-    pairs = [(rollout.prompt, rollout.completion) for rollout in rollouts]
-    values = [math.nan] * len(pairs) if model is None else model.score(pairs)
-    for rollout, value in zip(rollouts, values, strict=True):
-        squashed = 0.5 * (1 + math.tanh(value / 2))
-        resources.cache["reward_model", rollout.id] = squashed
+    model, pairs = resources.reward_model, [(one.prompt, one.completion) for one in rollouts]
+    heads = [name for name in settings.weights if name.startswith(HEAD)]
+    rows = [dict.fromkeys(("reward_model", *heads), math.nan)] * len(pairs)
+    if model is not None:
+        known = [HEAD + name for name in model.head.names]
+        for name in heads:
+            if name not in known:
+                expected = f"one of {', '.join(known)}"
+                raise InputError(Problem("", None, "weights", f"no head for {name!r}", expected))
+        rows = [
+            {"reward_model": model.total(each)} | {HEAD + n: value for n, value in each.items()}
+            for each in model.score_each(pairs)
+        ]
+    for rollout, row in zip(rollouts, rows, strict=True):
+        for name, value in row.items():
+            resources.cache[name, rollout.id] = 0.5 * (1 + math.tanh(value / 2))
 
 
 _FILL: dict[str, Fill] = {

@@ -20,7 +20,8 @@ class Context:
     """Where a stage works and what it may use.
 
     ``output`` is a fresh folder that becomes the artifact when the stage returns; ``scratch``
-    survives an interruption (step checkpoints live there) and is removed after success.
+    survives an interruption (step checkpoints live there) and is removed after success; ``cache``
+    belongs to the whole run and holds what can be computed again, but need not be.
     ``seed`` is already derived from the recipe's seed, the stage's name and the round.
     """
 
@@ -29,6 +30,7 @@ class Context:
     seed: int
     output: Path
     scratch: Path
+    cache: Path
     metrics: Path
     registry: Path
     progress: Progress

@@ -20,6 +20,7 @@ from burnish.text.documents import document_segments
 from burnish.text.templates import encode_many
 
 ANCHOR = "general text teaches this model's next-token distributions, not the text"
+SMOOTHING = "share of each target spread evenly over the vocabulary"
 
 
 def conversations(loaded: Loaded, examples: Sequence[Example]) -> list[Segment]:
@@ -74,7 +75,9 @@ def load_anchor(inputs: Inputs, device: str, loaded: Loaded) -> PreTrainedModel 
     return model
 
 
-def language_loss(anchor: PreTrainedModel | None) -> Callable[[PreTrainedModel, Batch], Loss]:
+def language_loss(
+    anchor: PreTrainedModel | None, label_smoothing: float = 0.0
+) -> Callable[[PreTrainedModel, Batch], Loss]:
     """Cross-entropy of the targets, each weighted by its segment's ``weight``.
 
     With an ``anchor``, general text is not learnt as text: at each of its tokens the model is held
@@ -83,7 +86,10 @@ def language_loss(anchor: PreTrainedModel | None) -> Callable[[PreTrainedModel, 
     """
 
     def told(model: PreTrainedModel, batch: Batch) -> Loss:
-        return cross_entropy(token_logprobs(model, batch).logprobs, _weights(batch))
+        found = token_logprobs(model, batch, mean=label_smoothing > 0)
+        return cross_entropy(
+            found.logprobs, _weights(batch), label_smoothing=label_smoothing, mean=found.mean
+        )
 
     def kept(model: PreTrainedModel, batch: Batch) -> Loss:
         assert anchor is not None

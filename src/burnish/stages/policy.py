@@ -30,10 +30,15 @@ from burnish.text.batches import Batch, Segment
 
 
 class RewardMix(Settings):
-    """Weights of the rewards: the verifier's +1 / 0 / -1, and the reward model's score."""
+    """Weights of the rewards: the verifier's +1 / 0 / -1, and the reward model's score.
+
+    ``objectives`` weighs the heads of a reward model that has several, by name, in that score;
+    those not named count for nothing. Left empty, the score is their mean.
+    """
 
     verifier: float = Field(1.0, ge=0)
     model: float = Field(0.1, ge=0)
+    objectives: dict[str, float] = {}
 
 
 def reward_function(
@@ -44,7 +49,9 @@ def reward_function(
     Raises:
         InputError: a prompt has neither a verifier nor a reward model to score it.
     """
-    model = RewardModel.load(Path(reward), device) if reward and mix.model > 0 else None
+    model = None
+    if reward and mix.model > 0:
+        model = RewardModel.load(Path(reward), device, mix.objectives)
     bare = [prompt.id for prompt in prompts if prompt.verify is None]
     if bare and model is None:
         found = f"{len(bare)} prompts have no verify, such as {bare[0]}"

@@ -25,11 +25,11 @@ from burnish.engine.window import accumulate
 from burnish.models import adapters
 from burnish.models.adapters import LoraSettings
 from burnish.models.load import Loaded, load_model, save_model
-from burnish.records import Figure, Preference, Record
+from burnish.records import Figure, Message, Preference, Record
 from burnish.sampling.generate import context_length
 from burnish.stages.base import Context, Inputs, derived_seed
 from burnish.store import tables
-from burnish.text.batches import Segment, Unit, batches
+from burnish.text.batches import Batch, Segment, Unit, batches
 from burnish.text.templates import encode_many
 
 R = TypeVar("R", bound=Record)
@@ -73,33 +73,53 @@ def split_heldout(records: Sequence[R], share: float, seed: int) -> tuple[list[R
     return train, heldout
 
 
-def pairs(loaded: Loaded, preferences: Sequence[Preference]) -> list[list[Segment]]:
-    """Preferences as [chosen, rejected] segments with a per-segment ``margin``.
+OBJECTIVE = "objective."
+
+
+def pairs(
+    loaded: Loaded, preferences: Sequence[Preference], objectives: Sequence[str] = ()
+) -> list[list[Segment]]:
+    """Preferences as [chosen, rejected] segments with a per-segment ``margin``, and one stream
+    ``objective.NAME`` for each of ``objectives``, 0 where a preference says nothing of it.
 
     Raises:
         InputError: every pair is longer than the model's context.
     """
-    firsts = [len(preference.prompt) for preference in preferences]
+    return twofold(
+        loaded,
+        [(p.id, p.prompt, p.chosen, p.rejected) for p in preferences],
+        [
+            {"margin": p.margin} | {OBJECTIVE + n: p.objectives.get(n, 0.0) for n in objectives}
+            for p in preferences
+        ],
+    )
+
+
+def twofold(
+    loaded: Loaded,
+    rows: Sequence[tuple[str, list[Message], list[Message], list[Message]]],
+    streams: Sequence[Mapping[str, float]],
+) -> list[list[Segment]]:
+    """Two replies to each prompt as segments in turn, both with the row's per-segment streams.
+
+    Args:
+        rows: id, prompt, first and second reply. Rows over the model's context are left out.
+
+    Raises:
+        InputError: every row is longer than the model's context.
+    """
+    firsts = [len(prompt) for _, prompt, _, _ in rows]
     sides = [
-        encode_many(
-            loaded.tokenizer,
-            [[*p.prompt, *(p.chosen if side == 0 else p.rejected)] for p in preferences],
-            firsts,
-        )
-        for side in (0, 1)
+        encode_many(loaded.tokenizer, [[*row[1], *row[side]] for row in rows], firsts)
+        for side in (2, 3)
     ]
     limit = context_length(loaded.model)
     units = [
-        [
-            Segment(
-                side.tokens, side.mask, preference.id, per_segment={"margin": preference.margin}
-            )
-            for side in (chosen, rejected)
-        ]
-        for preference, chosen, rejected in zip(preferences, *sides, strict=True)
-        if max(len(chosen.tokens), len(rejected.tokens)) <= limit
+        [Segment(one.tokens, one.mask, row[0], per_segment=own) for one in both]
+        for row, own, *both in zip(rows, streams, *sides, strict=True)
+        if max(len(one.tokens) for one in both) <= limit
     ]
-    if preferences and not units:
+    if rows and not units:
         raise InputError(Problem("", None, "data", f"every pair is over {limit} tokens"))
     return units
 
@@ -149,15 +169,22 @@ def fit(
 
 
 def measured(
-    model: Any, units: Sequence[Unit], loss: LossFunction, tokens_per_batch: int
+    model: Any,
+    units: Sequence[Unit],
+    loss: LossFunction,
+    tokens_per_batch: int,
+    prepare: Callable[[list[Batch]], list[Batch]] = list,
 ) -> Callable[[], Mapping[str, float]]:
-    """A function that gives the mean held-out ``loss`` and the loss's metrics over ``units``."""
+    """A function that gives the mean held-out ``loss`` and the loss's metrics over ``units``.
+
+    ``prepare`` is given all batches each time, for a loss that needs more than they hold.
+    """
     held = [batch for _, batch in batches(units, tokens_per_batch)]
 
     @torch.no_grad()
     def evaluate() -> Mapping[str, float]:
         device = next(model.parameters()).device
-        sums = accumulate(model, loss, [batch.to(device) for batch in held])
+        sums = accumulate(model, loss, prepare([batch.to(device) for batch in held]))
         metrics = {f"eval_{name}": value for name, value in sums.metrics.items()}
         return {"loss": sums.loss, **metrics}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from burnish.records import (
     Document,
     Example,
+    Feedback,
     Language,
     Preference,
     Prompt,
@@ -32,6 +34,7 @@ _CONTENT: dict[type[Record], tuple[str, ...]] = {
     Example: ("messages",),
     Prompt: ("messages",),
     Preference: ("prompt", "chosen", "rejected"),
+    Feedback: ("prompt", "completion", "label"),
     Rollout: ("prompt", "completion"),
 }
 _ADAPTERS: dict[type[Record], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _CONTENT}
@@ -49,9 +52,9 @@ def record(kind: type[R], row: Mapping[str, Any], source: str) -> R:
     """Turn a row into a record of ``kind``.
 
     Accepts burnish's own columns, TRL's (``messages``; ``prompt`` and ``completion``; ``prompt``,
-    ``chosen``, ``rejected``; strings or lists of messages, with the prompt inside the replies or
-    apart), Alpaca's (``instruction``, ``input``, ``output``) and ShareGPT's (``conversations`` of
-    ``from`` and ``value``). Other columns are left out.
+    ``chosen``, ``rejected``; a reply with ``label``; strings or lists of messages, with the prompt
+    inside the replies or apart), Alpaca's (``instruction``, ``input``, ``output``) and ShareGPT's
+    (``conversations`` of ``from`` and ``value``). Other columns are left out.
 
     Args:
         kind: the class of record wanted.
@@ -124,6 +127,7 @@ def _shape(kind: type[Record], fields: Fields) -> None:
         Example: _as_example,
         Prompt: _as_prompt,
         Preference: _as_preference,
+        Feedback: _as_feedback,
     }
     if kind in shapes:
         shapes[kind](fields)
@@ -171,6 +175,23 @@ def _as_preference(fields: Fields) -> None:
     fields["prompt"] = prompt
     fields["chosen"] = chosen[size:] if chosen[:size] == prompt else chosen
     fields["rejected"] = rejected[size:] if rejected[:size] == prompt else rejected
+    objectives = fields.get("objectives", {})
+    if isinstance(objectives, str):
+        objectives = _decoded("objectives", objectives)
+    if isinstance(objectives, dict):
+        # Parquet gives every row the keys of all rows, with nulls.
+        objectives = {name: value for name, value in objectives.items() if value is not None}
+    fields["objectives"] = objectives
+
+
+def _as_feedback(fields: Fields) -> None:
+    if "messages" in fields:
+        turns = _messages(fields["messages"], "messages", "user")
+        fields["prompt"], fields["completion"] = turns[:-1], turns[-1:]
+    else:
+        prompt = _messages(_required(fields, "prompt"), "prompt", "user")
+        fields["prompt"] = _system(fields) + prompt
+        fields["completion"] = _messages(_required(fields, "completion"), "completion", "assistant")
 
 
 def _common(first: list[Fields], second: list[Fields]) -> list[Fields]:
@@ -254,10 +275,16 @@ def _check(found: Record) -> None:
             raise RowError(("messages", "no assistant turn with text", "at least one to train on"))
     if isinstance(found, Prompt):
         _ends_with(found.messages, "messages", "user")
+    if isinstance(found, Feedback):
+        _ends_with(found.prompt, "prompt", "user")
+        _ends_with(found.completion, "completion", "assistant")
     if isinstance(found, Preference):
         _ends_with(found.prompt, "prompt", "user")
         _ends_with(found.chosen, "chosen", "assistant")
         _ends_with(found.rejected, "rejected", "assistant")
+        for name, value in found.objectives.items():
+            if not math.isfinite(value):
+                raise RowError((f"objectives.{name}", f"found {value}", "a finite number"))
 
 
 def _ends_with(messages: Any, field: str, role: str) -> None:

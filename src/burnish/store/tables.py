@@ -23,7 +23,7 @@ R = TypeVar("R", bound=Record)
 
 _SHOWN = 20
 _OURS = frozenset({"manifest.json", "artifact.json"})
-_JSON_COLUMNS = ("verify", "scores")
+_JSON_COLUMNS = ("verify", "scores", "objectives")
 
 
 def read(
@@ -39,8 +39,7 @@ def read(
             documents also ``.txt`` and ``.md``: a ``.txt`` file given by itself holds documents
             parted by blank lines, any other text file is one document. Folders are read in order
             of names.
-        kind: Document, Example, Prompt, Preference or Rollout; see ``rows.record`` for the
-            layouts that are understood.
+        kind: the class of record wanted; see ``rows.record`` for the layouts that are understood.
         limit: stop after this many records.
         problems: where given, bad rows are added here and left out instead of raised.
 

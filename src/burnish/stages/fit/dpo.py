@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
@@ -19,7 +18,8 @@ from burnish.objectives import Loss, PreferenceKind, preference
 from burnish.records import Figure, Preference
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.text.batches import Batch, Segment, batches
+from burnish.stages.reference import with_reference
+from burnish.text.batches import Batch, Segment
 from burnish.text.templates import end_tokens
 
 CONTENT = "content"
@@ -91,28 +91,6 @@ def without_format(tokenizer: Any, units: Sequence[list[Segment]]) -> list[list[
     ]
 
 
-@torch.no_grad()
-def with_reference(
-    model: Any, units: Sequence[list[Segment]], tokens_per_batch: int
-) -> list[list[Segment]]:
-    """The units with each segment's summed reference log-probability as ``reference``.
-
-    Computed once, before the first step, with the model that is about to be trained.
-    """
-    device = next(model.parameters()).device
-    found = [0.0] * sum(len(unit) for unit in units)
-    for places, batch in batches(units, tokens_per_batch, device):
-        sums, _ = compared(token_logprobs(model, batch).logprobs, batch)
-        for place, value in zip(places, sums.tolist(), strict=True):
-            found[place] = value
-    values = iter(found)
-    return [[_with(segment, next(values)) for segment in unit] for unit in units]
-
-
-def _with(segment: Segment, reference: float) -> Segment:
-    return replace(segment, per_segment={**segment.per_segment, "reference": reference})
-
-
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Train on the pairs and save the policy."""
     loaded = training.load_policy(inputs, context, config.lora)
@@ -123,7 +101,10 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     if config.mask_format:
         parts = [without_format(loaded.tokenizer, part) for part in parts]
     size = config.train.tokens_per_batch
-    units, held = (with_reference(loaded.model, part, size) for part in parts)
+    units, held = (
+        with_reference(loaded.model, part, size, context.cache, lambda *of: compared(*of)[0])
+        for part in parts
+    )
     objective = functools.partial(loss, config=config)
     evaluate = training.measured(loaded.model, held, objective, config.train.tokens_per_batch)
     before = evaluate() if held else {}

@@ -23,7 +23,7 @@ from burnish.records import Document, Example, Figure
 from burnish.selection.mix import mix_documents
 from burnish.stages import language, training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.stages.language import ANCHOR
+from burnish.stages.language import ANCHOR, SMOOTHING
 
 
 class Guard(Settings):
@@ -63,6 +63,7 @@ class Config(Settings):
     repeats: PositiveInt = Field(1, description="passes over the general text at most")
     domain_heldout: float = Field(0.02, ge=0, lt=1)
     general_weight: PositiveFloat = 1.0
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description=SMOOTHING)
     sequence_length: PositiveInt = 256
     guard: Guard = Guard()
     lora: LoraSettings | None = None
@@ -140,7 +141,9 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     result = training.fit(
         loaded.model,
         source,
-        language.language_loss(language.load_anchor(inputs, context.device, loaded)),
+        language.language_loss(
+            language.load_anchor(inputs, context.device, loaded), config.label_smoothing
+        ),
         config.train.model_copy(update={"eval_every": every}),
         context,
         evaluate=(lambda: {"general_ppl": measures["general"]().value}) if heldout else None,

@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, field_validator
+from torch import Tensor
 
-from burnish.config import ModelRef, PreferenceRef, Settings
+from burnish.config import InputError, ModelRef, PreferenceRef, Problem, Settings
 from burnish.engine import DatasetSource, TrainSettings, named_trainable
 from burnish.evals.statistics import wilson
 from burnish.models.adapters import LoraSettings
 from burnish.models.heads import ScalarHead, score_segments
 from burnish.models.load import save_model
-from burnish.objectives import Loss, bradley_terry
+from burnish.objectives import Loss, bradley_terry, bradley_terry_heads
 from burnish.records import Figure, Preference
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
+from burnish.stages.training import OBJECTIVE
 from burnish.text.batches import Batch, Segment, batches
 
 
@@ -30,10 +32,13 @@ class Config(Settings):
     topics, none of whose pairs are trained on. ``use_margin`` asks for a larger score difference
     where the margin is larger; ``centring`` keeps the mean score near 0. ``likelihood`` adds the
     model's own mean log-probability of the reply to the score, see ``heads.score_segments``.
+    ``objectives`` makes one head each, trained on what the pairs' own ``objectives`` say of it
+    (pairs that say nothing of any are left out); the score is then the heads' weighted sum.
     """
 
     model: ModelRef
     data: list[PreferenceRef]
+    objectives: list[str] = Field([], description="names, such as helpful, harmless")
     heldout: float = Field(0.2, gt=0, lt=1)
     leave_out: list[str] = []
     use_margin: bool = False
@@ -42,10 +47,28 @@ class Config(Settings):
     lora: LoraSettings | None = None
     train: TrainSettings = TrainSettings(learning_rate=3e-4, epochs=2, segments_per_step=32)
 
+    @field_validator("objectives")
+    @classmethod
+    def _distinct(cls, names: list[str]) -> list[str]:
+        if len(set(names)) < len(names) or "" in names:
+            raise ValueError("names must not be empty, and each may be given once")
+        return names
+
 
 def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
     """Bradley–Terry on a batch of [chosen, rejected] segments in turn."""
     scores = score_segments(model, head, batch)
+    if config.objectives:
+        columns = scores.reshape(len(batch.lengths), -1)
+        streams = [batch.per_segment[OBJECTIVE + name][0::2] for name in config.objectives]
+        return bradley_terry_heads(
+            columns[0::2],
+            columns[1::2],
+            torch.stack(streams, 1),
+            config.objectives,
+            use_margin=config.use_margin,
+            centring=config.centring,
+        )
     margin = batch.per_segment["margin"][0::2] if config.use_margin else None
     return bradley_terry(scores[0::2], scores[1::2], margin, centring=config.centring)
 
@@ -53,28 +76,32 @@ def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
 @torch.no_grad()
 def differences(
     model: Any, head: ScalarHead, units: Sequence[Sequence[Segment]], tokens_per_batch: int
-) -> list[float]:
-    """Score of the chosen reply minus that of the rejected one, a pair each."""
+) -> Tensor:
+    """``[P, K]``: each head's score of the chosen reply minus that of the rejected one."""
     device = next(model.parameters()).device
-    found = [0.0] * len(units)
+    found = torch.zeros(len(units), len(head.names))
     for places, batch in batches(units, tokens_per_batch, device):
-        scores = score_segments(model, head, batch)
-        for place, value in zip(places[0::2], (scores[0::2] - scores[1::2]).tolist(), strict=True):
-            found[place // 2] = value
+        scores = score_segments(model, head, batch).reshape(len(batch.lengths), -1)
+        rows = torch.tensor(places[0::2]) // 2
+        found[rows] = (scores[0::2] - scores[1::2]).cpu()
     return found
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Fit the reward model, measure it on what it has not seen, and save it."""
-    loaded = training.load_policy(inputs, context, config.lora)
-    records = training.read_all(inputs.paths("data"), Preference)
+    records = _speaking(training.read_all(inputs.paths("data"), Preference), config.objectives)
     left_out = [record for record in records if record.topic in config.leave_out]
     rest = [record for record in records if record.topic not in config.leave_out]
     kept, heldout = training.split_heldout(rest, config.heldout, context.seed)
-    units, held, outside = (training.pairs(loaded, part) for part in (kept, heldout, left_out))
+    about = _about(kept, config.objectives)
+    loaded = training.load_policy(inputs, context, config.lora)
+    units, held, outside = (
+        training.pairs(loaded, part, config.objectives) for part in (kept, heldout, left_out)
+    )
     torch.manual_seed(context.seed)
     width = loaded.model.config.get_text_config().hidden_size
-    head = ScalarHead(width, likelihood=config.likelihood).to(loaded.model.device)
+    names = config.objectives or ("score",)
+    head = ScalarHead(width, names, likelihood=config.likelihood).to(loaded.model.device)
     objective = functools.partial(loss, head=head, config=config)
     result = training.fit(
         loaded.model,
@@ -87,13 +114,17 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     )
     figures = training.fit_figures(result)
     size = config.train.tokens_per_batch
-    gaps = differences(loaded.model, head, held, size)
+    each = differences(loaded.model, head, held, size)
+    gaps: list[float] = each.mean(1).tolist()
     figures["heldout_accuracy"] = accuracy(gaps)
     if outside:
-        figures["left_out_accuracy"] = accuracy(differences(loaded.model, head, outside, size))
+        beyond = differences(loaded.model, head, outside, size).mean(1)
+        figures["left_out_accuracy"] = accuracy(beyond.tolist())
+    figures |= by_objective(config.objectives, held, each)
     details = {
         "pairs": len(units),
         "heldout": len(held),
+        "objectives": about,
         "left_out": {topic: sum(r.topic == topic for r in left_out) for topic in config.leave_out},
         "by_topic": _by_topic(heldout, gaps) if len(gaps) == len(heldout) else {},
         "calibration_error": calibration_error(gaps),
@@ -103,6 +134,43 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     text = training.card("fit.reward", inputs, details)
     save_model(loaded.model, loaded.tokenizer, context.output, text, head)
     return Outcome("reward_model", figures, details)
+
+
+def _speaking(records: Sequence[Preference], objectives: Sequence[str]) -> list[Preference]:
+    """The pairs that say something of one of the objectives; all where there are none."""
+    return [
+        record
+        for record in records
+        if not objectives or any(record.objectives.get(name) for name in objectives)
+    ]
+
+
+def _about(records: Sequence[Preference], objectives: Sequence[str]) -> dict[str, int]:
+    """How many pairs to train on say something of each objective.
+
+    Raises:
+        InputError: of one of them none does.
+    """
+    counts = {name: sum(bool(r.objectives.get(name)) for r in records) for name in objectives}
+    for name, count in counts.items():
+        if count == 0:
+            found = f"no pair to train on says anything of {name!r}"
+            expected = "pairs with a number for it in their objectives"
+            raise InputError(Problem("", None, "objectives", found, expected))
+    return counts
+
+
+def by_objective(
+    names: Sequence[str], units: Sequence[Sequence[Segment]], gaps: Tensor
+) -> dict[str, Figure]:
+    """Accuracy of each head on the pairs that speak of its objective, from gaps ``[P, K]``."""
+    found = {}
+    for k, name in enumerate(names):
+        better = torch.tensor([unit[0].per_segment[OBJECTIVE + name] for unit in units])
+        signed = (gaps[:, k] * better.sign())[better != 0]
+        if len(signed):
+            found[f"heldout_accuracy.{name}"] = accuracy(signed.tolist())
+    return found
 
 
 def accuracy(gaps: Sequence[float]) -> Figure:

@@ -14,7 +14,7 @@ from burnish.records import Document, Example
 from burnish.selection.augment import word_dropout
 from burnish.stages import language, training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.stages.language import ANCHOR
+from burnish.stages.language import ANCHOR, SMOOTHING
 from burnish.text.batches import Segment
 
 
@@ -38,6 +38,7 @@ class Config(Settings):
     anchor: ModelRef | None = Field(None, description=ANCHOR)
     general_share: float = Field(0.5, ge=0)
     general_weight: PositiveFloat = 0.2
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description=SMOOTHING)
     heldout: float = Field(0.05, ge=0, lt=1)
     sequence_length: PositiveInt = 256
     template: str | None = Field(None, description="chat template for a model without one")
@@ -62,17 +63,17 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         for records in files
         for row in _rows(config, loaded, records, wanted / len(files), context.seed)
     ]
-    loss = language.language_loss(language.load_anchor(inputs, context.device, loaded))
+    anchor = language.load_anchor(inputs, context.device, loaded)
     result = training.fit(
         loaded.model,
         DatasetSource(segments + general, config.train, seed=context.seed),
-        loss,
+        language.language_loss(anchor, config.label_smoothing),
         config.train,
         context,
         evaluate=training.measured(
             loaded.model,
             language.conversations(loaded, heldout),
-            loss,
+            language.language_loss(anchor),
             config.train.tokens_per_batch,
         )
         if heldout

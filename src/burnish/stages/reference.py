@@ -1,0 +1,91 @@
+"""What the reference model says of the training data: computed once, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from burnish.models.forward import segment_sums, token_logprobs
+from burnish.store import atomic
+from burnish.store.errors import CorruptError
+from burnish.store.tensors import read_tensors
+from burnish.text.batches import Batch, Segment, batches
+
+log = logging.getLogger(__name__)
+
+NAME = "logprobs"
+
+
+def with_reference(
+    model: PreTrainedModel,
+    units: Sequence[list[Segment]],
+    tokens_per_batch: int,
+    cache: Path,
+    sums: Callable[[Tensor, Batch], Tensor] = segment_sums,
+) -> list[list[Segment]]:
+    """The units with each segment's summed reference log-probability (nats) as ``reference``.
+
+    Args:
+        model: the one that is about to be trained, before its first step.
+        cache: folder that keeps the values under a fingerprint of weights and data, so that
+            neither an interrupted fit nor one with other settings computes them again.
+        sums: makes ``[S]`` of log-probabilities ``[N]``, from these and the streams of the batch.
+    """
+    segments = [segment for unit in units for segment in unit]
+    path = cache / f"reference-{_fingerprint(model, segments)}.safetensors"
+    found = _kept(path)
+    if found is None:
+        found = _computed(model, units, tokens_per_batch, sums)
+        cache.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(path, save({NAME: found}))
+    values = iter(found.tolist())
+    return [
+        [replace(s, per_segment={**s.per_segment, "reference": next(values)}) for s in unit]
+        for unit in units
+    ]
+
+
+def _kept(path: Path) -> Tensor | None:
+    if not path.exists():
+        return None
+    try:
+        return read_tensors(path)[NAME]
+    except CorruptError as error:
+        log.warning("%s; it is computed again", error)
+        return None
+
+
+@torch.no_grad()
+def _computed(
+    model: PreTrainedModel,
+    units: Sequence[list[Segment]],
+    tokens_per_batch: int,
+    sums: Callable[[Tensor, Batch], Tensor],
+) -> Tensor:
+    device = next(model.parameters()).device
+    found = torch.zeros(sum(len(unit) for unit in units))
+    for places, batch in batches(units, tokens_per_batch, device):
+        found[places] = sums(token_logprobs(model, batch).logprobs, batch).float().cpu()
+    return found
+
+
+def _fingerprint(model: PreTrainedModel, segments: Sequence[Segment]) -> str:
+    """Of every weight, and of the tokens, targets and per-token streams of the data."""
+    mark = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        mark.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        mark.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    for segment in segments:
+        mark.update(np.array([segment.tokens, segment.mask], dtype=np.int64).tobytes())
+        for name, values in sorted(segment.per_token.items()):
+            mark.update(name.encode() + np.array(values, dtype=np.float32).tobytes())
+    return mark.hexdigest()[:24]
