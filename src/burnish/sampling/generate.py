@@ -13,6 +13,7 @@ from burnish.config import InputError
 from burnish.sampling.decoding import Row, Rows
 from burnish.sampling.settings import Sampling
 from burnish.sampling.stopping import Endings, find_stop
+from burnish.sampling.threads import few_threads
 from burnish.text.templates import end_tokens
 
 BATCH_ROWS = 128
@@ -125,10 +126,11 @@ def _decode(
 ) -> None:
     """Decode every request of one batch to its end."""
     rows = Rows(model, batch, sampling, endings)
-    while rows.alive:
-        ended = rows.step()
-        if progress is not None and ended:
-            progress(ended)
+    with few_threads(model, len(batch)):
+        while rows.alive:
+            ended = rows.step()
+            if progress is not None and ended:
+                progress(ended)
 
 
 def _batches(requests: Sequence[Row], size: int) -> Iterator[list[Row]]:
