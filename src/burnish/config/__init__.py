@@ -8,7 +8,9 @@ from burnish.config.base import (
     PreferenceRef,
     PromptRef,
     Reference,
+    SamplerRef,
     Settings,
+    is_served,
     references,
 )
 from burnish.config.errors import (
@@ -42,6 +44,8 @@ __all__ = [
     "Problem",
     "PromptRef",
     "Reference",
+    "SamplerRef",
     "Settings",
+    "is_served",
     "references",
 ]

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from burnish.config import InputError, Problem, Settings
 from burnish.engine import Progress
 from burnish.records import Figure
+from burnish.sampling import EndpointSettings
 
 Kind = Literal["model", "reward_model", "data", "report"]
 
@@ -22,6 +23,7 @@ class Context:
     ``output`` is a fresh folder that becomes the artifact when the stage returns; ``scratch``
     survives an interruption (step checkpoints live there) and is removed after success.
     ``seed`` is already derived from the recipe's seed, the stage's name and the round.
+    ``endpoint`` says how served models are asked.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Context:
     registry: Path
     progress: Progress
     device: str = "auto"
+    endpoint: EndpointSettings = field(default_factory=EndpointSettings)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,11 @@ class Inputs:
 
 
 class StageModule(Protocol):
-    """A stage file: ``Config`` and ``run``. ``MEASURES`` marks stages that only look."""
+    """A stage file: ``Config`` and ``run``.
+
+    Where a setting of type ``SamplerRef`` may name a served model, ``needs_weights(config)`` gives
+    the settings that such a model cannot serve: ``{dotted path: why}``.
+    """
 
     Config: type[Settings]
 
