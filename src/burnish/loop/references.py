@@ -121,7 +121,8 @@ def _served_problems(
     if not mark.served:
         expected = "expected a model folder or name: a served model gives replies, not weights"
         return [recipe.problem((*call.at, *path), "found a served model", expected)]
-    needs = getattr(catalog.find(call.run), "needs_weights", dict)(call.config)
+    ask = getattr(catalog.find(call.run), "needs_weights", None)
+    needs: dict[str, str] = ask(call.config) if ask else {}
     expected = "leave it out: a served model gives no log-probabilities of given tokens"
     return [
         recipe.problem((*call.at, *field.split(".")), f"{why}, and {path[0]} is served", expected)
