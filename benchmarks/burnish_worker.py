@@ -19,7 +19,7 @@ tune()  # as the command line does, before torch loads
 import torch  # noqa: E402
 
 from benchmarks import data, worker  # noqa: E402
-from benchmarks.workloads import MAX_LENGTH, PER_PROMPT, Workload, from_json  # noqa: E402
+from benchmarks.workloads import ALPHA, MAX_LENGTH, PER_PROMPT, Workload, from_json  # noqa: E402
 from burnish.engine import (  # noqa: E402
     DatasetSource,
     RichProgress,
@@ -29,6 +29,8 @@ from burnish.engine import (  # noqa: E402
     train,
 )
 from burnish.engine.source import epoch_order  # noqa: E402
+from burnish.models import adapters  # noqa: E402
+from burnish.models.adapters import LoraSettings  # noqa: E402
 from burnish.models.heads import ScalarHead  # noqa: E402
 from burnish.models.load import Loaded, load_model  # noqa: E402
 from burnish.objectives import Loss  # noqa: E402
@@ -42,6 +44,8 @@ from burnish.stages.language import language_loss  # noqa: E402
 from burnish.text.batches import Batch, Segment, pack  # noqa: E402
 
 Units = list[list[Segment]]
+Pair = tuple[int, int]
+"""Tokens and targets of a sequence."""
 
 
 @dataclass
@@ -63,8 +67,10 @@ class Fit:
 class Timed:
     """A source that marks the clock where one step ends and the next begins."""
 
-    def __init__(self, source: Source, clock: worker.Clock, size: data.Shape, passes: int) -> None:
-        self.source, self.clock, self.size, self.passes = source, clock, size, passes
+    def __init__(
+        self, source: Source, clock: worker.Clock, cost: Callable[[list[Pair]], tuple[int, float]]
+    ) -> None:
+        self.source, self.clock, self.cost = source, clock, cost
         self.work: tuple[int, float] | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -80,23 +86,23 @@ class Timed:
             return None
         window = self.source.window(step)
         sequences = [pair for batch in window or [] for pair in _sequences(batch)]
-        self.work = worker.training_work(self.size, sequences, self.passes)
+        self.work = self.cost(sequences)
         return window
 
 
-def _sequences(batch: Batch) -> list[tuple[int, int]]:
+def _sequences(batch: Batch) -> list[Pair]:
     targets = torch.bincount(batch.target_segments(), minlength=len(batch.lengths)).tolist()
     return list(zip(batch.lengths, targets, strict=True))
 
 
-def settings(workload: Workload, steps: int, rate: float, whole: bool) -> TrainSettings:
+def settings(workload: Workload, steps: int, whole: bool) -> TrainSettings:
     """TRL's optimiser: AdamW with its betas, no weight decay, norm clipped to 1, constant rate.
 
     ``whole``: each step takes all rows there are.
     """
     packed = bool(workload.peer.get("packing")) and not whole
     return TrainSettings(
-        learning_rate=rate,
+        learning_rate=worker.rate(workload),
         schedule="constant",
         warmup=0,
         epochs=steps,
@@ -114,6 +120,9 @@ def fit_of(
 ) -> Fit:
     """The stage's loss over the rows."""
     if workload.kind == "sft":
+        if workload.rank:
+            adapters.attach(loaded.model, LoraSettings(r=workload.rank, alpha=ALPHA))
+            worker.set_adapter(loaded.model)
         units = [[segment] for row in rows for segment in _segments(loaded.tokenizer, row)]
         return Fit(
             language_loss(None), _dataset(units, options), named_trainable(model=loaded.model)
@@ -273,7 +282,7 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
         return {"losses": [sum(values) / len(values)]}
     if workload.kind == "grpo_step":
         workload = replace(workload, kind="grpo")
-    options = settings(workload, worker.CHECK_STEPS, worker.RATE, whole=True)
+    options = settings(workload, worker.CHECK_STEPS, whole=True)
     fit = fit_of(workload, loaded, rows[: workload.prompts or workload.batch], options)
     result = train(
         loaded.model, fit.source, fit.loss, options, seed=data.SEED, trainable=fit.trainable
@@ -288,9 +297,11 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     if workload.kind == "rollout":
         _rollout(workload, loaded, rows, clock)
         return worker.timed(clock)
-    options = settings(workload, worker.MOST_STEPS, worker.RATE, whole=False)
+    options = settings(workload, worker.MOST_STEPS, whole=False)
     fit = fit_of(workload, loaded, rows, options)
-    timed = Timed(fit.source, clock, data.shape(loaded.model.config), fit.passes)
+    size = data.shape(loaded.model.config)
+    cost = functools.partial(worker.training_work, size, passes=fit.passes, rank=workload.rank)
+    timed = Timed(fit.source, clock, cost)
     with tempfile.TemporaryDirectory() as folder:
         train(
             loaded.model,
@@ -337,4 +348,4 @@ def _begin(job: dict[str, Any]) -> tuple[Workload, Loaded, list[data.Row]]:
 
 
 if __name__ == "__main__":
-    worker.main({"check": check, "measure": measure, "locate": locate}, "torch transformers")
+    worker.main({"check": check, "measure": measure, "locate": locate}, "torch transformers peft")
