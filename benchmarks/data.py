@@ -140,5 +140,9 @@ def forward_flops(size: Shape, sequences: Sequence[tuple[int, int]]) -> float:
     total = 0.0
     for length, targets in sequences:
         total += 2.0 * size.body * length + 2.0 * size.hidden * size.vocabulary * targets
-        total += 2.0 * size.layers * size.attention * length**2
-    return total
+    return total + attention_flops(size, sequences)
+
+
+def attention_flops(size: Shape, sequences: Sequence[tuple[int, int]]) -> float:
+    """What causal attention has of them: its products of queries, keys and values."""
+    return sum(2.0 * size.layers * size.attention * length**2 for length, _ in sequences)

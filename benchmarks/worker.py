@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.data import SEED, Shape, forward_flops
+from benchmarks.data import SEED, Shape, attention_flops, forward_flops
 from benchmarks.workloads import Workload
 
 WARM_UP = 2
@@ -75,12 +75,15 @@ def training_work(
 ) -> tuple[int, float]:
     """Useful tokens and operations of one step; backward costs two forward passes.
 
-    With LoRA of this ``rank`` it costs one: frozen matrices need no gradient. Its own matrices do.
+    With LoRA of this ``rank`` it costs one for frozen matrices, which need no gradient of their
+    own; for attention, which multiplies no weights, and for LoRA's matrices it still costs two.
     """
     tokens = sum(length for length, _ in sequences)
-    adapter = 2.0 * rank * size.sides * tokens
-    frozen = passes - 1 if rank else passes
-    return tokens, frozen * forward_flops(size, sequences) + passes * adapter
+    total = passes * forward_flops(size, sequences)
+    if rank:
+        total -= forward_flops(size, sequences) - attention_flops(size, sequences)
+        total += passes * 2.0 * rank * size.sides * tokens
+    return tokens, total
 
 
 def peak_memory() -> int:

@@ -75,8 +75,9 @@ def test_operations_of_a_forward_pass() -> None:
     assert forward_flops(size, [(3, 2)]) == 172.0
     assert forward_flops(size, [(3, 2), (3, 2)]) == 344.0
     assert training_work(size, [(3, 2)]) == (3, 3 * 172.0)
-    # LoRA of rank 5: 70 parameters, 2*70*3 = 420 a pass, three passes; the rest takes two.
-    assert training_work(size, [(3, 2)], rank=5) == (3, 2 * 172.0 + 3 * 420.0)
+    # LoRA of rank 5: 70 parameters, 2*70*3 = 420 a pass. Three passes of it and of attention, two
+    # of what is frozen (60 + 40).
+    assert training_work(size, [(3, 2)], rank=5) == (3, 3 * 420.0 + 3 * 72.0 + 2 * 100.0)
 
 
 def test_both_sides_start_from_the_same_adapter() -> None:

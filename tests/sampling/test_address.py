@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import ssl
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +129,29 @@ def test_the_address_that_was_vetted_is_connected_to(monkeypatch: pytest.MonkeyP
     assert [address for address, _ in connected] == ["127.0.0.2", "127.0.0.1"]
     assert asked == ["localhost"]
     assert server.hosts == [f"localhost:{port}"]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_tls_is_for_the_name_and_not_for_the_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # S-16: connecting to a vetted address must not lose the check of the name.
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    made += ["-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext"]
+    made += ["subjectAltName=DNS:localhost", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(made, check=True, capture_output=True, cwd=tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    with serving(echo) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        assert ask(f"https://localhost:{server.server_port}/v1#m") == "a|0"
+        with pytest.raises(EndpointError, match="certificate verify failed"):
+            ask(f"https://127.0.0.1:{server.server_port}/v1#m")
+        monkeypatch.delenv("SSL_CERT_FILE")
+        with pytest.raises(EndpointError, match="certificate verify failed"):
+            ask(f"https://localhost:{server.server_port}/v1#m")
+    assert len(server.bodies) == 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
