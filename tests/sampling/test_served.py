@@ -185,8 +185,8 @@ def test_a_failed_request_is_named_and_loses_no_other(tmp_path: Path) -> None:
             ask(server, "a", "b", "c", "d", journal=journal, concurrency=1)
         assert len(server.bodies) == 4
     assert str(error.value) == (
-        f"{server.url}: 1 of 4 replies are missing; the others are kept, and the same command "
-        "asks for these alone\n  id-c: status 400: 'too long'"
+        f"{server.url}: 1 of 4 replies are missing; those that came are kept in {journal}\n"
+        "  id-c: status 400: 'too long'"
     )
     assert error.value.status == 400
     assert [row["text"] for row in Metrics(journal).read()] == ["a|0", "b|0", "d|0"]

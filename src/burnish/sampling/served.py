@@ -164,8 +164,8 @@ class ServedSampler:
     ) -> EndpointError:
         left = sum(key not in self._known for key in missing)
         lines = [f"{left} of {len(missing)} replies are missing"]
-        if self._log is not None:
-            lines[0] += "; the others are kept, and the same command asks for these alone"
+        if self._log is not None and left < len(missing):
+            lines[0] += f"; those that came are kept in {self._log.path}"
         lines += [f"  {name}: {error.reason}" for name, error in list(failures.items())[:SHOWN]]
         if len(failures) > SHOWN:
             lines.append(f"  and {len(failures) - SHOWN} more failed")
