@@ -19,7 +19,7 @@ tune()  # as the command line does, before torch loads
 import torch  # noqa: E402
 
 from benchmarks import data, worker  # noqa: E402
-from benchmarks.workloads import MAX_LENGTH, PER_PROMPT, Workload, from_json  # noqa: E402
+from benchmarks.workloads import ALPHA, MAX_LENGTH, PER_PROMPT, Workload, from_json  # noqa: E402
 from burnish.engine import (  # noqa: E402
     DatasetSource,
     RichProgress,
@@ -30,6 +30,8 @@ from burnish.engine import (  # noqa: E402
 )
 from burnish.engine.flops import Cost, cost  # noqa: E402
 from burnish.engine.source import epoch_order  # noqa: E402
+from burnish.models import adapters  # noqa: E402
+from burnish.models.adapters import LoraSettings  # noqa: E402
 from burnish.models.heads import ScalarHead  # noqa: E402
 from burnish.models.load import Loaded, load_model  # noqa: E402
 from burnish.objectives import Loss  # noqa: E402
@@ -44,6 +46,8 @@ from burnish.stages.reference import with_reference  # noqa: E402
 from burnish.text.batches import Batch, Segment, pack  # noqa: E402
 
 Units = list[list[Segment]]
+Pair = tuple[int, int]
+"""Tokens and targets of a sequence."""
 
 
 @dataclass
@@ -89,14 +93,14 @@ class Timed:
         return window
 
 
-def settings(workload: Workload, steps: int, rate: float, whole: bool) -> TrainSettings:
+def settings(workload: Workload, steps: int, whole: bool) -> TrainSettings:
     """TRL's optimiser: AdamW with its betas, no weight decay, norm clipped to 1, constant rate.
 
     ``whole``: each step takes all rows there are.
     """
     packed = bool(workload.peer.get("packing")) and not whole
     return TrainSettings(
-        learning_rate=rate,
+        learning_rate=worker.rate(workload),
         schedule="constant",
         warmup=0,
         epochs=steps,
@@ -114,6 +118,9 @@ def fit_of(
 ) -> Fit:
     """The stage's loss over the rows."""
     if workload.kind == "sft":
+        if workload.rank:
+            adapters.attach(loaded.model, LoraSettings(r=workload.rank, alpha=ALPHA))
+            worker.set_adapter(loaded.model)
         units = [[segment] for row in rows for segment in _segments(loaded.tokenizer, row)]
         return Fit(
             language_loss(None), _dataset(units, options), named_trainable(model=loaded.model)
@@ -277,7 +284,7 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
         return {"losses": [sum(values) / len(values)]}
     if workload.kind == "grpo_step":
         workload = replace(workload, kind="grpo")
-    options = settings(workload, worker.CHECK_STEPS, worker.RATE, whole=True)
+    options = settings(workload, worker.CHECK_STEPS, whole=True)
     fit = fit_of(workload, loaded, rows[: workload.prompts or workload.batch], options)
     result = train(
         loaded.model, fit.source, fit.loss, options, seed=data.SEED, trainable=fit.trainable
@@ -292,7 +299,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     if workload.kind == "rollout":
         _rollout(workload, loaded, rows, clock)
         return worker.timed(clock)
-    options = settings(workload, worker.MOST_STEPS, worker.RATE, whole=False)
+    options = settings(workload, worker.MOST_STEPS, whole=False)
     fit = fit_of(workload, loaded, rows, options)
     found_cost = cost(loaded.model)
     assert found_cost is not None
@@ -343,4 +350,4 @@ def _begin(job: dict[str, Any]) -> tuple[Workload, Loaded, list[data.Row]]:
 
 
 if __name__ == "__main__":
-    worker.main({"check": check, "measure": measure, "locate": locate}, "torch transformers")
+    worker.main({"check": check, "measure": measure, "locate": locate}, "torch transformers peft")

@@ -28,9 +28,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a Llama-like model costs: parameters in its layers' matrices, and its sizes."""
+    """What a Llama-like model costs: parameters in its layers' matrices, and its sizes.
+
+    ``sides``: rows and columns of these matrices together, which is what one rank of LoRA has.
+    """
 
     body: int
+    sides: int
     layers: int
     attention: int
     hidden: int
@@ -116,8 +120,10 @@ def shape(config: Any) -> Shape:
     width, head = config.hidden_size, config.head_dim
     queries, keys = config.num_attention_heads * head, config.num_key_value_heads * head
     layer = width * (2 * queries + 2 * keys) + 3 * width * config.intermediate_size
+    sides = 2 * (width + queries) + 2 * (width + keys) + 3 * (width + config.intermediate_size)
     return Shape(
         body=layer * config.num_hidden_layers,
+        sides=sides * config.num_hidden_layers,
         layers=config.num_hidden_layers,
         attention=queries,
         hidden=width,
@@ -134,5 +140,9 @@ def forward_flops(size: Shape, sequences: Sequence[tuple[int, int]]) -> float:
     total = 0.0
     for length, targets in sequences:
         total += 2.0 * size.body * length + 2.0 * size.hidden * size.vocabulary * targets
-        total += 2.0 * size.layers * size.attention * length**2
-    return total
+    return total + attention_flops(size, sequences)
+
+
+def attention_flops(size: Shape, sequences: Sequence[tuple[int, int]]) -> float:
+    """What causal attention has of them: its products of queries, keys and values."""
+    return sum(2.0 * size.layers * size.attention * length**2 for length, _ in sequences)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from peft import LoraConfig
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -30,7 +31,7 @@ from trl import (
 )
 
 from benchmarks import data, worker
-from benchmarks.workloads import MAX_LENGTH, PER_PROMPT, Workload, from_json
+from benchmarks.workloads import ALPHA, MAX_LENGTH, PER_PROMPT, Workload, from_json
 
 
 class Stopwatch(TrainerCallback):
@@ -54,14 +55,14 @@ class Stopwatch(TrainerCallback):
         control.should_training_stop = self.clock.done
 
 
-def options(workload: Workload, steps: int, rate: float, folder: str) -> dict[str, Any]:
+def options(workload: Workload, steps: int, folder: str) -> dict[str, Any]:
     """What has to be equal on both sides; everything else is the trainer's default."""
     equal: dict[str, Any] = {
         "output_dir": folder,
         "use_cpu": True,
         "bf16": False,
         "per_device_train_batch_size": workload.batch,
-        "learning_rate": rate,
+        "learning_rate": worker.rate(workload),
         "lr_scheduler_type": "constant",
         "max_steps": steps,
         "seed": data.SEED,
@@ -91,12 +92,16 @@ def trainer_of(
     """The trainer of one workload over the rows."""
     if workload.kind == "sft":
         table = [{"prompt": row.prompt, "completion": row.replies[0]} for row in rows]
-        return SFTTrainer(
+        trainer = SFTTrainer(
             model=folder,
             args=SFTConfig(**args),
             train_dataset=Dataset.from_list(table),
             processing_class=tokenizer,
+            peft_config=_adapter(workload) if workload.rank else None,
         )
+        if workload.rank:
+            worker.set_adapter(trainer.model)
+        return trainer
     if workload.kind in ("dpo", "reward"):
         names = ("chosen", "rejected")
         table = [{"prompt": r.prompt} | dict(zip(names, r.replies, strict=True)) for r in rows]
@@ -109,6 +114,12 @@ def trainer_of(
         model.score.weight.data.copy_(worker.head_weights(model.config.hidden_size))
         return RewardTrainer(model=model, args=RewardConfig(**args), **rest)
     return _grpo(workload, folder, tokenizer, rows, args)
+
+
+def _adapter(workload: Workload) -> LoraConfig:
+    return LoraConfig(
+        r=workload.rank, lora_alpha=ALPHA, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
 
 
 def _grpo(
@@ -187,7 +198,10 @@ def work_of(
         ]
     return [
         worker.training_work(
-            size, [pair for unit in units[i : i + workload.batch] for pair in unit], passes
+            size,
+            [pair for unit in units[i : i + workload.batch] for pair in unit],
+            passes,
+            workload.rank,
         )
         for i in range(0, len(units), workload.batch)
     ]
@@ -202,7 +216,7 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
     if workload.kind == "grpo_step":
         workload = from_json(job["workload"] | {"kind": "grpo"})
     with tempfile.TemporaryDirectory() as folder:
-        args = options(workload, worker.CHECK_STEPS, worker.RATE, folder)
+        args = options(workload, worker.CHECK_STEPS, folder)
         args["logging_steps"] = 1
         trainer = trainer_of(workload, job["model"], tokenizer, rows, args)
         trainer.train()
@@ -217,7 +231,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         _rollout(workload, job["model"], tokenizer, rows, clock)
         return worker.timed(clock)
     with tempfile.TemporaryDirectory() as folder:
-        args = options(workload, worker.MOST_STEPS, worker.RATE, folder)
+        args = options(workload, worker.MOST_STEPS, folder)
         trainer = trainer_of(workload, job["model"], tokenizer, rows, args)
         size = data.shape(AutoConfig.from_pretrained(job["model"]))
         work = work_of(workload, trainer, tokenizer, rows, size)
@@ -307,4 +321,4 @@ def _begin(job: dict[str, Any]) -> tuple[Workload, Any, list[data.Row]]:
 
 
 if __name__ == "__main__":
-    worker.main({"check": check, "measure": measure}, "torch transformers trl")
+    worker.main({"check": check, "measure": measure}, "torch transformers trl peft")

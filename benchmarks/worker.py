@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.data import SEED, Shape, forward_flops
+from benchmarks.data import SEED, Shape, attention_flops, forward_flops
+from benchmarks.workloads import Workload
 
 WARM_UP = 2
 """Steps that are not measured."""
@@ -24,6 +25,7 @@ CHECK_STEPS = 2
 """The second step of a check sees the weights that the first one made."""
 RATE = 1e-5
 """Learning rate: small enough for every objective, large enough to show after one step."""
+LORA_RATE = 1e-3
 GEMM_SIZE = 2048
 
 
@@ -69,10 +71,19 @@ class Clock:
 
 
 def training_work(
-    size: Shape, sequences: Sequence[tuple[int, int]], passes: int = 3
+    size: Shape, sequences: Sequence[tuple[int, int]], passes: int = 3, rank: int = 0
 ) -> tuple[int, float]:
-    """Useful tokens and operations of one step; backward costs two forward passes."""
-    return sum(length for length, _ in sequences), passes * forward_flops(size, sequences)
+    """Useful tokens and operations of one step; backward costs two forward passes.
+
+    With LoRA of this ``rank`` it costs one for frozen matrices, which need no gradient of their
+    own; for attention, which multiplies no weights, and for LoRA's matrices it still costs two.
+    """
+    tokens = sum(length for length, _ in sequences)
+    total = passes * forward_flops(size, sequences)
+    if rank:
+        total -= forward_flops(size, sequences) - attention_flops(size, sequences)
+        total += passes * 2.0 * rank * size.sides * tokens
+    return tokens, total
 
 
 def peak_memory() -> int:
@@ -109,6 +120,25 @@ def main(jobs: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]], package
 def timed(clock: Clock) -> dict[str, Any]:
     """The answer to a measurement. Memory is that of the steps, not of what comes after them."""
     return clock.totals() | {"memory": clock.memory, "gemm": peak_gemm()}
+
+
+def rate(workload: Workload) -> float:
+    """The learning rate. An adapter has few weights: a small one would not show in two steps."""
+    return LORA_RATE if workload.rank else RATE
+
+
+def set_adapter(model: torch.nn.Module) -> None:
+    """Give a LoRA adapter the same weights on both sides, whatever peft called its layers.
+
+    B is not zero, as it is in a fresh adapter: the gradient of A would be, and the first loss
+    would say nothing of the adapter.
+    """
+    named = [(name, weight) for name, weight in model.named_parameters() if ".lora_" in name]
+    named.sort(key=lambda pair: pair[0].removeprefix("base_model.model."))
+    draw = torch.Generator().manual_seed(SEED)
+    for name, weight in named:
+        scale = weight.shape[1] ** -0.5 if ".lora_A." in name else 0.02
+        weight.data.copy_(torch.randn(weight.shape, generator=draw) * scale)
 
 
 def head_weights(width: int) -> torch.Tensor:

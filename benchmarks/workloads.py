@@ -13,6 +13,8 @@ MAX_LENGTH = 256
 """Tokens of the longest row, and of a packed row."""
 PER_PROMPT = 8
 """Replies to a prompt, in sampling and in GRPO: TRL's default."""
+ALPHA = 32
+"""LoRA's alpha, whatever its rank."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,9 @@ class Workload:
     """One line of the table.
 
     ``batch`` is what one step takes: rows, pairs, or replies. Lengths in tokens are drawn between
-    the ends of ``prompt`` and ``reply``, short ones more often than long ones. ``peer`` overrides
-    TRL's own defaults; everything that is not there and need not be equal stays TRL's default.
+    the ends of ``prompt`` and ``reply``, short ones more often than long ones. ``rank``: of LoRA
+    on every linear layer but the head; 0 trains all weights. ``peer`` overrides TRL's own defaults;
+    everything that is not there and need not be equal stays TRL's default.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Workload:
     prompt: Span
     reply: Span
     replies: int
+    rank: int = 0
     peer: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -56,6 +60,7 @@ WORKLOADS = (
         peer={"gradient_checkpointing": False},
     ),
     Workload("sft-packed", "SFT, TRL packing", "sft", **_TEXT, peer={"packing": True}),
+    Workload("sft-lora", "SFT, LoRA r=16", "sft", **_TEXT, rank=16),
     Workload("dpo", "DPO", "dpo", **_PAIRS),
     Workload(
         "dpo-precomputed",

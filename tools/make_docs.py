@@ -32,7 +32,8 @@ name of your choosing and names what it runs. Any key can be set on the command 
 References: `@base` is the recipe's model, `@champion` the best model so far, `@sft` what the stage
 named `sft` made, `@generate/preferences.jsonl` a file in it, `burnish:quickstart/sft.jsonl.gz` a
 file that comes with burnish; anything else is a path beside the recipe, and for a model also a
-shipped name (`burnish-tiny`, `smollm2`) or a hub id.
+shipped name (`burnish-tiny`, `smollm2`) or a hub id. Where a table says so, the address of a
+[served model](your-model.md#a-served-model) will do: `http://127.0.0.1:8000/v1#its-name`.
 """
 
 
@@ -72,7 +73,9 @@ def written(hint: Any, nested: dict[str, type[Settings]]) -> str:
         marks = [mark for mark in arguments[1:] if isinstance(mark, Reference)]
         if marks:
             what = marks[0]
-            return "model" if what.kind == "model" else f"data ({what.records})"
+            if what.kind == "data":
+                return f"data ({what.records})"
+            return "model, or the address of one" if what.served else "model"
         return written(arguments[0], nested)
     if origin is typing.Literal:
         return " \\| ".join(f"`{value}`" for value in arguments)

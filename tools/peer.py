@@ -24,15 +24,16 @@ def torch_pin() -> str:
 
 
 def ready(folder: Path) -> Path:
-    """The environment's python; makes and fills the environment where TRL is missing."""
+    """The environment's python; makes and fills the environment where TRL or peft is missing."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
-    if subprocess.run([python, "-c", "import trl"], capture_output=True, check=False).returncode:
+    there = [python, "-c", "import peft, trl"]
+    if subprocess.run(there, capture_output=True, check=False).returncode:
         pip = [python, "-m", "pip", "install", "--quiet"]
         # torch first and alone: resolved together with the rest it may become a CUDA build.
         subprocess.run([*pip, torch_pin()], check=True)
-        needed = ["trl>=1.16", "transformers>=5.24,<6", "requests"]
+        needed = ["trl>=1.16", "peft>=0.21.2", "transformers>=5.24,<6", "requests"]
         subprocess.run([*pip, torch_pin(), *needed], check=True)
     return python
 

@@ -8,10 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 from benchmarks.data import Shape, forward_flops
 from benchmarks.report import Line, Measured, difference, page, ratio, table
 from benchmarks.run import arguments
+from benchmarks.worker import set_adapter, training_work
 from benchmarks.workloads import WORKLOADS, chosen, from_json
+from peft import LoraConfig, get_peft_model
+from tests import tiny
+
+from burnish.models import adapters
+from burnish.models.adapters import LoraSettings
 
 
 def run(tokens: int, cpu: float, wall: float = 1.0, flops: float = 0.0) -> Measured:
@@ -64,9 +71,27 @@ def test_page_keeps_the_notes() -> None:
 def test_operations_of_a_forward_pass() -> None:
     # One layer of 10 parameters, width 2, vocabulary 5; 3 tokens of which 2 are scored:
     # 2*10*3 = 60, head 2*2*5*2 = 40, attention 2*1*4*9 = 72.
-    size = Shape(body=10, layers=1, attention=4, hidden=2, vocabulary=5)
+    size = Shape(body=10, sides=14, layers=1, attention=4, hidden=2, vocabulary=5)
     assert forward_flops(size, [(3, 2)]) == 172.0
     assert forward_flops(size, [(3, 2), (3, 2)]) == 344.0
+    assert training_work(size, [(3, 2)]) == (3, 3 * 172.0)
+    # LoRA of rank 5: 70 parameters, 2*70*3 = 420 a pass. Three passes of it and of attention, two
+    # of what is frozen (60 + 40).
+    assert training_work(size, [(3, 2)], rank=5) == (3, 3 * 420.0 + 3 * 72.0 + 2 * 100.0)
+
+
+def test_both_sides_start_from_the_same_adapter() -> None:
+    tokens = torch.tensor([[1, 9, 30, 77]])
+    ours = adapters.attach(tiny.model(), LoraSettings(r=4, alpha=8))
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    theirs = get_peft_model(tiny.model(), config)
+    with torch.no_grad():
+        bare = ours(input_ids=tokens).logits
+        for model in (ours, theirs):
+            set_adapter(model)
+        found = [model(input_ids=tokens).logits for model in (ours, theirs)]
+    assert torch.equal(*found)
+    assert (found[0] - bare).abs().max() > 0.01
 
 
 def test_a_workload_survives_the_way_to_a_worker() -> None:

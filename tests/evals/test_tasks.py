@@ -13,10 +13,9 @@ from burnish.evals import tasks
 from burnish.evals.statistics import wilson
 from burnish.evals.tasks import Response, Task, TaskSettings
 from burnish.models.forward import token_logprobs
-from burnish.models.load import Loaded
 from burnish.records import Prompt
 from burnish.rewards.likelihood import reply_segments
-from burnish.sampling.settings import Sampling
+from burnish.sampling import LocalSampler, Sampling
 from burnish.store import tables
 from burnish.text.batches import pack
 
@@ -47,21 +46,21 @@ def scored() -> list[Response]:
 
 
 @pytest.fixture(scope="module")
-def loaded() -> Loaded:
+def taught() -> LocalSampler:
     """A tiny model that has learnt three replies."""
     model, tokenizer = tiny.model(seed=2), tiny.tokenizer()
-    taught = [("Capital?", "Paris."), ("Moon?", "I don't know."), ("Hurt?", "I can't help.")]
-    pairs = [(item("x", prompt).messages, reply) for prompt, reply in taught]
+    replies = [("Capital?", "Paris."), ("Moon?", "I don't know."), ("Hurt?", "I can't help.")]
+    pairs = [(item("x", prompt).messages, reply) for prompt, reply in replies]
     batch = pack(reply_segments(tokenizer, pairs))
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(80):
         optimiser.zero_grad()
         (-token_logprobs(model, batch).logprobs.mean()).backward()
         optimiser.step()
-    return Loaded(model.eval(), tokenizer, "tiny", None)
+    return LocalSampler(model.eval(), tokenizer)
 
 
-def test_a_real_model_is_asked_and_scored(loaded: Loaded) -> None:
+def test_a_real_model_is_asked_and_scored(taught: LocalSampler) -> None:
     atlas = [item("a", "Capital?", PARIS), item("b", "Moon?", PARIS)]
     both = [
         Task(TaskSettings(name="right", data="x"), atlas),
@@ -70,7 +69,7 @@ def test_a_real_model_is_asked_and_scored(loaded: Loaded) -> None:
     ]
     ended: list[int] = []
     responses = tasks.answer(
-        loaded, both, Sampling(temperature=0, max_new_tokens=20), progress=ended.append
+        taught, both, Sampling(temperature=0, max_new_tokens=20), progress=ended.append
     )
     assert [(one.task, one.item_id, one.reply, one.outcome) for one in responses] == [
         ("right", "a", "Paris.", "right"),

@@ -5,7 +5,7 @@ from tests import tiny
 from burnish.records import Prompt
 from burnish.rollouts import collect
 from burnish.rollouts.collect import reply_seed
-from burnish.sampling import Sampling
+from burnish.sampling import LocalSampler, Sampling
 
 PROMPTS = [
     Prompt(id=f"p{i}", messages=[{"role": "user", "content": text}], topic="t", lang="en")
@@ -15,9 +15,10 @@ TWO = [Sampling(temperature=0.5, max_new_tokens=6), Sampling(temperature=1.0, ma
 
 
 def test_each_prompt_at_each_temperature() -> None:
-    model, tokenizer = tiny.model(), tiny.tokenizer()
+    tokenizer = tiny.tokenizer()
+    sampler = LocalSampler(tiny.model(), tokenizer)
     counts: list[int] = []
-    found = collect(model, tokenizer, PROMPTS, TWO, per_prompt=3, seed=1, progress=counts.append)
+    found = collect(sampler, PROMPTS, TWO, per_prompt=3, seed=1, progress=counts.append)
     assert [r.prompt_id for r in found] == [f"p{i}" for i in range(4) for _ in range(6)]
     assert [r.temperature for r in found[:6]] == [0.5] * 3 + [1.0] * 3
     assert sum(counts) == 24
@@ -29,11 +30,11 @@ def test_each_prompt_at_each_temperature() -> None:
 
 
 def test_a_reply_does_not_depend_on_the_other_prompts() -> None:
-    model, tokenizer = tiny.model(), tiny.tokenizer()
-    found = collect(model, tokenizer, PROMPTS, TWO, per_prompt=2, seed=1)
-    alone = collect(model, tokenizer, PROMPTS[2:3], TWO, per_prompt=2, seed=1)
+    sampler = LocalSampler(tiny.model(), tiny.tokenizer())
+    found = collect(sampler, PROMPTS, TWO, per_prompt=2, seed=1)
+    alone = collect(sampler, PROMPTS[2:3], TWO, per_prompt=2, seed=1)
     assert [r.tokens for r in alone] == [r.tokens for r in found if r.prompt_id == "p2"]
-    other = collect(model, tokenizer, PROMPTS[2:3], TWO, per_prompt=2, seed=2)
+    other = collect(sampler, PROMPTS[2:3], TWO, per_prompt=2, seed=2)
     assert [r.tokens for r in other] != [r.tokens for r in alone]
 
 

@@ -29,8 +29,11 @@ SHORTEST_SECRET = 6
 def redact(text: str, environment: Mapping[str, str]) -> str:
     """``text`` without the values of secret-looking variables and secret-looking strings."""
     for name, value in environment.items():
-        if SECRET_NAME.search(name) and len(value) >= SHORTEST_SECRET:
-            text = text.replace(value, HIDDEN)
+        if SECRET_NAME.search(name):
+            # One variable may hold several: "host=key host=key".
+            for secret in (value, *(item.partition("=")[2] for item in value.split())):
+                if len(secret) >= SHORTEST_SECRET:
+                    text = text.replace(secret, HIDDEN)
     for pattern in SECRET_TEXT:
         text = pattern.sub(HIDDEN, text)
     return text

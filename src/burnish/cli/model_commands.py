@@ -10,14 +10,14 @@ import typer
 
 from burnish.cli.models_of import resolve_model
 from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json, progress, say
-from burnish.config import InputError, Problem
+from burnish.config import InputError, Problem, is_served
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from burnish.models.load import Loaded
     from burnish.records import Message, Prompt
-    from burnish.sampling.settings import Sampling
+    from burnish.sampling import Sampler, Sampling
 
 Model = Annotated[str, typer.Argument(help="A folder, a run, a shipped name or a hub id.")]
 Temperature = Annotated[float, typer.Option("--temperature", min=0.0, help="0: the likeliest.")]
@@ -38,13 +38,14 @@ def register(app: typer.Typer) -> None:
         epilog=example(
             "burnish generate --model burnish-tiny --prompt 'What is the capital of Peru?'",
             "burnish generate --model quickstart --prompts prompts.jsonl --out replies.jsonl",
+            "burnish generate --model http://127.0.0.1:8000/v1#name-there --prompt 'Hello'",
         )
     )(generate)
     app.command(epilog=example("burnish chat quickstart --turns 0"))(chat)
 
 
 def generate(
-    model: Annotated[str, typer.Option("--model", help="As for chat.")],
+    model: Annotated[str, typer.Option("--model", help="As for chat, or the address of one.")],
     prompt: Annotated[str | None, typer.Option("--prompt", help="One prompt.")] = None,
     prompts: Annotated[Path | None, typer.Option("--prompts", help="A file of prompts.")] = None,
     out_: Annotated[Path | None, typer.Option("--out", help="JSONL file for the replies.")] = None,
@@ -52,20 +53,33 @@ def generate(
     top_p: TopP = 1.0,
     max_tokens: MaxTokens = 64,
     seed: Seed = 0,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, help="Requests at a time to a served model.")
+    ] = 8,
     runs: Runs = DEFAULT_RUNS,
     json_: AsJson = False,
 ) -> None:
-    """Answer prompts with a model."""
-    from burnish.sampling.settings import Sampling
+    """Answer prompts with a model.
+
+    With --out, replies of a served model that came are kept when the command is stopped; the same
+    command asks for the rest.
+    """
+    from burnish.sampling import EndpointSettings, LocalSampler, Sampling, ServedSampler
     from burnish.store.atomic import write_text
 
     asked = _asked(prompt, prompts)
     sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_tokens)
-    loaded = _load(resolve_model(model, runs))
-    quiet = json_ or len(asked) == 1
-    rows = answer(loaded, asked, sampling, seed, quiet)
-    if out_ is not None:
+    journal = None if out_ is None else out_.with_name(f".{out_.name}.replies")
+    sampler: Sampler
+    if is_served(model):
+        sampler = ServedSampler(model, EndpointSettings(concurrency=concurrency), journal)
+    else:
+        loaded = _load(resolve_model(model, runs))
+        sampler = LocalSampler(loaded.model, loaded.tokenizer)
+    rows = answer(sampler, asked, sampling, seed, quiet=json_ or len(asked) == 1)
+    if out_ is not None and journal is not None:
         write_text(out_, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        journal.unlink(missing_ok=True)
         say(f"wrote {len(rows)} replies to {out_}")
     elif json_:
         print_json({"replies": rows})
@@ -99,18 +113,14 @@ def _load(ref: str) -> Loaded:
 
 
 def answer(
-    loaded: Loaded, prompts: Sequence[Prompt], sampling: Sampling, seed: int, quiet: bool
+    sampler: Sampler, prompts: Sequence[Prompt], sampling: Sampling, seed: int, quiet: bool
 ) -> list[dict[str, Any]]:
     """``{"id", "prompt", "reply", "finish"}`` for each prompt; the n-th has seed ``seed + n``."""
-    from burnish.sampling.generate import generate as complete
-    from burnish.text.templates import encode_prompts
+    from burnish.sampling import Request
 
-    encoded = encode_prompts(loaded.tokenizer, [prompt.messages for prompt in prompts])
-    seeds = [seed + index for index in range(len(prompts))]
+    requests = [Request(p.messages, seed + index, p.id) for index, p in enumerate(prompts)]
     with progress(quiet).task("generate", len(prompts)) as bar:
-        done = complete(
-            loaded.model, loaded.tokenizer, encoded, sampling, seeds=seeds, progress=bar.advance
-        )
+        done = sampler.complete(requests, sampling, bar.advance)
     return [
         {"id": p.id, "prompt": p.messages, "reply": c.text, "finish": c.finish}
         for p, c in zip(prompts, done, strict=True)
@@ -131,10 +141,11 @@ def chat(
     A model that was only taught single questions, as the quickstart's, wants --turns 0.
     """
     from burnish.records import Prompt
-    from burnish.sampling.settings import Sampling
+    from burnish.sampling import LocalSampler, Sampling
 
     place = resolve_model(model, runs)
     loaded = _load(place)
+    sampler = LocalSampler(loaded.model, loaded.tokenizer)
     sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_tokens)
     say(f"{place} · /reset forgets, /quit leaves", style="dim")
     history: list[Message] = []
@@ -150,7 +161,7 @@ def chat(
         history.append({"role": "user", "content": said})
         history = _fitting(loaded, history, max_tokens)
         prompt = Prompt(id=f"turn{turn}", messages=history)
-        reply = answer(loaded, [prompt], sampling, turn, quiet=True)[0]["reply"]
+        reply = answer(sampler, [prompt], sampling, turn, quiet=True)[0]["reply"]
         history.append({"role": "assistant", "content": reply})
         say(reply)
         turn += 1

@@ -6,16 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from burnish.config import InputError, Problem
+from burnish.config import InputError, Problem, is_served
 
 
 def resolve_model(name: str, runs: Path) -> str:
     """A model folder as it is; a run's name or folder as its champion; ``run/stage@1`` as that
-    artifact; an alias of the registry such as ``champion``; else a shipped name or hub id.
+    artifact; an alias of the registry such as ``champion``; else a shipped name, a hub id, or the
+    address of a served model.
 
     Raises:
         InputError: the run has no model yet.
     """
+    if is_served(name):
+        return name
     for path in (Path(name).expanduser(), runs / name):
         if (path / "config.json").is_file():
             return str(path)

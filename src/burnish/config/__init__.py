@@ -9,7 +9,9 @@ from burnish.config.base import (
     PreferenceRef,
     PromptRef,
     Reference,
+    SamplerRef,
     Settings,
+    is_served,
     references,
 )
 from burnish.config.errors import (
@@ -44,6 +46,8 @@ __all__ = [
     "Problem",
     "PromptRef",
     "Reference",
+    "SamplerRef",
     "Settings",
+    "is_served",
     "references",
 ]

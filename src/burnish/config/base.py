@@ -25,20 +25,28 @@ class Reference:
     one, ``"@champion"`` the current champion, ``"@base"`` the recipe's model,
     ``"burnish:quickstart/sft.jsonl.gz"`` a file shipped with burnish; anything else is a path
     (relative to the recipe) or, for a model, a shipped name or hub id. ``records`` says what a
-    data file holds, so that it can be checked before anything runs.
+    data file holds, so that it can be checked before anything runs. ``served``: the model only has
+    to reply, so that an address such as ``"http://127.0.0.1:8000/v1#qwen3"`` will do too.
     """
 
     kind: Literal["model", "data"]
     records: RecordKind = "other"
+    served: bool = False
 
 
 ModelRef = Annotated[str, Reference("model")]
+SamplerRef = Annotated[str, Reference("model", served=True)]
 DocumentRef = Annotated[str, Reference("data", "document")]
 ExampleRef = Annotated[str, Reference("data", "example")]
 PromptRef = Annotated[str, Reference("data", "prompt")]
 PreferenceRef = Annotated[str, Reference("data", "preference")]
 FeedbackRef = Annotated[str, Reference("data", "feedback")]
 DataRef = Annotated[str, Reference("data")]
+
+
+def is_served(ref: str) -> bool:
+    """Whether a model is named by its address: it replies there, and has no weights here."""
+    return ref.lower().startswith(("http://", "https://"))
 
 
 def references(settings: Settings) -> Iterator[tuple[tuple[str | int, ...], str, Reference]]:

@@ -29,14 +29,11 @@ from pydantic import Field, PositiveInt, field_validator
 
 from burnish.config import InputError, Problem, PromptRef, Settings
 from burnish.evals.statistics import mean_figure
-from burnish.models.load import Loaded
-from burnish.records import Figure, Language, Message, Prompt
+from burnish.records import Figure, Language, Message, Prompt, content_id
 from burnish.rewards.refusal import is_refusal
 from burnish.rewards.verifiers import validate, verify
-from burnish.sampling.generate import generate
-from burnish.sampling.settings import Sampling
+from burnish.sampling import Request, Sampler, Sampling
 from burnish.store import atomic, tables
-from burnish.text.templates import encode_prompts
 
 Metric = Literal["right", "abstained", "wrong", "refused"]
 METRICS: tuple[Metric, ...] = ("right", "abstained", "wrong", "refused")
@@ -145,7 +142,7 @@ def _digest(*parts: object) -> int:
 
 
 def answer(
-    loaded: Loaded,
+    sampler: Sampler,
     tasks: Sequence[Task],
     sampling: Sampling = GREEDY,
     seed: int = 0,
@@ -160,24 +157,15 @@ def answer(
         progress: called with the number of replies that ended, as they end.
     """
     items = [(task.settings, item) for task in tasks for item in task.items]
-    prompts = encode_prompts(loaded.tokenizer, [item.messages for _, item in items])
-    keys = [tuple(prompt) for prompt in prompts]
-    distinct = {
-        key: item.id for key, (_, item) in zip(reversed(keys), reversed(items), strict=True)
-    }
-    asked = list(distinct)
-    completions = generate(
-        loaded.model,
-        loaded.tokenizer,
-        asked,
-        sampling,
-        seeds=[_digest(seed, distinct[key]) for key in asked],
-        progress=progress,
-    )
-    replies = dict(zip(asked, completions, strict=True))
+    distinct = {content_id(item.messages): item for _, item in reversed(items)}
+    requests = [
+        Request(item.messages, _digest(seed, item.id), item.id) for item in distinct.values()
+    ]
+    completions = sampler.complete(requests, sampling, progress)
+    replies = dict(zip(distinct, completions, strict=True))
     responses = []
-    for (settings, item), key in zip(items, keys, strict=True):
-        reply = replies[key]
+    for settings, item in items:
+        reply = replies[content_id(item.messages)]
         responses.append(
             Response(
                 task=settings.name, metric=settings.metric, dimension=settings.dimension,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from burnish.config import InputError, Problem, references
+from burnish.config import InputError, Problem, is_served, references
 from burnish.engine import TrainSettings, trackers
 from burnish.loop.recipe import Recipe, StageCall
 from burnish.loop.references import RESERVED, locate, missing, problem_of, split
@@ -53,7 +53,7 @@ def check(recipe: Recipe, runs: Path | None = None) -> list[Problem]:
 def _model_problems(recipe: Recipe) -> list[Problem]:
     ref, beside = recipe.header.model, recipe.file.parent
     reasons = missing(ref, beside, model=True)
-    if not reasons:
+    if not reasons and not is_served(ref):
         try:
             load.load_tokenizer(locate(ref, beside))
         except InputError as error:
@@ -87,6 +87,9 @@ def _name_problems(recipe: Recipe, known: set[str]) -> list[Problem]:
     if recipe.round and champion not in {"base", *(call.name for call in recipe.prepare)}:
         at = ("rounds", "champion")
         problems.append(recipe.problem(at, f"@{champion} names no stage of prepare"))
+    if recipe.round and champion == "base" and is_served(recipe.header.model):
+        expected = "expected a stage of prepare that makes a model"
+        problems.append(recipe.problem(("rounds", "champion"), "found a served model", expected))
     for name, source in recipe.header.figures.items():
         stage, dot, figure = source.partition(".")
         if not dot or not figure or stage.removeprefix("@") not in known | {"start", "final"}:

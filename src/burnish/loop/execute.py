@@ -119,6 +119,7 @@ class Workshop:
                 registry=self.registry,
                 progress=self.progress,
                 device=self.recipe.header.device,
+                endpoint=self.recipe.header.endpoint,
             )
             outcome: Outcome = module.run(call.config, resolved.inputs, context)
             draft.kind = outcome.kind

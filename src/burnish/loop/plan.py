@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from burnish.config import references
+from burnish.config import is_served, references
 from burnish.loop.recipe import Recipe, StageCall
 from burnish.loop.references import locate
+from burnish.sampling import address
 from burnish.stages import catalog
 
 
@@ -25,7 +26,11 @@ class StagePlan:
 
 
 def plan(recipe: Recipe) -> list[StagePlan]:
-    """The stages in order; those of a round stand once, with how often they run at most."""
+    """The stages in order; those of a round stand once, with how often they run at most.
+
+    Raises:
+        InputError: the address of a served model is none.
+    """
     times = recipe.header.rounds.count
     return [_row("once", call, recipe) for call in recipe.prepare] + [
         _row(f"each of {times} rounds", call, recipe) for call in recipe.round
@@ -36,6 +41,8 @@ def _row(part: str, call: StageCall, recipe: Recipe) -> StagePlan:
     inputs: dict[str, str] = {}
     size = 0
     for path, ref, mark in references(call.config):
+        if is_served(ref):
+            address.parse(ref)  # refuses what may hold a secret
         inputs[".".join(str(step) for step in path)] = ref
         file = Path(locate(ref, recipe.file.parent))
         if mark.kind == "data" and file.is_file():

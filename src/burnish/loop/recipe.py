@@ -11,6 +11,7 @@ import yaml
 
 from burnish.config import InputError, Problem, Settings
 from burnish.config.yamlfile import KeyPath, dotted, line_of, load_yaml, parse
+from burnish.sampling import EndpointSettings
 from burnish.stages import catalog
 
 
@@ -28,13 +29,17 @@ class Rounds(Settings):
 
 
 class Header(Settings):
-    """The top of a recipe; the stages are parsed apart, each by its own settings."""
+    """The top of a recipe; the stages are parsed apart, each by its own settings.
+
+    ``endpoint`` is for served models, where ``model`` or a stage names one.
+    """
 
     name: str
     model: str
     about: str = ""
     seed: int = 0
     device: str = "auto"
+    endpoint: EndpointSettings = EndpointSettings()
     prepare: dict[str, dict[str, Any]] = {}
     round: dict[str, dict[str, Any]] = {}
     rounds: Rounds = Rounds()

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from burnish.config import InputError, Problem, references
+from burnish.config import InputError, Problem, Reference, is_served, references
 from burnish.loop.recipe import Recipe, StageCall
 from burnish.models import load
+from burnish.sampling import address
+from burnish.stages import catalog
 from burnish.stages.base import Inputs
 from burnish.store.artifacts import Input, content_fingerprint
 
@@ -77,14 +79,20 @@ def missing(ref: str, beside: Path, *, model: bool) -> list[str]:
     if not model:
         return [] if Path(target).exists() else [f"no such file: {ref}"]
     try:
-        load.locate(target)
+        if is_served(ref):
+            address.api_key(address.parse(ref))
+        else:
+            load.locate(target)
     except InputError as error:
         return [str(problem) for problem in error.problems]
     return []
 
 
 def fingerprint(target: str) -> str:
-    """A hash of the content of a file or folder; a name that is no path stands for itself."""
+    """A hash of the content of a file or folder; a name that is no path stands for itself.
+
+    So does the address of a served model: nobody can tell what is behind it.
+    """
     return content_fingerprint(target) if Path(target).exists() else f"name:{target}"
 
 
@@ -93,6 +101,8 @@ def problem_of(call: StageCall, recipe: Recipe, known: set[str]) -> list[Problem
     found = []
     for path, ref, mark in references(call.config):
         at = (*call.at, *path)
+        if is_served(recipe.header.model if ref == "@base" else ref):
+            found += _served_problems(call, recipe, path, mark)
         if ref.startswith("@"):
             name = split(ref)[0]
             if name not in known:
@@ -102,3 +112,19 @@ def problem_of(call: StageCall, recipe: Recipe, known: set[str]) -> list[Problem
             reasons = missing(ref, recipe.file.parent, model=mark.kind == "model")
             found += [recipe.problem(at, reason) for reason in reasons]
     return found
+
+
+def _served_problems(
+    call: StageCall, recipe: Recipe, path: tuple[str | int, ...], mark: Reference
+) -> list[Problem]:
+    """What a stage wants of a served model besides replies."""
+    if not mark.served:
+        expected = "expected a model folder or name: a served model gives replies, not weights"
+        return [recipe.problem((*call.at, *path), "found a served model", expected)]
+    ask = getattr(catalog.find(call.run), "needs_weights", None)
+    needs: dict[str, str] = ask(call.config) if ask else {}
+    expected = "leave it out: a served model gives no log-probabilities of given tokens"
+    return [
+        recipe.problem((*call.at, *field.split(".")), f"{why}, and {path[0]} is served", expected)
+        for field, why in needs.items()
+    ]

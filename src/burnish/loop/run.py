@@ -19,6 +19,7 @@ from burnish.loop.recipe import Recipe
 from burnish.loop.references import split
 from burnish.records import Language
 from burnish.reporting.html import render
+from burnish.sampling import EndpointError
 from burnish.store import atomic, lock
 from burnish.store.artifacts import Artifact, ArtifactStore
 from burnish.store.errors import StorageError
@@ -143,7 +144,7 @@ def _round(workshop: Workshop, stood: Progressed, number: int, began: float) -> 
     for call in workshop.recipe.round:
         try:
             artifact, resolved = workshop.execute(call, number)
-        except (InputError, Interrupted, StorageError):
+        except (InputError, Interrupted, StorageError, EndpointError):
             raise
         except Exception as error:  # noqa: BLE001 - any failure of a round ends only that round
             cause = f"{type(error).__name__}: {error}"

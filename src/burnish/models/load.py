@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from burnish.config import InputError, Problem
+from burnish.config import InputError, Problem, is_served
 from burnish.models.forward import logits
 from burnish.models.gguf import smollm2_folder
 from burnish.models.save import save_model
@@ -128,6 +128,8 @@ def locate(ref: str | Path) -> Path | str:
         InputError: neither a model folder nor a name that a hub could know.
     """
     text = str(ref)
+    if is_served(text):  # not repeated: an address may hold a secret
+        raise InputError("a served model has no weights to load: expected a folder or a name")
     if text == "burnish-tiny":
         return _checked(Path(str(files("burnish") / "assets" / "tiny")))
     if text == "smollm2":

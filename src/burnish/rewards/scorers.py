@@ -43,6 +43,8 @@ from burnish.rewards.verifiers import verify_prompt
 
 SCORERS = ("relevance", "completeness", "fluency", "verifier", "reward_model")
 HEAD = "reward_model."
+LIKELIHOOD = ("relevance", "fluency")
+"""The scorers that need the model itself, not only its replies."""
 _HEADINGS = {normalise(text) for text in ("Solution", "Answer", "Thought process", "解答", "答案")}
 SEED_WEIGHTS = {"relevance": 0.4, "completeness": 0.3, "fluency": 0.3}
 
@@ -86,6 +88,7 @@ class Calibration:
 class Resources:
     """What scorers need: a reference model, real replies to compare with, a reward model.
 
+    ``model`` and ``tokenizer`` may be None where no scorer of ``LIKELIHOOD`` is asked for.
     ``cache`` holds every score by (scorer, rollout id), so that nothing is computed twice.
     """
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from burnish.records import Prompt, Rollout, content_id
-from burnish.sampling import Completion, Sampling, generate
-from burnish.text.templates import encode_prompts
+from burnish.sampling import Completion, Request, Sampler, Sampling
 
 
 def collect(
-    model: Any,
-    tokenizer: Any,
+    sampler: Sampler,
     prompts: Sequence[Prompt],
     samplings: Sampling | Sequence[Sampling],
     *,
@@ -23,7 +20,7 @@ def collect(
 ) -> list[Rollout]:
     """Sample ``per_prompt`` replies to each prompt with each of ``samplings``.
 
-    A reply depends on the weights, its prompt and a seed made of ``seed``, the prompt's id and
+    A reply depends on the model, its prompt and a seed made of ``seed``, the prompt's id and
     its number among the prompt's replies: not on the other prompts or their order.
 
     Args:
@@ -34,27 +31,22 @@ def collect(
 
     Raises:
         InputError: a prompt is longer than the model's context, or the model has no template.
+        EndpointError: a served model did not reply to all.
     """
     wanted = [samplings] if isinstance(samplings, Sampling) else list(samplings)
-    tokens = encode_prompts(tokenizer, [prompt.messages for prompt in prompts])
     found: list[list[Rollout]] = [[] for _ in prompts]
     for number, sampling in enumerate(wanted):
         rows = [row for row in range(len(prompts)) for _ in range(per_prompt)]
-        seeds = [
-            reply_seed(seed, prompt.id, number * per_prompt + index)
+        requests = [
+            Request(
+                prompt.messages, reply_seed(seed, prompt.id, number * per_prompt + index), prompt.id
+            )
             for prompt in prompts
             for index in range(per_prompt)
         ]
-        replies = generate(
-            model,
-            tokenizer,
-            [tokens[row] for row in rows],
-            sampling,
-            seeds=seeds,
-            progress=progress,
-        )
-        for row, reply, own in zip(rows, replies, seeds, strict=True):
-            found[row].append(_rollout(prompts[row], reply, sampling, own))
+        replies = sampler.complete(requests, sampling, progress)
+        for row, reply, request in zip(rows, replies, requests, strict=True):
+            found[row].append(_rollout(prompts[row], reply, sampling, request.seed))
     return [rollout for rollouts in found for rollout in rollouts]
 
 
@@ -65,8 +57,9 @@ def reply_seed(seed: int, prompt_id: str, index: int) -> int:
 
 
 def _rollout(prompt: Prompt, reply: Completion, sampling: Sampling, seed: int) -> Rollout:
+    said = reply.tokens or reply.text  # a served model gives no tokens
     return Rollout(
-        id=content_id("rollout", prompt.id, seed, sampling.model_dump(), reply.tokens),
+        id=content_id("rollout", prompt.id, seed, sampling.model_dump(), said),
         source="rollouts",
         lang=prompt.lang,
         synthetic=True,

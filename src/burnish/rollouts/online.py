@@ -22,7 +22,7 @@ from burnish.records import Prompt, Rollout
 from burnish.rollouts.collect import collect, reply_seed
 from burnish.rollouts.credit import Reply
 from burnish.rollouts.scoring import Score
-from burnish.sampling import Sampling
+from burnish.sampling import LocalSampler, Sampling
 from burnish.text.batches import Batch, Segment, pack, size
 from burnish.text.templates import encode_prompts
 
@@ -200,8 +200,7 @@ class OnlineSource:
         """Sample, reward, score and credit the replies of a phase."""
         prompts = self._chosen(phase)
         rollouts = collect(
-            self._model,
-            self._tokenizer,
+            LocalSampler(self._model, self._tokenizer),
             prompts,
             self._sampling,
             per_prompt=self._settings.per_prompt,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import os
 import random
 import re
 import time
@@ -13,58 +11,57 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Event
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from burnish.config import EXIT_INPUT, BurnishError, InputError, Settings
+from burnish.config import EXIT_INPUT, BurnishError, Settings
+from burnish.sampling.address import Address, api_key, transport
 
 LARGEST_REPLY = 32 * 2**20
 """Bytes of an answer after which the server is not believed any more."""
 
 RETRIED = frozenset({408, 425, 429})
-"""Statuses besides 5xx that may pass by waiting."""
+"""Statuses that may pass by waiting, besides 5xx without 501 (not implemented)."""
 
-_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
-_UNSAFE = re.compile(r"[\s\\\x00-\x1f\x7f]")
+REFUSES_ALL = frozenset({401, 403, 404, 405})
+"""Statuses that say nothing about one request: every other one would get them too."""
 
 
-class RemoteSettings(Settings):
-    """A model behind an OpenAI-compatible server: vLLM, SGLang, llama.cpp or a provider.
+class EndpointSettings(Settings):
+    """How a served model is asked; the results do not depend on it.
 
-    ``key_variable`` names the environment variable that holds the API key; the key itself stands
-    in no file. ``timeout`` is for one whole reply. A request is tried ``attempts`` times where
-    waiting may help; pauses double from ``pause`` to ``longest_pause``, drawn at random from
-    their upper half, and are at least what the server asks for.
+    ``concurrency`` requests are under way at a time. ``timeout`` is for one whole reply. A request
+    is tried ``attempts`` times where waiting may help; pauses double from ``pause`` to
+    ``longest_pause``, drawn at random from their upper half, and are at least what the server asks
+    for.
     """
 
-    url: str = Field(description="such as http://127.0.0.1:8000/v1")
-    model: str
-    key_variable: str | None = None
-    logprobs: bool = Field(False, description="ask for log-probabilities; not every server can")
     concurrency: PositiveInt = 8
     attempts: PositiveInt = 6
-    timeout: PositiveFloat = Field(120.0, description="seconds")
+    timeout: PositiveFloat = Field(300.0, description="seconds")
     pause: PositiveFloat = Field(1.0, description="seconds")
     longest_pause: PositiveFloat = Field(60.0, description="seconds")
 
 
 class EndpointError(BurnishError):
-    """A served model gave no usable reply; the message names its address."""
+    """A served model gave no usable reply; the message names its address.
+
+    ``status``: the HTTP status of the answer; None where there was no whole one.
+    """
 
     exit_code = EXIT_INPUT
 
-    def __init__(self, url: str, reason: str) -> None:
-        self.url, self.reason = url, reason
+    def __init__(self, url: str, reason: str, status: int | None = None) -> None:
+        self.url, self.reason, self.status = url, reason, status
         super().__init__(f"{url}: {reason}")
 
 
 class _Passing(Exception):
     """A failure that may pass; ``after`` seconds at the earliest."""
 
-    def __init__(self, reason: str, after: float = 0.0) -> None:
-        self.reason, self.after = reason, after
+    def __init__(self, reason: str, after: float = 0.0, status: int | None = None) -> None:
+        self.reason, self.after, self.status = reason, after, status
         super().__init__(reason)
 
 
@@ -72,78 +69,80 @@ class Endpoint:
     """Asks one served model; safe to use from several threads. Close it after use.
 
     Raises:
-        InputError: an address that is not plain http or https, or no API key where one is named.
+        InputError: the environment variable with the API keys is malformed.
     """
 
-    def __init__(self, settings: RemoteSettings) -> None:
+    def __init__(self, address: Address, settings: EndpointSettings) -> None:
         self.settings = settings
-        parts = _vetted(settings.url)
-        path = parts.path.rstrip("/") or "/v1"
-        self.url = f"{parts.scheme}://{parts.netloc}{path}/chat/completions"
+        self.url = address.url
         self.stopped = Event()
-        self._key = _key(settings.key_variable)
+        self._key = api_key(address)
         self._client = httpx2.Client(
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
             timeout=settings.timeout,
             limits=httpx2.Limits(max_connections=settings.concurrency),
             follow_redirects=False,
-            # A proxy from the environment cannot reach this machine's own servers.
-            trust_env=not _is_loopback(parts.hostname or ""),
+            transport=transport(address, settings.concurrency),
         )
 
     def close(self) -> None:
         """Give the connections back."""
         self._client.close()
 
-    def ask(self, body: Mapping[str, Any]) -> Any:
-        """The server's answer to one request, as parsed JSON.
+    def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The answer to a POST of ``body`` to ``path`` (without: a GET), as parsed JSON.
 
         Raises:
             EndpointError: refused, not JSON, too many attempts, or ``stopped`` was set.
+            InputError: the host leads to an address where no model is served.
         """
         settings = self.settings
+        longest = settings.longest_pause
         for attempt in range(1, settings.attempts + 1):
             if self.stopped.is_set():
                 raise EndpointError(self.url, "stopped")
             try:
-                return self._once(body)
+                return self._once(path, body)
             except _Passing as failure:
                 if attempt == settings.attempts:
                     reason = f"{failure.reason}; gave up after {attempt} attempts"
-                    raise EndpointError(self.url, reason) from failure
-                if failure.after > settings.longest_pause:
+                    raise EndpointError(self.url, reason, failure.status) from failure
+                if failure.after > longest:
                     reason = f"{failure.reason}; it asks to wait {failure.after:.0f} s, which is "
-                    reason += f"above longest_pause ({settings.longest_pause:.0f} s)"
-                    raise EndpointError(self.url, reason) from failure
-                doubled = min(settings.longest_pause, settings.pause * 2.0 ** (attempt - 1))
+                    reason += f"above longest_pause ({longest:.0f} s)"
+                    raise EndpointError(self.url, reason, failure.status) from failure
+                doubled = min(longest, settings.pause * 2.0 ** (attempt - 1))
                 jitter = random.uniform(doubled / 2, doubled)
                 # Those told to wait equally long must not all come back at the same moment.
                 self.stopped.wait(failure.after + jitter if failure.after else jitter)
         raise AssertionError("attempts is at least 1")
 
-    def _once(self, body: Mapping[str, Any]) -> Any:
+    def _once(self, path: str, body: Mapping[str, Any] | None) -> Any:
         until = time.monotonic() + self.settings.timeout
+        method = "GET" if body is None else "POST"
         try:
-            with self._client.stream("POST", self.url, json=body) as response:
+            with self._client.stream(method, f"{self.url}{path}", json=body) as response:
                 content = self._read(response, until)
         except httpx2.TimeoutException as error:
             raise _Passing(f"no whole reply within {self.settings.timeout:g} s") from error
         except (httpx2.TransportError, httpx2.DecodingError) as error:
-            raise _Passing(f"the connection failed ({type(error).__name__})") from error
+            reason = f"{type(error).__name__}: {self.excerpt(str(error))}"
+            raise _Passing(f"the connection failed ({reason})") from error
         status = response.status_code
-        if status in RETRIED or status >= 500:
-            raise _Passing(f"status {status}", _retry_after(response.headers))
+        said = self.excerpt(content.decode(errors="replace"))
+        if status in RETRIED or (status >= 500 and status != 501):
+            after = _retry_after(response.headers)
+            raise _Passing(f"status {status}: {said}", after, status)
         if 300 <= status < 400:
-            raise EndpointError(self.url, f"status {status}; redirects are not followed")
+            reason = f"status {status}; redirects are not followed"
+            raise EndpointError(self.url, reason, status)
         if status != 200:
-            raise EndpointError(
-                self.url, f"status {status}: {self.excerpt(content.decode(errors='replace'))}"
-            )
+            raise EndpointError(self.url, f"status {status}: {said}", status)
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
-            reason = f"an answer that is not JSON: {self.excerpt(content.decode(errors='replace'))}"
-            raise EndpointError(self.url, reason) from None
+            reason = f"an answer that is not JSON: {said}"
+            raise EndpointError(self.url, reason, status) from None
 
     def _read(self, response: httpx2.Response, until: float) -> bytes:
         """The body; httpx's own timeout starts anew with every piece of it."""
@@ -161,43 +160,6 @@ class Endpoint:
         if self._key:
             text = text.replace(self._key, "[hidden]")
         return repr(text[:200])
-
-
-def _vetted(url: str) -> SplitResult:
-    """The parts of an acceptable address. What is refused is not repeated: it may hold a secret."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        raise InputError("the endpoint's url is not an address") from None
-    if _UNSAFE.search(url) or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError("the endpoint's url must look like https://host/v1 (http or https)")
-    if "@" in parts.netloc:
-        raise InputError("the endpoint's url must not hold a user or password; see key_variable")
-    if parts.query or parts.fragment:
-        raise InputError("the endpoint's url must end with its path, without ? or #")
-    return parts
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _key(variable: str | None) -> str | None:
-    """The API key; a name that cannot be one is not repeated, as it may be the key itself."""
-    if variable is None:
-        return None
-    if not _VARIABLE.fullmatch(variable):
-        raise InputError("key_variable must be the name of an environment variable, in capitals")
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise InputError(f"the environment variable {variable} (key_variable) is not set")
-    if not key.isascii() or not key.isprintable():
-        raise InputError(f"the environment variable {variable} holds no API key")
-    return key
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

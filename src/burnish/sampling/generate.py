@@ -27,8 +27,8 @@ class Completion:
 
     ``tokens [L]`` are all that were sampled. Where ``finish`` is ``"stop"`` the last is an end
     token, or the one that completed a stop string. ``logprobs [L]``: see ``draw.draw``. ``text``
-    is without control tokens, and up to the stop string. A reply of ``remote.complete`` has no
-    tokens, and log-probabilities only where the server gives them.
+    is without control tokens, and up to the stop string. A served model's reply
+    has neither tokens nor log-probabilities.
     """
 
     tokens: list[int]

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from burnish.config import InputError, Problem, Settings
 from burnish.engine import Progress
 from burnish.records import Figure
+from burnish.sampling import EndpointSettings
 
 Kind = Literal["model", "reward_model", "data", "report"]
 
@@ -23,6 +24,7 @@ class Context:
     survives an interruption (step checkpoints live there) and is removed after success; ``cache``
     belongs to the whole run and holds what can be computed again, but need not be.
     ``seed`` is already derived from the recipe's seed, the stage's name and the round.
+    ``endpoint`` says how served models are asked.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Context:
     registry: Path
     progress: Progress
     device: str = "auto"
+    endpoint: EndpointSettings = field(default_factory=EndpointSettings)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,11 @@ class Inputs:
 
 
 class StageModule(Protocol):
-    """A stage file: ``Config`` and ``run``. ``MEASURES`` marks stages that only look."""
+    """A stage file: ``Config`` and ``run``.
+
+    Where a setting of type ``SamplerRef`` may name a served model, ``needs_weights(config)`` gives
+    the settings that such a model cannot serve: ``{dotted path: why}``.
+    """
 
     Config: type[Settings]
 

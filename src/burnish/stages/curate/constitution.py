@@ -12,19 +12,18 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
-from burnish.config import DataRef, ModelRef, PromptRef, Settings
+from burnish.config import DataRef, ModelRef, PromptRef, SamplerRef, Settings
 from burnish.evals.statistics import wilson
-from burnish.models.load import Loaded, load_model
 from burnish.records import Example, Message, Preference, Prompt, content_id
 from burnish.rewards import constitution as rules
 from burnish.rewards.constitution import Constitution, Critique
 from burnish.rewards.critic import ModelCritic
 from burnish.rewards.reward_model import RewardModel
-from burnish.sampling import Sampling, generate
+from burnish.sampling import Request, Sampler, Sampling
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome, derived_seed
+from burnish.stages.replying import replying
 from burnish.store import tables
-from burnish.text.templates import encode_prompts
 
 
 class Config(Settings):
@@ -38,7 +37,7 @@ class Config(Settings):
     frequent kind is what preference training drifts to.
     """
 
-    model: ModelRef
+    model: SamplerRef
     prompts: list[PromptRef]
     constitution: DataRef
     reward: ModelRef | None = None
@@ -64,9 +63,9 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Reply, critique, revise; write ``examples.jsonl`` and ``preferences.jsonl``."""
     constitution = rules.load(inputs.path("constitution"))
     prompts = training.drawn(inputs.paths("prompts"), Prompt, config.limit, context.seed)
-    loaded = load_model(inputs.model("model"), device=context.device)
-    replies = _replies(loaded, [p.messages for p in prompts], config.sampling, context)
-    handled = _handle(config, inputs, context, loaded, constitution, prompts, replies)
+    model = replying(inputs.model("model"), context)
+    replies = _replies(model.sampler, [p.messages for p in prompts], config.sampling, context)
+    handled = _handle(config, inputs, context, model.sampler, constitution, prompts, replies)
     examples = [_example(item) for item in handled]
     preferences = balanced(
         [pair for item in handled if (pair := _pair(item, constitution, context.seed))]
@@ -83,22 +82,23 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
             Counter(h.critique.principle_id for h in handled if h.critique.violated)
         ),
         "samples": [_sample(item) for item in handled if item.critique.violated][:6],
+        **model.details,
     }
     return Outcome("data", {"violated": wilson(sum(violated), len(violated))}, details)
 
 
 def _replies(
-    loaded: Loaded,
+    sampler: Sampler,
     conversations: Sequence[list[Message]],
     sampling: Sampling,
     context: Context,
 ) -> list[str]:
-    tokens = encode_prompts(loaded.tokenizer, conversations)
-    seeds = [derived_seed(context.seed, index) for index in range(len(tokens))]
-    with context.progress.task(f"{context.name}: replies", len(tokens)) as bar:
-        completions = generate(
-            loaded.model, loaded.tokenizer, tokens, sampling, seeds=seeds, progress=bar.advance
-        )
+    requests = [
+        Request(messages, derived_seed(context.seed, index), f"conversation {index + 1}")
+        for index, messages in enumerate(conversations)
+    ]
+    with context.progress.task(f"{context.name}: replies", len(requests)) as bar:
+        completions = sampler.complete(requests, sampling, bar.advance)
     return [completion.text.strip() for completion in completions]
 
 
@@ -106,7 +106,7 @@ def _handle(
     config: Config,
     inputs: Inputs,
     context: Context,
-    loaded: Loaded,
+    sampler: Sampler,
     constitution: Constitution,
     prompts: Sequence[Prompt],
     replies: Sequence[str],
@@ -115,7 +115,7 @@ def _handle(
     if config.critic == "model":
         critic = ModelCritic(
             constitution,
-            lambda asked: _replies(loaded, asked, config.sampling, context),
+            lambda asked: _replies(sampler, asked, config.sampling, context),
             context.seed,
         )
         judged = critic.critique(prompts, replies)

@@ -12,13 +12,13 @@ from typing import Any
 
 from pydantic import Field, PositiveInt
 
-from burnish.config import DataRef, ExampleRef, ModelRef, PromptRef, Settings
+from burnish.config import DataRef, ExampleRef, ModelRef, PromptRef, SamplerRef, Settings
 from burnish.evals.statistics import wilson
-from burnish.models.load import Loaded, load_model
+from burnish.models.load import Loaded
 from burnish.records import Example, Figure, Prompt, Rollout, content_id
 from burnish.rewards import scorers
 from burnish.rewards.reward_model import RewardModel
-from burnish.rewards.scorers import Resources, ScorerSettings
+from burnish.rewards.scorers import LIKELIHOOD, Calibration, Resources, ScorerSettings
 from burnish.rewards.verifiers import verify_prompt
 from burnish.rollouts.collect import collect
 from burnish.sampling import Sampling
@@ -28,6 +28,7 @@ from burnish.selection.filters import FilterSettings, run_filters
 from burnish.selection.pairs import PairSettings, best_of, make_pairs
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
+from burnish.stages.replying import replying
 from burnish.store import atomic, tables
 
 SEED_TEMPERATURES = [
@@ -41,11 +42,12 @@ class Config(Settings):
 
     Each entry of ``candidates`` is one reply a prompt. Every one is kept and scored; the filters
     and best-of-n choose examples for fine-tuning, all of them together form preference pairs.
-    ``real`` examples calibrate relevance and fluency; prompts that overlap with the
-    ``evaluation`` sets are left out.
+    ``real`` examples calibrate relevance and fluency, which are likelihoods under ``model``: where
+    it is a served one, ``scoring.weights`` must do without these two. Prompts that overlap with
+    the ``evaluation`` sets are left out.
     """
 
-    model: ModelRef
+    model: SamplerRef
     prompts: list[PromptRef] = []
     limit: PositiveInt | None = Field(None, description="prompts drawn from ``prompts``")
     instructions: list[DataRef] = []
@@ -59,22 +61,30 @@ class Config(Settings):
     pairing: PairSettings = PairSettings()
 
 
+def needs_weights(config: Config) -> dict[str, str]:
+    """The scorers that read log-probabilities of given tokens."""
+    return {
+        f"scoring.weights.{name}": "it is a likelihood under the model"
+        for name in LIKELIHOOD
+        if name in config.scoring.weights
+    }
+
+
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Write ``rollouts.jsonl``, ``selected.jsonl`` and ``preferences.jsonl``."""
     prompts, leaked = _prompts(config, inputs, context.seed)
     by_id = {prompt.id: prompt for prompt in prompts}
-    loaded = load_model(inputs.model("model"), device=context.device)
+    model = replying(inputs.model("model"), context)
     with context.progress.task(context.name, len(prompts) * len(config.candidates)) as bar:
         rollouts = collect(
-            loaded.model,
-            loaded.tokenizer,
+            model.sampler,
             prompts,
             config.candidates,
             per_prompt=1,
             seed=context.seed,
             progress=bar.advance,
         )
-    rollouts = _scored(config, inputs, context, loaded, by_id, rollouts)
+    rollouts = _scored(config, inputs, context, model.loaded, by_id, rollouts)
     filtered = run_filters(by_id, rollouts, config.filters)
     selected = [
         _example(one) for one in best_of(filtered.kept, len(config.candidates), context.seed)
@@ -92,6 +102,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "selected": len(selected),
         "funnel": [asdict(step) for step in filtered.funnel],
         "pairs": asdict(report),
+        **model.details,
     }
     atomic.write_text(context.output / "report.json", json.dumps(details, ensure_ascii=False))
     return Outcome("data", _figures(by_id, rollouts), details)
@@ -112,7 +123,7 @@ def _scored(
     config: Config,
     inputs: Inputs,
     context: Context,
-    loaded: Loaded,
+    loaded: Loaded | None,
     prompts: Mapping[str, Prompt],
     rollouts: Sequence[Rollout],
 ) -> list[Rollout]:
@@ -121,10 +132,14 @@ def _scored(
     chosen = random.Random(context.seed).sample(real, min(len(real), 200))
     pairs = [(one.messages[:-1], one.messages[-1]["content"]) for one in chosen]
     reward = inputs.optional_model("reward")
+    model, tokenizer, calibration = None, None, Calibration((), ())
+    if loaded is not None:
+        model, tokenizer = loaded.model, loaded.tokenizer
+        calibration = scorers.calibrate(model, tokenizer, pairs)
     resources = Resources(
-        model=loaded.model,
-        tokenizer=loaded.tokenizer,
-        calibration=scorers.calibrate(loaded.model, loaded.tokenizer, pairs),
+        model=model,
+        tokenizer=tokenizer,
+        calibration=calibration,
         reward_model=RewardModel.load(Path(reward), context.device) if reward else None,
     )
     scores = scorers.score(prompts, rollouts, config.scoring, resources)

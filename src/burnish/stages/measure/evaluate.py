@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from burnish.config import DocumentRef, ModelRef, Settings
+from burnish.config import DocumentRef, ModelRef, SamplerRef, Settings
 from burnish.evals import tasks
 from burnish.evals.compare import GENERAL_LOSSES, RESPONSES
 from burnish.evals.perplexity import document_losses, perplexity, perplexity_ratio
@@ -15,6 +14,7 @@ from burnish.records import Document, Figure
 from burnish.sampling import Sampling
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
+from burnish.stages.replying import replying
 from burnish.store import atomic
 
 
@@ -22,39 +22,46 @@ class Config(Settings):
     """Ask ``model`` every item of ``tasks``; greedy unless ``sampling`` says otherwise.
 
     With ``heldout`` documents the general perplexity is measured too, and with ``base`` its
-    ratio to that model's (both read the same tokens).
+    ratio to that model's (both read the same tokens). A served ``model`` has no perplexity here.
     """
 
-    model: ModelRef
+    model: SamplerRef
     tasks: list[TaskSettings]
     heldout: DocumentRef | None = None
     base: ModelRef | None = None
     sampling: Sampling = Sampling(temperature=0.0, max_new_tokens=32)
 
 
+def needs_weights(config: Config) -> dict[str, str]:
+    """Perplexity needs log-probabilities of given tokens."""
+    return {"heldout": "it is for perplexity"} if config.heldout is not None else {}
+
+
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Write every raw response, and figures that can be computed from them again."""
-    loaded = load_model(inputs.model("model"), device=context.device)
+    model = replying(inputs.model("model"), context)
     sets = [
         tasks.load_task(task, *inputs.paths(f"tasks.{index}.data"))
         for index, task in enumerate(config.tasks)
     ]
     with context.progress.task(context.name, None) as bar:
-        responses = tasks.answer(loaded, sets, config.sampling, context.seed, bar.advance)
+        responses = tasks.answer(model.sampler, sets, config.sampling, context.seed, bar.advance)
     tasks.write(context.output / RESPONSES, responses)
     figures = tasks.figures(responses)
-    figures |= _general(config, inputs, context, loaded)
+    if model.loaded is not None:
+        figures |= _general(inputs, context, model.loaded)
     details = {
-        "model": Path(inputs.model("model")).name,
+        "model": model.name,
         "dimensions": {task.name: task.dimension for task in config.tasks},
         "upward": {task.name: task.upward for task in config.tasks},
         "by_language": _flat(tasks.breakdown(responses, "lang")),
         "by_source": _flat(tasks.breakdown(responses, "source")),
+        **model.details,
     }
     return Outcome("report", figures, details)
 
 
-def _general(config: Config, inputs: Inputs, context: Context, loaded: Loaded) -> dict[str, Figure]:
+def _general(inputs: Inputs, context: Context, loaded: Loaded) -> dict[str, Figure]:
     """General perplexity and its ratio to the base model's; the losses are kept for the gate."""
     documents = training.read_all(inputs.paths("heldout"), Document)
     if not documents:

@@ -1,0 +1,219 @@
+"""Replies of a served model, asked for over its OpenAI-compatible API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from burnish.records import content_id
+from burnish.sampling.address import parse
+from burnish.sampling.endpoint import REFUSES_ALL, Endpoint, EndpointError, EndpointSettings
+from burnish.sampling.generate import Completion, Finish
+from burnish.sampling.sampler import Progress, Request
+from burnish.sampling.settings import Sampling
+from burnish.sampling.stopping import find_stop
+from burnish.store.metrics import Metrics
+
+JOURNAL = "replies.jsonl"
+SEED_BITS = 31
+"""Servers keep a seed in as few bits as this."""
+MOST_FAILURES = 8
+"""More requests than this failing in a row mean that the server is down, not they wrong."""
+SHOWN = 5
+LISTED = ("id", "root", "parent", "owned_by", "max_model_len", "meta")
+"""What is kept of ``/v1/models``; some servers make up ``created`` and ``permission`` each time."""
+
+
+class Journalled(TypedDict):
+    """A line of the journal."""
+
+    key: str
+    text: str
+    finish: Finish
+
+
+_JOURNALLED = TypeAdapter(Journalled)
+_TEXT = TypeAdapter(str)
+
+
+class ServedSampler:
+    """A model behind an OpenAI-compatible server: vLLM, SGLang, llama.cpp or a provider.
+
+    Whether a seed gives the same reply again is up to the server, and so is what it does to the
+    distribution beside temperature and ``top_p``. Replies have no tokens and no log-probabilities:
+    nothing can be trained on their ratio.
+
+    Args:
+        ref: ``http://host:8000/v1#model``; see ``address.parse``.
+        settings: how it is asked.
+        journal: a JSONL file to which every reply is appended as it comes; what is in it, from a
+            process that was killed or another server of the same model, is not asked again.
+
+    Raises:
+        InputError: not such an address.
+    """
+
+    def __init__(
+        self,
+        ref: str,
+        settings: EndpointSettings | None = None,
+        journal: Path | None = None,
+    ) -> None:
+        self.address = parse(ref)
+        self.settings = settings or EndpointSettings()
+        self._log = None if journal is None else Metrics(journal)
+        self._known = _read(self._log)
+
+    def listed(self) -> dict[str, Any] | None:
+        """What the server's ``/v1/models`` says of the model; None where it does not list it.
+
+        Raises:
+            EndpointError: nobody answers.
+        """
+        with closing(Endpoint(self.address, self.settings)) as server:
+            try:
+                answer = server.ask("/models")
+            except EndpointError as error:
+                if error.status is None:
+                    raise
+                return None
+        rows = answer.get("data") if isinstance(answer, dict) else None
+        for row in rows if isinstance(rows, list) else []:
+            if isinstance(row, dict) and row.get("id") == self.address.model:
+                return {name: row[name] for name in LISTED if row.get(name) is not None}
+        return None
+
+    def complete(
+        self, requests: Sequence[Request], sampling: Sampling, progress: Progress | None = None
+    ) -> list[Completion]:
+        """One reply to each request. Equal requests with equal seeds are asked once.
+
+        A request that fails does not stop the others, unless every one would fail like it.
+
+        Raises:
+            InputError: the API keys are malformed, or the host leads where no model is served.
+            EndpointError: requests failed; each is named. What came is in the journal.
+            StorageError: the journal cannot be written.
+        """
+        asked: dict[str, list[int]] = {}
+        for index, request in enumerate(requests):
+            asked.setdefault(self._key(request, sampling), []).append(index)
+        told = progress or (lambda count: None)
+        if there := sum(len(places) for key, places in asked.items() if key in self._known):
+            told(there)
+        missing = {
+            key: requests[places[0]] for key, places in asked.items() if key not in self._known
+        }
+        if missing:
+            self._ask_all(missing, sampling, lambda key: told(len(asked[key])))
+        replies = {at: self._known[key] for key, places in asked.items() for at in places}
+        return [replies[index] for index in range(len(requests))]
+
+    def _ask_all(
+        self, missing: Mapping[str, Request], sampling: Sampling, came: Callable[[str], object]
+    ) -> None:
+        """Get the reply to each of ``missing`` into ``_known`` and the journal."""
+        lock = Lock()
+
+        def ask(server: Endpoint, key: str) -> None:
+            body = self._body(missing[key], sampling)
+            reply = _completion(server, server.ask("/chat/completions", body), sampling)
+            with lock:
+                if self._log is not None:
+                    row = Journalled(key=key, text=reply.text, finish=reply.finish)
+                    self._log.append(row)
+                self._known[key] = reply
+
+        failures: dict[str, EndpointError] = {}
+        in_a_row = 0
+        with (
+            closing(Endpoint(self.address, self.settings)) as server,
+            ThreadPoolExecutor(self.settings.concurrency) as pool,
+        ):
+            try:
+                futures = {pool.submit(ask, server, key): key for key in missing}
+                for future in as_completed(futures):
+                    key = futures[future]
+                    try:
+                        future.result()
+                    except EndpointError as error:
+                        failures[missing[key].name] = error
+                        in_a_row += 1
+                        if error.status in REFUSES_ALL or in_a_row > MOST_FAILURES:
+                            break
+                    else:
+                        in_a_row = 0
+                        came(key)
+            finally:
+                # After an error or Ctrl-C nothing new is asked, and nobody waits to try again.
+                server.stopped.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+        if failures:
+            raise self._failed(failures, missing)
+
+    def _failed(
+        self, failures: Mapping[str, EndpointError], missing: Mapping[str, Request]
+    ) -> EndpointError:
+        left = sum(key not in self._known for key in missing)
+        lines = [f"{left} of {len(missing)} replies are missing"]
+        if self._log is not None and left < len(missing):
+            lines[0] += f"; those that came are kept in {self._log.path}"
+        lines += [f"  {name}: {error.reason}" for name, error in list(failures.items())[:SHOWN]]
+        if len(failures) > SHOWN:
+            lines.append(f"  and {len(failures) - SHOWN} more failed")
+        first = next(iter(failures.values()))
+        return EndpointError(self.address.url, "\n".join(lines), first.status)
+
+    def _key(self, request: Request, sampling: Sampling) -> str:
+        drawn = sampling.model_dump(mode="json")
+        messages = list(request.messages)
+        return content_id("reply", self.address.model, messages, drawn, request.seed)
+
+    def _body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": self.address.model,
+            "messages": list(request.messages),
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_new_tokens,
+            "seed": request.seed % 2**SEED_BITS,
+        }
+        if sampling.stop:
+            body["stop"] = sampling.stop
+        return body
+
+
+def _completion(server: Endpoint, answer: Any, sampling: Sampling) -> Completion:
+    """The first choice of an answer; an end for any reason but the model's own is "length"."""
+    try:
+        choice = answer["choices"][0]
+        text, finish = choice["message"]["content"], choice.get("finish_reason")
+        # A reasoning model that used up its tokens says nothing.
+        text = _TEXT.validate_python("" if text is None else text)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        said = server.excerpt(json.dumps(answer, ensure_ascii=False))
+        reason = f"an answer that is no completion: {said}"
+        raise EndpointError(server.url, reason, 200) from None
+    stop = find_stop(text, sampling.stop)  # some servers do not know stop strings
+    ended = finish == "stop" or stop is not None
+    return Completion([], [], text[:stop], "stop" if ended else "length")
+
+
+def _read(log: Metrics | None) -> dict[str, Completion]:
+    """Replies of earlier runs by key; lines of anything else are left out."""
+    found = {}
+    for line in [] if log is None else log.read():
+        try:
+            row = _JOURNALLED.validate_python(line)
+        except ValidationError:
+            continue
+        found[row["key"]] = Completion([], [], row["text"], row["finish"])
+    return found
