@@ -20,8 +20,8 @@ from burnish.text.batches import Batch
 
 R = TypeVar("R")
 
-LOGITS_AT_ONCE = 2**24
-"""Logits (rows x vocabulary) held at one time; 64 MiB in float32."""
+LOGITS_AT_ONCE = 2**25
+"""Logits (rows x vocabulary) held at one time; 128 MiB in float32."""
 CACHED_LOGITS = 2**21
 SMALLEST_CHUNK = 256
 
