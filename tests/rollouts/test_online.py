@@ -86,7 +86,7 @@ def fit(
             head=head,
         ),
         credit=credit,
-        settings=OnlineSettings(phases=phases, prompts_per_phase=4, per_prompt=6),
+        settings=OnlineSettings(phases=phases, prompts_per_phase=5, per_prompt=6),
         train=TRAIN,
         seed=seed,
     )
@@ -106,7 +106,7 @@ def fit(
 @pytest.mark.parametrize("method", ["ppo", "grpo"])
 def test_ratio_starts_at_exactly_one(method: str) -> None:
     # C-10: on the first minibatch of a phase, with a model that has dropout. Steps 1 and 7 begin
-    # phases of 24 replies in windows of 10 with two passes.
+    # phases of the replies to 5 prompts in windows of 2, 2 and 1 with two passes.
     result, _ = fit(method, phases=2)
     assert len(result.history) == 12
     for row in result.history:

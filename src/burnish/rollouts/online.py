@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from burnish.config import InputError, Settings
 from burnish.engine.settings import TrainSettings
-from burnish.engine.source import cut_windows, epoch_order, micro_batches
+from burnish.engine.source import epoch_order, micro_batches
 from burnish.objectives.divergence import k1
 from burnish.objectives.importance import importance_weights
 from burnish.records import Prompt, Rollout
@@ -55,7 +55,8 @@ class OnlineSource:
             asked in the very batches of a phase's first pass, so that the ratio of new to old
             probability begins at exactly 1.
         credit: replies of a phase to segments with the streams the loss wants.
-        train: gives window and micro-batch sizes; ``epochs`` are passes over each phase.
+        train: gives window and micro-batch sizes; ``epochs`` are passes over each phase. A window
+            has whole groups of replies, the fewest that make ``segments_per_step``.
         progress: called with the number of replies that ended, as they end.
 
     Raises:
@@ -91,8 +92,8 @@ class OnlineSource:
         self._settings, self._train, self._seed = settings, train, seed
         self._progress = progress
         self._prompts_per_phase = min(settings.prompts_per_phase, len(prompts))
-        replies = self._prompts_per_phase * settings.per_prompt
-        self._windows_per_pass = math.ceil(replies / train.segments_per_step)
+        self._prompts_per_window = math.ceil(train.segments_per_step / settings.per_prompt)
+        self._windows_per_pass = math.ceil(self._prompts_per_phase / self._prompts_per_window)
         self._phase: int | None = None
         self._phase_step = 0
         self._segments: list[Segment] = []
@@ -164,10 +165,21 @@ class OnlineSource:
         ]
 
     def _plan(self, lengths: Sequence[int], phase: int, number: int) -> list[list[list[int]]]:
-        """Windows of micro-batches of indices, for one pass over a phase's replies."""
-        order = epoch_order(len(lengths), self._seed, phase, number)
-        windows = cut_windows(order, lengths, self._train)
-        return [micro_batches(w, lengths, self._train.tokens_per_batch) for w in windows]
+        """Windows of micro-batches of indices, for one pass over a phase's replies.
+
+        Windows and micro-batches have whole groups, all replies to a prompt.
+        """
+        each, limit = self._settings.per_prompt, self._train.tokens_per_batch
+        groups = [range(start, start + each) for start in range(0, len(lengths), each)]
+        sizes = [sum(lengths[i] for i in group) for group in groups]
+        order, count = epoch_order(len(groups), self._seed, phase, number), self._prompts_per_window
+        return [
+            [
+                [i for group in batch for i in groups[group]]
+                for batch in micro_batches(order[start : start + count], sizes, limit)
+            ]
+            for start in range(0, len(order), count)
+        ]
 
     def _chosen(self, phase: int) -> list[Prompt]:
         """The next prompts in turn; they are shuffled anew each time round."""
