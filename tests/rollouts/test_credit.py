@@ -9,6 +9,7 @@ from burnish.rollouts.credit import (
     PpoCredit,
     Reply,
     grpo_segments,
+    pair_segments,
     ppo_segments,
     token_rewards,
 )
@@ -108,3 +109,27 @@ def test_group_advantages_reach_every_token() -> None:
     assert grpo_segments(cut, settings)[1].per_token["advantages"][-1] == pytest.approx(-1.0)
     with pytest.raises(ValueError, match="group of one"):
         grpo_segments(replies[:2], GrpoCredit())
+
+
+def written(reward: float, prompt_id: str, tokens: list[int], finished: bool = True) -> Reply:
+    scores = {"ref_logprobs": torch.full((len(tokens),), -1.5)}
+    return Reply(f"{prompt_id}{reward}", prompt_id, [7, 8], tokens, reward, finished, scores)
+
+
+def test_the_best_and_the_worst_reply_to_a_prompt_make_a_pair() -> None:
+    # Algorithm 1 of Guo et al. 2024 with k replies; a, c and d have a pair, b and e do not.
+    replies = [
+        written(1.0, "a", [20]), written(3.0, "a", [21, 22]), written(2.0, "a", [23]),
+        written(1.0, "b", [20]), written(1.0, "b", [21]), written(1.0, "b", [22]),
+        written(5.0, "c", [20]), written(2.0, "c", [21]), written(5.0, "c", [22]),
+        written(2.0, "d", [20], finished=False), written(1.0, "d", [21]), written(1.5, "d", [22]),
+        written(1.0, "e", [20]), written(1.0 - 1e-7, "e", [20]), written(1.0, "e", [20]),
+    ]  # fmt: skip
+    rows = pair_segments(replies, missing_eos_penalty=1.5)
+    marks = [0, 0, 0, 0, 0, 0, 3, -3, 0, -4, 0, 4, 0, 0, 0]
+    marks[0:3] = [-1, 1, 0]
+    for row, reply, mark in zip(rows, replies, marks, strict=True):
+        length = len(reply.tokens)
+        assert list(row.per_token["pair"]) == [0, 0] + [mark] * length
+        assert list(row.per_token["ref_logprobs"]) == [0, 0] + [-1.5] * length
+        assert list(row.mask) == [False, False] + [mark != 0] * length

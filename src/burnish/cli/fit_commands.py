@@ -23,9 +23,15 @@ class Fit(StrEnum):
     kto = "kto"
     ppo = "ppo"
     grpo = "grpo"
+    online_dpo = "online_dpo"
 
 
-DATA_FIELD = {Fit.pretrain: "domain", Fit.ppo: "prompts", Fit.grpo: "prompts"}
+DATA_FIELD = {
+    Fit.pretrain: "domain",
+    Fit.ppo: "prompts",
+    Fit.grpo: "prompts",
+    Fit.online_dpo: "prompts",
+}
 
 
 def register(app: typer.Typer) -> None:

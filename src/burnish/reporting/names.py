@@ -148,6 +148,7 @@ STAGES: dict[str, str] = {
     "fit.kto": "偏好优化 KTO",
     "fit.ppo": "强化学习 PPO",
     "fit.grpo": "强化学习 GRPO",
+    "fit.online_dpo": "在线偏好优化 DPO",
     "curate.generate": "数据生成",
     "curate.select": "数据筛选",
     "curate.constitution": "规则对齐",

@@ -1,7 +1,14 @@
 """Rollouts: replies sampled from a model, and the credit each of their tokens gets."""
 
 from burnish.rollouts.collect import collect
-from burnish.rollouts.credit import GrpoCredit, PpoCredit, Reply, grpo_segments, ppo_segments
+from burnish.rollouts.credit import (
+    GrpoCredit,
+    PpoCredit,
+    Reply,
+    grpo_segments,
+    pair_segments,
+    ppo_segments,
+)
 from burnish.rollouts.online import OnlineSettings, OnlineSource
 from burnish.rollouts.scoring import scorer
 
@@ -13,6 +20,7 @@ __all__ = [
     "Reply",
     "collect",
     "grpo_segments",
+    "pair_segments",
     "ppo_segments",
     "scorer",
 ]

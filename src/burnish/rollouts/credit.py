@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from pydantic import Field
@@ -19,6 +19,8 @@ from burnish.objectives.advantage import (
 )
 from burnish.objectives.divergence import k1
 from burnish.text.batches import Segment
+
+PAIR = "pair"
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,29 @@ def grpo_segments(replies: Sequence[Reply], settings: GrpoCredit) -> list[Segmen
             **_found(reply, "ref_logprobs", "importance"),
         }
         segments.append(reply.segment(streams))
+    return segments
+
+
+def pair_segments(replies: Sequence[Reply], missing_eos_penalty: float = 0.0) -> list[Segment]:
+    """Segments with the streams ``ref_logprobs`` and ``pair``: n at the tokens of the best reply
+    to the n-th prompt, -n at those of the worst, 0 at all others, which have no targets. A prompt
+    whose replies are all equally good, or whose best and worst say the same, has no pair.
+    """
+    groups: dict[str, list[int]] = {}
+    for index, reply in enumerate(replies):
+        groups.setdefault(reply.prompt_id, []).append(index)
+    outcomes = [outcome(reply, missing_eos_penalty) for reply in replies]
+    marks = [0.0] * len(replies)
+    for number, places in enumerate(groups.values(), start=1):
+        best, worst = (which(places, key=outcomes.__getitem__) for which in (max, min))
+        told_apart = list(replies[best].tokens) != list(replies[worst].tokens)
+        if outcomes[best] > outcomes[worst] and told_apart:
+            marks[best], marks[worst] = number, -number
+    segments = []
+    for reply, mark in zip(replies, marks, strict=True):
+        streams = {PAIR: torch.full((len(reply.tokens),), mark), **_found(reply, "ref_logprobs")}
+        segment = reply.segment(streams)
+        segments.append(segment if mark else replace(segment, mask=[False] * len(segment.tokens)))
     return segments
 
 

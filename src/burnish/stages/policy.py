@@ -97,7 +97,8 @@ def corrected(per_token: Tensor, batch: Batch) -> Tensor:
 
 
 class OnlineConfig(Settings):
-    """What PPO and GRPO share: the policy ``model``, its ``prompts``, and how replies score.
+    """What the stages share that sample: the policy ``model``, its ``prompts``, and how replies
+    score.
 
     The reference is ``model`` as it comes in. Rewards are the prompts' verifiers and the
     ``reward`` model, weighted by ``mix``. Past ``max_kl`` nats a reply the fit rolls back to the
