@@ -27,9 +27,7 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, T
     if sampling.temperature == 0:
         tokens = logits.argmax(1)
         return tokens, _at(logits, tokens) - logits.logsumexp(1)
-    scaled = logits / sampling.temperature
-    total = scaled.logsumexp(1)
-    probabilities = torch.exp(scaled - total[:, None])
+    probabilities = torch.softmax(logits / sampling.temperature, 1)
     drawn_from = probabilities
     if sampling.top_p < 1:
         drawn_from = probabilities * (probabilities >= _nucleus_edge(probabilities, sampling.top_p))
@@ -40,7 +38,7 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, T
     target = torch.minimum(uniform[:, None] * mass, below)
     # right=True steps over tokens of probability zero, whose sum equals the one before.
     tokens = torch.searchsorted(cumulative, target, right=True).squeeze(1)
-    return tokens, _at(scaled, tokens) - total
+    return tokens, _at(probabilities, tokens).log()
 
 
 @torch.no_grad()
@@ -60,6 +58,7 @@ def kept_mass(logits: Tensor, top_p: float) -> Tensor:
     check("N V", logits=logits)
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p: {top_p}, expected above 0 and at most 1")
+    # As in ``draw``, bit for bit: a sum may come out just below or just above top_p.
     probabilities = torch.softmax(widened(logits), 1)
     return (probabilities * (probabilities >= _nucleus_edge(probabilities, top_p))).sum(1)
 
