@@ -130,6 +130,8 @@ def save(
         checkpoints.save(folder, step, whole, plain, add=add if several else None)
     else:
         add(None)
+    # One that went on, or ended, before it is in place could bring down the process that writes.
+    ranks.wait()
 
 
 def restore(
