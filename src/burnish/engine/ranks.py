@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from typing import TypeVar
 
@@ -23,6 +24,8 @@ def join() -> None:
 
 def leave() -> None:
     """Part from the others, when all are done."""
+    # Models that still hold their connections would close them in an ending interpreter, too late.
+    gc.collect()
     dist.destroy_process_group()
 
 
