@@ -88,6 +88,10 @@ def train(
     divides the gradient once by the window's summed ``count``: how a window is cut into
     micro-batches makes no difference, and the short last window is exact.
 
+    Of several processes (``ranks.join``) each makes this call with the same arguments, takes its
+    share of every window, and ends with the same whole ``model``. Only the first writes and shows.
+    ``evaluate`` finds the model whole; ``on_step`` must not look at it.
+
     Args:
         model: put into train mode where the source allows dropout, else into eval mode; its mode
             is put back at the end.
