@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from burnish.cli.shared import AsJson, Set, example, print_json, progress, say
-from burnish.config import InputError, Problem
+from burnish.config import InputError, Problem, process
 
 
 class Fit(StrEnum):
@@ -56,11 +56,13 @@ def fit(
     """Run one training stage; an interrupted one continues with the same command.
 
     --set takes the stage's own settings, such as train.learning_rate=1e-4. The recipe reference
-    lists them.
+    lists them. Started by torchrun, several processes share pretrain, sft, reward and dpo.
     """
     from burnish.cli.one_stage import run_stages
     from burnish.store.atomic import new_folder
 
+    if followed():
+        return
     if out_.exists():
         raise InputError(Problem(str(out_), None, "--out", "exists already", "name a new folder"))
     settings: dict[str, Any] = {"run": f"fit.{stage}", "model": "@base"}
@@ -74,6 +76,7 @@ def fit(
         overrides=overrides,
         progress=progress(json_),
     )
+    dismiss()
     with new_folder(out_) as folder:
         shutil.copytree(made.folders[str(stage)], folder, dirs_exist_ok=True)
     shutil.rmtree(work)
@@ -81,3 +84,25 @@ def fit(
         print_json({"out": str(out_), "figures": made.summary["stages"][0].get("figures", {})})
     else:
         say(f"wrote {out_}")
+
+
+def followed() -> bool:
+    """Join the processes that torchrun started; True, when all is done, in all but the first."""
+    if process.count() == 1:
+        return False
+    from burnish.engine import ranks
+    from burnish.loop import crew
+
+    ranks.join()
+    if not ranks.first():
+        progress(quiet=True)
+        crew.follow()
+    return process.rank() > 0
+
+
+def dismiss() -> None:
+    """Let the other processes go, where there are some."""
+    if process.count() > 1:
+        from burnish.loop import crew
+
+        crew.dismiss()

@@ -77,7 +77,8 @@ def invoke(args: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted()
     except BurnishError as error:
-        _explain(error)
+        if process.rank() == 0:
+            _explain(error)
         return error.exit_code
     except Exception as error:  # noqa: BLE001
         return _unexpected(error, args)
@@ -94,7 +95,8 @@ def _explain(error: BurnishError) -> None:
 
 
 def _interrupted() -> int:
-    warn("interrupted; the same command continues where it stopped", style="yellow")
+    if process.rank() == 0:
+        warn("interrupted; the same command continues where it stopped", style="yellow")
     return EXIT_INTERRUPTED
 
 

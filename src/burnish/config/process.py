@@ -1,4 +1,4 @@
-"""How this process uses threads and memory; set before torch loads."""
+"""This process among others, and how it uses threads and memory; known before torch loads."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ import sys
 SPIN = "4000"
 LARGEST_POOLED = 32 * 2**20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+
+def count() -> int:
+    """How many processes torchrun started for this command; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """Which of them this one is. The first, 0, is the one that writes and speaks."""
+    return int(os.environ.get("RANK", "0")) if count() > 1 else 0
 
 
 def tune() -> None:

@@ -5,7 +5,8 @@ from burnish.engine.optim import named_trainable
 from burnish.engine.progress import Handle, Progress, RichProgress, SilentProgress
 from burnish.engine.settings import TrainSettings
 from burnish.engine.source import DatasetSource, Source
-from burnish.engine.train import Action, FitResult, LossFunction, StepInfo, train
+from burnish.engine.train import Action, FitResult, StepInfo, train
+from burnish.engine.window import LossFunction
 
 __all__ = [
     "Action",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from burnish.config import BurnishError
+from burnish.engine import ranks
 from burnish.engine.optim import Trainable
 
 NAMED_IDS = 8
@@ -58,8 +59,9 @@ def check_weights(trainable: Trainable, step: int) -> None:
     names = list(trainable)
     if not names:
         return
-    finite = torch.stack([torch.isfinite(p.detach()).all() for p in trainable.values()]).tolist()
-    bad = [name for name, good in zip(names, finite, strict=True) if not good]
+    broken = torch.stack([~torch.isfinite(p.detach()).all() for p in trainable.values()])
+    found = ranks.summed(broken.int()).tolist()
+    bad = [name for name, processes in zip(names, found, strict=True) if processes]
     if bad:
         raise TrainingDiverged(
             f"step {step}: the weights {', '.join(bad[:3])} are not finite; nothing was saved"

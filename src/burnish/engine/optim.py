@@ -56,11 +56,20 @@ def build_optimizer(trainable: Trainable, settings: TrainSettings) -> torch.opti
 
 def divide_gradients(trainable: Trainable, count: float) -> Tensor:
     """Divide the summed gradients by ``count``, once; returns their joint 2-norm, a scalar."""
-    gradients = [p.grad for p in trainable.values() if p.grad is not None]
-    if not gradients:
-        return torch.zeros(())
-    torch._foreach_div_(gradients, count)
-    return torch.nn.utils.get_total_norm(gradients)
+    gradients = _gradients(trainable)
+    if gradients:
+        torch._foreach_div_(gradients, count)
+    return gradient_norm(trainable)
+
+
+def gradient_norm(trainable: Trainable) -> Tensor:
+    """The joint 2-norm of the gradients, a scalar; 0 where there are none."""
+    gradients = _gradients(trainable)
+    return torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
+
+
+def _gradients(trainable: Trainable) -> list[Tensor]:
+    return [p.grad for p in trainable.values() if p.grad is not None]
 
 
 def clip_gradients(trainable: Trainable, norm: Tensor, limit: float) -> None:

@@ -13,10 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from burnish.config import InputError, Problem
+from burnish.engine import ranks
 from burnish.engine.guard import check_weights
 from burnish.engine.optim import Trainable
+from burnish.engine.shards import Share, rows
 from burnish.engine.source import Source
 from burnish.store import checkpoints
+from burnish.store.checkpoints import Checkpoint
 from burnish.store.training_state import (
     capture_rng,
     flatten_optimizer,
@@ -26,13 +29,18 @@ from burnish.store.training_state import (
 
 Weights = dict[str, Tensor]
 KEPT = "kept_"
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""AdamW's tensors of the weight's own shape."""
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the global generators of python, numpy and torch."""
+    """Seed the global generators of python, numpy and torch.
+
+    Of several processes, torch's differs: noise on different batches is not to be the same noise.
+    """
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + ranks.index())
 
 
 def copy_weights(trainable: Trainable) -> Weights:
@@ -66,51 +74,74 @@ def save(
     step: int,
     identity: Mapping[str, Any],
     progress: Mapping[str, Any],
-    trainable: Trainable,
+    share: Share,
     optimizer: torch.optim.Optimizer,
     source: Source,
     kept: Mapping[str, Weights],
 ) -> None:
     """Save a step checkpoint of a fit.
 
+    Of several processes each writes its own pieces (``weights_0.safetensors``, ``weights_1...``)
+    into the one folder, which the first makes, seals and puts in place when all have written.
+
     Args:
         identity: what a resumed fit must have in common with this one.
         progress: the loop's own counters, as JSON.
+        share: what this process trains.
         kept: sets of weights put aside, by name.
 
     Raises:
         TrainingDiverged: a weight is not finite; nothing is written.
         StorageError: disk full or no permission; earlier checkpoints are untouched.
     """
-    check_weights(trainable, step)
+    check_weights(share.trainable, step)
     moments, groups = flatten_optimizer(optimizer.state_dict())
     random_tensors, random_plain = capture_rng()
     tensors: dict[str, Mapping[str, Tensor]] = {
-        "weights": trainable,
+        "weights": share.trainable,
         "optimizer": moments,
-        "random": random_tensors,
-        "source": source.tensors(),
+        **{KEPT + name: weights for name, weights in kept.items()},
     }
-    tensors |= {KEPT + name: weights for name, weights in kept.items()}
     plain = {
-        "identity": {**identity, "weights": _shapes(trainable)},
+        "identity": {**identity, "weights": share.shapes},
         "progress": dict(progress),
         "optimizer": groups,
         "random": random_plain,
         "source": source.state(),
         "kept": list(kept),
+        "processes": ranks.count(),
     }
-    checkpoints.save(folder, step, tensors, plain)
+    pieces = share.pieces | piece_moments(share, optimizer)
+    whole = {group: _without(named, pieces) for group, named in tensors.items()}
+    whole |= {"random": random_tensors, "source": source.tensors()}
+
+    def add(temp: Path | None) -> None:
+        place = ranks.from_first(temp)
+        assert place is not None
+        for group, named in tensors.items():
+            own = {name: named[name] for name in named if name in pieces}
+            checkpoints.write_group(place, _of(group, ranks.index()), own)
+        if not ranks.first():
+            checkpoints.write_group(place, _of("random", ranks.index()), random_tensors)
+        ranks.wait()
+
+    if ranks.first():
+        several = ranks.count() > 1
+        checkpoints.save(folder, step, whole, plain, add=add if several else None)
+    else:
+        add(None)
+    # One that went on, or ended, before it is in place could bring down the process that writes.
+    ranks.wait()
 
 
 def restore(
     folder: Path,
     identity: Mapping[str, Any],
-    trainable: Trainable,
+    share: Share,
     optimizer: torch.optim.Optimizer,
     source: Source,
 ) -> tuple[dict[str, Any], dict[str, Weights]] | None:
-    """Continue from the newest whole checkpoint in ``folder``.
+    """Continue from the newest whole checkpoint in ``folder``, by however many processes.
 
     Returns:
         The saved ``progress`` and ``kept``; None where there is no checkpoint.
@@ -119,25 +150,56 @@ def restore(
         InputError: the checkpoint is of a fit with other settings, seed or weights.
         CorruptError: every checkpoint there is damaged.
     """
-    found = checkpoints.newest(folder)
+    found = ranks.from_first(checkpoints.newest(folder) if ranks.first() else None)
     if found is None:
         return None
     plain = found.state
-    _check_identity(found.path, plain["identity"], {**identity, "weights": _shapes(trainable)})
-    put_weights(trainable, found.tensors("weights"))
-    optimizer.load_state_dict(restore_optimizer(found.tensors("optimizer"), plain["optimizer"]))
+    _check_identity(found.path, plain["identity"], {**identity, "weights": share.shapes})
+    put_weights(share.trainable, _read(found, "weights", share.pieces))
+    moments = _read(found, "optimizer", piece_moments(share, optimizer))
+    optimizer.load_state_dict(restore_optimizer(moments, plain["optimizer"]))
     source.restore(plain["source"], found.tensors("source"))
-    device = next(iter(trainable.values())).device
+    device = next(iter(share.trainable.values())).device
     kept = {
-        name: {key: value.to(device) for key, value in found.tensors(KEPT + name).items()}
+        name: {k: v.to(device) for k, v in _read(found, KEPT + name, share.pieces).items()}
         for name in plain["kept"]
     }
-    restore_rng(found.tensors("random"), plain["random"])
+    # A process that was not there when it was saved keeps the random state it began with.
+    if ranks.index() < plain["processes"]:
+        own = "random" if ranks.first() else _of("random", ranks.index())
+        restore_rng(found.tensors(own), plain["random"])
     return plain["progress"], kept
 
 
-def _shapes(trainable: Trainable) -> dict[str, list[int]]:
-    return {name: list(parameter.shape) for name, parameter in trainable.items()}
+def piece_moments(share: Share, optimizer: torch.optim.Optimizer) -> frozenset[str]:
+    """Which of the optimiser's flattened tensors are divided as their weights are."""
+    names = {id(weight): name for name, weight in share.trainable.items()}
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    return frozenset(
+        f"state.{place}.{moment}"
+        for place, weight in enumerate(weights)
+        if names[id(weight)] in share.pieces
+        for moment in MOMENTS
+    )
+
+
+def _of(group: str, process: int) -> str:
+    return f"{group}_{process}"
+
+
+def _without(named: Mapping[str, Tensor], names: frozenset[str]) -> dict[str, Tensor]:
+    return {name: value for name, value in named.items() if name not in names}
+
+
+def _read(found: Checkpoint, group: str, pieces: frozenset[str]) -> Weights:
+    """A group's tensors as this process holds them, ``pieces`` of them in part."""
+    tensors, saved = found.tensors(group), found.state["processes"]
+    if saved == ranks.count():
+        return tensors | (found.tensors(_of(group, ranks.index())) if saved > 1 else {})
+    if saved > 1:
+        parts = [found.tensors(_of(group, process)) for process in range(saved)]
+        tensors |= {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return {name: rows(value) if name in pieces else value for name, value in tensors.items()}
 
 
 def _check_identity(path: Path, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from burnish.config import InputError, Interrupted
-from burnish.engine import average, optim, state, trackers
+from burnish.engine import average, optim, ranks, state, trackers
 from burnish.engine.activations import recomputed, train_mode
 from burnish.engine.flops import cost
 from burnish.engine.guard import Patience, check_finite
@@ -22,15 +23,14 @@ from burnish.engine.noise import noisy
 from burnish.engine.progress import Handle, Progress, SilentProgress
 from burnish.engine.schedule import learning_rate
 from burnish.engine.settings import TrainSettings
+from burnish.engine.shards import Share, shared
 from burnish.engine.signals import Signals
 from burnish.engine.source import Source
 from burnish.engine.spikes import Spikes
-from burnish.engine.window import WindowSums, accumulate
-from burnish.objectives.types import Loss
+from burnish.engine.window import LossFunction, WindowSums, accumulate
 from burnish.text.batches import Batch
 
 Action = Literal["mark", "stop", "rollback"]
-LossFunction = Callable[[Any, Batch], Loss]
 NOT_IDENTITY: dict[str, Any] = {
     "save_seconds": True,
     "save_steps": True,
@@ -88,6 +88,10 @@ def train(
     divides the gradient once by the window's summed ``count``: how a window is cut into
     micro-batches makes no difference, and the short last window is exact.
 
+    Of several processes (``ranks.join``) each makes this call with the same arguments, takes its
+    share of every window, and ends with the same whole ``model``. Only the first writes and shows.
+    ``evaluate`` finds the model whole; ``on_step`` must not look at it.
+
     Args:
         model: put into train mode where the source allows dropout, else into eval mode; its mode
             is put back at the end.
@@ -119,18 +123,20 @@ def train(
         trainable = optim.named_trainable(model=model)
     if not trainable:
         raise InputError("the model has no parameter to train; all of them are frozen")
-    extras, log = settings.extras, MetricsLog(metrics, tags)
+    extras, log = settings.extras, MetricsLog(metrics if ranks.first() else None, tags)
     if extras.neftune > 0 and not source.dropout:
         raise InputError("neftune does not go with this stage, which must train without noise")
-    fit = _Fit(model, source, loss, settings, trainable, scratch, log, evaluate, on_step, label)
+    board = progress if progress and ranks.first() else SilentProgress()
     was_training = model.training
     try:
         with (
-            trackers.following(log, settings, label),
-            noisy(model, extras.neftune),
-            recomputed(model, extras.checkpoint_activations),
+            trackers.following(log, settings, label) if ranks.first() else nullcontext(),
+            shared(model, loss, trainable) as share,
+            noisy(share.model, extras.neftune),
+            recomputed(share.model, extras.checkpoint_activations),
         ):
-            return fit.run(seed, progress or SilentProgress())
+            fit = _Fit(share, source, settings, scratch, log, evaluate, on_step, label)
+            return fit.run(seed, board)
     finally:
         model.train(was_training)
 
@@ -139,11 +145,9 @@ def train(
 class _Fit:
     """One fit under way."""
 
-    model: nn.Module
+    share: Share
     source: Source
-    loss: LossFunction
     settings: TrainSettings
-    trainable: optim.Trainable
     scratch: Path | None
     log: MetricsLog
     evaluate: Callable[[], Mapping[str, float]] | None
@@ -155,6 +159,9 @@ class _Fit:
     reason: Reason | None = None
     kept: dict[str, state.Weights] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.model, self.trainable = self.share.model, self.share.trainable
+
     def run(self, seed: int, board: Progress) -> FitResult:
         """All steps, until something ends the fit."""
         self.begin(seed)
@@ -162,8 +169,8 @@ class _Fit:
             bar.advance(self.step)
             while self.reason is None:
                 self.advance(bar)
-                if signals.received is not None:
-                    raise Interrupted(self.interrupted(signals.received.name))
+                if number := ranks.greatest(signals.received or 0):
+                    raise Interrupted(self.interrupted(signal.Signals(number).name))
         skipped = self.spikes.skipped if self.spikes else []
         return FitResult(self.step, self.log.rows, self.reason, self.tokens, self.seconds, skipped)
 
@@ -221,12 +228,13 @@ class _Fit:
 
     def _update(self, window: list[Batch]) -> dict[str, float]:
         device = next(iter(self.trainable.values())).device
-        sums = accumulate(self.model, self.loss, [batch.to(device) for batch in window])
+        sums = accumulate(self.model, self.share.loss, [batch.to(device) for batch in window])
+        self.share.collect()
         rate = learning_rate(self.step + 1, self.steps, self.settings)
         norm, skipped = 0.0, False
         # A window without a single target has nothing to say; dividing by its count would be NaN.
         if sums.count != 0:
-            gradient_norm = optim.divide_gradients(self.trainable, sums.count)
+            gradient_norm = self.share.divide(sums.count)
             norm = gradient_norm.item()
             skipped = self._unfit(window, sums, norm, rate)
             if not skipped:
@@ -270,8 +278,8 @@ class _Fit:
         due = self.step == self.steps or (every > 0 and self.step % every == 0)
         if self.evaluate is None or not due:
             return
-        with state.aside(self.model), self._final_weights():
-            found = self.evaluate()
+        with state.aside(self.model), self._final_weights(), self.share.whole():
+            found = ranks.from_first(self.evaluate())
             if "loss" in found and self.patience.improved(found["loss"]):
                 self.kept[BEST] = state.copy_weights(self.trainable)
         row.update({"eval_loss" if name == "loss" else name: float(v) for name, v in found.items()})
@@ -280,13 +288,14 @@ class _Fit:
         if self.on_step is None:
             return None
         with state.aside(self.model), self._final_weights():
-            action = self.on_step(StepInfo(self.step, self.steps, row, self.tokens))
+            info = StepInfo(self.step, self.steps, row, self.tokens)
+            action = ranks.from_first(self.on_step(info))
             if action == "mark":
                 self.kept[MARK] = state.copy_weights(self.trainable)
         return action
 
     def _final_weights(self) -> AbstractContextManager[None]:
-        """Inside, the model is what it would be if the fit ended now."""
+        """Inside, the weights are what they would be if the fit ended now."""
         return average.in_place(self.trainable, self.kept.get(AVERAGE))
 
     def _clock(self, row: dict[str, float]) -> None:
@@ -312,7 +321,8 @@ class _Fit:
     def _save_is_due(self) -> bool:
         if self.settings.save_steps is not None:
             return self.step % self.settings.save_steps == 0
-        return time.monotonic() - self.saved_at >= self.settings.save_seconds
+        due = time.monotonic() - self.saved_at >= self.settings.save_seconds
+        return bool(ranks.greatest(due))
 
     def _save(self) -> None:
         if self.scratch is None:
@@ -332,7 +342,7 @@ class _Fit:
             self.step,
             self.identity,
             progress,
-            self.trainable,
+            self.share,
             self.optimizer,
             self.source,
             self.kept,
@@ -342,9 +352,7 @@ class _Fit:
     def _resume(self) -> None:
         if self.scratch is None:
             return
-        found = state.restore(
-            self.scratch, self.identity, self.trainable, self.optimizer, self.source
-        )
+        found = state.restore(self.scratch, self.identity, self.share, self.optimizer, self.source)
         if found is None:
             return
         progress, self.kept = found

@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from burnish.engine import ranks
 from burnish.objectives.types import Loss
 from burnish.text.batches import Batch
+
+LossFunction = Callable[[Any, Batch], Loss]
 
 
 @dataclass(frozen=True)
@@ -34,33 +37,46 @@ class WindowSums:
         return sum(self.totals) / self.count if self.count else 0.0
 
 
-def accumulate(
-    model: Any, loss: Callable[[Any, Batch], Loss], window: Sequence[Batch]
-) -> WindowSums:
-    """Add the gradients of the summed losses of a window to ``.grad``, undivided."""
-    totals: list[Tensor] = []
-    counts: list[Tensor] = []
+def accumulate(model: Any, loss: LossFunction, window: Sequence[Batch]) -> WindowSums:
+    """Add the gradients of the summed losses of a window to ``.grad``, undivided.
+
+    Of several processes each computes some of the micro-batches, and its gradients are of these;
+    the sums are those of the whole window. Every process must give the same window.
+    """
+    blank = torch.zeros((), dtype=torch.float64, device=window[0].device)
+    totals, counts = [blank] * len(window), [blank] * len(window)
     parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    for batch in window:
-        found = loss(model, batch)
+    for place, counted in ranks.turns(len(window)):
+        found = loss(model, window[place])
+        if not counted:
+            found = _uncounted(found)
         if found.total.requires_grad:
             found.total.backward()  # type: ignore[no-untyped-call]
-        totals.append(found.total.detach().double())
-        counts.append(found.count.detach().double())
+        if counted:
+            totals[place] = found.total.detach().double()
+            counts[place] = found.count.detach().double()
         for name, (value, over) in found.metrics.items():
             parts.setdefault(name, []).append((value.detach().double(), over.detach().double()))
     names = list(parts)
     sums = [torch.stack([v for v, _ in parts[n]]).sum() for n in names]
     overs = [torch.stack([o for _, o in parts[n]]).sum() for n in names]
+    # One exchange and one transfer for all numbers: on a GPU each would wait for the device. Every
+    # micro-batch has its own places, so that adding the processes up only puts them together.
+    shared = ranks.summed(torch.stack([*totals, *counts, *sums, *overs]))
     targets = torch.stack([batch.targets.sum() for batch in window]).sum().double()
-    # One transfer for all numbers: on a GPU each would wait for the device.
-    numbers = torch.stack([*totals, *counts, targets, *sums, *overs]).tolist()
-    size, rest = len(window), numbers[2 * len(window) + 1 :]
+    *numbers, trained = torch.cat([shared, targets[None]]).tolist()
+    size, rest = len(window), numbers[2 * len(window) :]
     pairs = zip(names, rest[: len(names)], rest[len(names) :], strict=True)
     return WindowSums(
         totals=numbers[:size],
         count=sum(numbers[size : 2 * size]),
         metrics={name: value / over if over else 0.0 for name, value, over in pairs},
         tokens=sum(sum(batch.lengths) for batch in window),
-        targets=int(numbers[2 * size]),
+        targets=int(trained),
     )
+
+
+def _uncounted(found: Loss) -> Loss:
+    """The loss of a micro-batch that another process counts: no gradient, no numbers."""
+    metrics = {name: (value * 0, over * 0) for name, (value, over) in found.metrics.items()}
+    return Loss(found.total * 0, found.count * 0, metrics)

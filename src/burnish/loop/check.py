@@ -7,6 +7,7 @@ from pathlib import Path
 
 from burnish.config import InputError, Problem, is_served, references
 from burnish.engine import TrainSettings, trackers
+from burnish.loop import crew
 from burnish.loop.recipe import Recipe, StageCall
 from burnish.loop.references import RESERVED, locate, missing, problem_of, split
 from burnish.models import load
@@ -29,7 +30,8 @@ def check(recipe: Recipe, runs: Path | None = None) -> list[Problem]:
 
     Returns every problem found; an empty list means that the recipe can run.
     """
-    problems = _model_problems(recipe)
+    problems = [recipe.problem(*found) for found in crew.problems(recipe)]
+    problems += _model_problems(recipe)
     known = {"base"}
     files: dict[Path, str] = {}
     for call in recipe.stages():

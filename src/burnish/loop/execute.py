@@ -9,10 +9,10 @@ from typing import Any
 
 from burnish.config import InputError, Problem, references
 from burnish.engine import Progress
+from burnish.loop import crew
 from burnish.loop.recipe import Recipe, StageCall
 from burnish.loop.references import Resolved, resolve
-from burnish.stages import catalog
-from burnish.stages.base import Context, Outcome, derived_seed
+from burnish.stages.base import Context, derived_seed
 from burnish.store.artifacts import Artifact, ArtifactStore, Origin, difference, fingerprint
 
 
@@ -103,7 +103,6 @@ class Workshop:
         return self.recipe.problem(call.at, found, expected)
 
     def _make(self, call: StageCall, round: int, resolved: Resolved, origin: Origin) -> Artifact:
-        module = catalog.find(call.run)
         scratch = self.folder / "scratch" / f"{call.name}-{round}-{fingerprint(origin)[:12]}"
         if call.name in self.options.rerun:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -121,7 +120,7 @@ class Workshop:
                 device=self.recipe.header.device,
                 endpoint=self.recipe.header.endpoint,
             )
-            outcome: Outcome = module.run(call.config, resolved.inputs, context)
+            outcome = crew.run(call, resolved.inputs, context)
             draft.kind = outcome.kind
             draft.figures = dict(outcome.figures)
             draft.details = dict(outcome.details)

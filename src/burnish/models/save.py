@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from burnish.config import process
 from burnish.models.adapters import has_adapter, merge
 from burnish.models.heads import ScalarHead
 from burnish.store import atomic, manifest
@@ -23,6 +24,7 @@ def save_model(
 
     The folder appears whole or not at all; an existing one is replaced. A model with an adapter is
     saved with the adapter merged; the model in memory stays as it is (this takes a copy of it).
+    Of several processes only the first writes.
 
     Args:
         card: text of the model card, written as ``README.md``.
@@ -31,6 +33,8 @@ def save_model(
     Raises:
         StorageError: the disk is full or there is no permission.
     """
+    if process.rank() > 0:
+        return Path(folder)
     plain = merge(deepcopy(model)) if has_adapter(model) else model
     with atomic.new_folder(folder, replace=True) as fresh:
         plain.save_pretrained(fresh)

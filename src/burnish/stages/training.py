@@ -50,7 +50,11 @@ def drawn(paths: Sequence[Path], kind: type[R], limit: int | None, seed: int) ->
 def load_policy(
     inputs: Inputs, context: Context, lora: LoraSettings | None, template: str | None = None
 ) -> Loaded:
-    """The stage's ``model``, with a fresh adapter where one is asked for."""
+    """The stage's ``model``, with a fresh adapter where one is asked for.
+
+    What is drawn here (the adapter, embeddings of a template's tokens) is set by the stage's seed.
+    """
+    torch.manual_seed(context.seed)
     loaded = load_model(inputs.model("model"), device=context.device, template=template)
     if lora is not None:
         adapters.attach(loaded.model, lora)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ def save(
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
     keep: int = 2,
+    add: Callable[[Path], None] | None = None,
 ) -> Path:
     """Save a checkpoint as ``folder/step-<step>`` and prune the older ones.
 
@@ -60,22 +61,29 @@ def save(
         tensors: ``{group: {name: tensor}}``, one safetensors file a group.
         state: everything else; must be JSON (floats are kept bit for bit).
         keep: how many whole checkpoints to keep, this one included.
+        add: called with the folder before it is sealed, for what else belongs into it.
 
     Raises:
         StorageError: disk full or no permission; earlier checkpoints are untouched.
     """
     folder = Path(folder)
-    for group in tensors:
-        _check_group(group)
     text = json.dumps({"step": step, "state": dict(state)}, ensure_ascii=False)
     target = folder / f"step-{step:06d}"
     with atomic.new_folder(target, replace=True) as temp:
         for group, named in tensors.items():
-            write_tensors(temp / f"{group}.safetensors", named)
+            write_group(temp, group, named)
+        if add is not None:
+            add(temp)
         atomic.write_text(temp / _STATE, text)
         manifest.seal(temp)
     _prune(folder, step, keep)
     return target
+
+
+def write_group(folder: Path, group: str, tensors: Mapping[str, Tensor]) -> None:
+    """Write one group of tensors into a checkpoint's folder; errors as in ``write_tensors``."""
+    _check_group(group)
+    write_tensors(folder / f"{group}.safetensors", tensors)
 
 
 def _check_group(group: str) -> None:

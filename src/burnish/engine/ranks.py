@@ -1,0 +1,87 @@
+"""The processes that share a fit and what they tell each other; alone, all this does nothing."""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def join() -> None:
+    """Meet the other processes that torchrun started; each takes the GPU of its number."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("cpu:gloo,cuda:nccl")
+    else:
+        dist.init_process_group("gloo")
+
+
+def leave() -> None:
+    """Part from the others, when all are done."""
+    # Models that still hold their connections would close them in an ending interpreter, too late.
+    gc.collect()
+    dist.destroy_process_group()
+
+
+def count() -> int:
+    """How many processes have joined; 1 where nobody did."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def index() -> int:
+    """Which of them this one is."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def first() -> bool:
+    """Whether this is the process that writes and speaks."""
+    return index() == 0
+
+
+def turns(length: int) -> list[tuple[int, bool]]:
+    """Which of ``length`` micro-batches this process computes, and whether they count.
+
+    Every process makes as many passes as the others, since each takes part in every exchange of
+    weights and gradients. One that is short of a micro-batch computes the last without counting it.
+    """
+    own = range(index(), length, count())
+    passes = -(-length // count())
+    return [(place, True) for place in own] + [(length - 1, False)] * (passes - len(own))
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum of every process's ``values``, the same bits everywhere."""
+    if count() > 1:
+        values = values.clone()
+        dist.all_reduce(values)
+    return values
+
+
+def greatest(value: int) -> int:
+    """The greatest ``value`` of any process."""
+    if count() == 1:
+        return value
+    held = torch.tensor(value)
+    dist.all_reduce(held, dist.ReduceOp.MAX)
+    return int(held)
+
+
+def from_first(value: T) -> T:
+    """The first process's ``value``; what the others give is not looked at."""
+    if count() == 1:
+        return value
+    held = [value]
+    dist.broadcast_object_list(held)
+    return held[0]
+
+
+def wait() -> None:
+    """Go on when every process has come here."""
+    if count() > 1:
+        dist.barrier()

@@ -1,0 +1,96 @@
+"""``torchrun -m burnish fit``: several processes, one command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from burnish.engine import ranks
+from burnish.models.load import load_model
+
+FIT = [
+    "fit", "sft", "--model", "burnish-tiny", "--data", "examples.jsonl", "--json",
+    "--set", "train.max_steps=3", "--set", "train.segments_per_step=5",
+    "--set", "train.tokens_per_batch=60",
+]  # fmt: skip
+
+
+def write_examples() -> None:
+    rows = [
+        {
+            "id": f"e{n}",
+            "messages": [
+                {"role": "user", "content": f"What is {n} + {n}?"},
+                {"role": "assistant", "content": f"It is {2 * n}. " + "Yes. " * (n % 5)},
+            ],
+        }
+        for n in range(14)
+    ]
+    Path("examples.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+
+
+def test_two_processes_leave_the_model_that_one_would(burnish: Any, tmp_path: Path) -> None:
+    # C-07 from the command line.
+    write_examples()
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*torchrun, "--nproc-per-node", "2", "-m", "burnish", *FIT, "--out", "two"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert json.loads(done.stdout)["out"] == "two"
+    alone = burnish(*FIT, "--out", "one")
+    assert alone.code == 0, alone.err
+    assert sorted(os.listdir()) == ["examples.jsonl", "one", "two"]
+    figures = [json.loads(text)["figures"]["tokens"] for text in (done.stdout, alone.out)]
+    assert figures[0] == figures[1]
+    load_model(tmp_path / "two")
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]
+    start = load_model("burnish-tiny").model.state_dict()
+    for name, one in weights[0].items():
+        assert (weights[1][name] - one).abs().max().item() < 5e-5
+    moved = max((one - start[name]).abs().max().item() for name, one in weights[0].items())
+    assert moved > 1e-3
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_other_commands_are_refused(
+    rank: int, burnish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", str(rank))
+    done = burnish("run", "quickstart")
+    assert done.code == 2
+    # The first process alone says why.
+    assert ("torchrun ... -m burnish fit" in done.err) == (rank == 0)
+    assert not Path("runs").exists()
+
+
+def test_what_several_processes_cannot_fit_is_refused(
+    burnish: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_examples()
+    Path("prompts.jsonl").write_text('{"id": "p", "messages": [{"role": "user", "content": "Hi"}]}')
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(ranks, "count", lambda: 2)
+    monkeypatch.setattr("burnish.cli.fit_commands.followed", lambda: False)
+    for stage in ("ppo", "grpo"):
+        done = burnish(
+            "fit", stage, "--model", "burnish-tiny", "--data", "prompts.jsonl", "--out", "x"
+        )
+        assert done.code == 2
+        assert f"fit.{stage} under 2 processes; several processes can run fit.pretrain" in done.err
+    anchored = burnish(*FIT, "--out", "x", "--set", "anchor='@base'")
+    assert anchored.code == 2
+    assert "prepare.sft.anchor: set, with several processes; run it without" in anchored.err
