@@ -36,16 +36,17 @@ from burnish.models.heads import ScalarHead  # noqa: E402
 from burnish.models.load import Loaded, load_model  # noqa: E402
 from burnish.objectives import Loss  # noqa: E402
 from burnish.records import Prompt, Rollout  # noqa: E402
-from burnish.rollouts.credit import GrpoCredit, Reply, grpo_segments  # noqa: E402
+from burnish.rollouts.credit import GrpoCredit, Reply, grpo_segments, ppo_segments  # noqa: E402
 from burnish.rollouts.online import OnlineSettings, OnlineSource  # noqa: E402
 from burnish.rollouts.scoring import Score, scorer  # noqa: E402
 from burnish.sampling import Sampling, generate  # noqa: E402
-from burnish.stages.fit import dpo, grpo, reward  # noqa: E402
+from burnish.stages.fit import dpo, grpo, ppo, reward  # noqa: E402
 from burnish.stages.language import language_loss  # noqa: E402
 from burnish.stages.reference import with_reference  # noqa: E402
 from burnish.text.batches import Batch, Segment, pack  # noqa: E402
 
 Units = list[list[Segment]]
+grpo_credit = functools.partial(grpo_segments, settings=GrpoCredit())
 Pair = tuple[int, int]
 """Tokens and targets of a sequence."""
 
@@ -129,6 +130,8 @@ def fit_of(
         return _dpo(workload, loaded, rows, options)
     if workload.kind == "reward":
         return _reward(loaded, rows, options)
+    if workload.kind == "ppo":
+        return _ppo(loaded, rows, options)
     return _grpo(workload, loaded, rows, options)
 
 
@@ -196,7 +199,7 @@ def _grpo(
     score = scorer(loaded.model, temperature=1.0, reference=lambda: nullcontext(reference))
     given = workload.kind == "grpo"
     source: Source = (
-        _replies(loaded.tokenizer, rows, score, options)
+        _replies(loaded.tokenizer, rows, score, options, grpo_credit)
         if given
         else _online(workload, loaded, rows, score, options)
     )
@@ -208,8 +211,28 @@ def _grpo(
     )
 
 
+def _ppo(loaded: Loaded, rows: Sequence[data.Row], options: TrainSettings) -> Fit:
+    sampling = Sampling(temperature=1.0)
+    config = ppo.Config(model="benchmark", prompts=["benchmark"], sampling=sampling)
+    head = ScalarHead(loaded.model.config.hidden_size)
+    reference = deepcopy(loaded.model).eval().requires_grad_(False)
+    score = scorer(
+        loaded.model, temperature=1.0, reference=lambda: nullcontext(reference), head=head
+    )
+    credit = functools.partial(ppo_segments, settings=config.credit)
+    return Fit(
+        functools.partial(ppo.loss, head=head, config=config),
+        _replies(loaded.tokenizer, rows, score, options, credit),
+        named_trainable(model=loaded.model, head=head),
+    )
+
+
 def _replies(
-    tokenizer: Any, rows: Sequence[data.Row], score: Score, options: TrainSettings
+    tokenizer: Any,
+    rows: Sequence[data.Row],
+    score: Score,
+    options: TrainSettings,
+    credit: Callable[[list[Reply]], list[Segment]],
 ) -> DatasetSource:
     """Given replies, scored and credited as a phase of sampled ones is."""
     replies: list[Reply] = []
@@ -227,7 +250,7 @@ def _replies(
         replace(reply, scores={name: parts[index] for name, parts in split.items()})
         for index, reply in enumerate(replies)
     ]
-    segments = grpo_segments(scored, GrpoCredit())
+    segments = credit(scored)
     groups = [segments[i : i + PER_PROMPT] for i in range(0, len(segments), PER_PROMPT)]
     per_step = options.segments_per_step // PER_PROMPT
     source = _dataset(groups, options.model_copy(update={"segments_per_step": per_step}))
@@ -258,7 +281,7 @@ def _online(
         _sampling(workload),
         reward=rewards,
         score=score,
-        credit=functools.partial(grpo_segments, settings=GrpoCredit()),
+        credit=grpo_credit,
         settings=OnlineSettings(
             phases=options.max_steps, prompts_per_phase=workload.prompts, per_prompt=PER_PROMPT
         ),
@@ -326,6 +349,7 @@ def _rollout(
     workload: Workload, loaded: Loaded, rows: Sequence[data.Row], clock: worker.Clock
 ) -> None:
     ids = [loaded.tokenizer(row.prompt)["input_ids"] for row in rows]
+    size = data.shape(loaded.model.config)
     clock.start()
     while not clock.done:
         first = len(clock.tokens) * workload.prompts
@@ -335,7 +359,10 @@ def _rollout(
         replies = generate(
             loaded.model, loaded.tokenizer, prompts, _sampling(workload), seeds=seeds
         )
-        clock.mark(sum(len(reply.tokens) for reply in replies))
+        tokens = [len(reply.tokens) for reply in replies]
+        pairs = list(zip(map(len, prompts), tokens, strict=True))
+        flops = data.sampling_flops(size, pairs, [len(prompt) for prompt in taken])
+        clock.mark(sum(tokens), flops)
 
 
 def locate(job: dict[str, Any]) -> dict[str, Any]:

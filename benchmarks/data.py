@@ -45,7 +45,7 @@ def rows(workload: Workload, tokenizer: Any, corpus: Path) -> list[Row]:
     """The rows of a workload: ``STEPS_OF_ROWS`` steps of them, one step's for GRPO's update."""
     draw = random.Random(SEED)
     words = _Words(tokenizer, corpus)
-    steps = 1 if workload.kind == "grpo" else STEPS_OF_ROWS
+    steps = 1 if workload.kind in ("grpo", "ppo") else STEPS_OF_ROWS
     count = (workload.prompts or workload.batch) * steps
     return [_row(workload, draw, words, tokenizer.eos_token) for _ in range(count)]
 
@@ -141,6 +141,21 @@ def forward_flops(size: Shape, sequences: Sequence[tuple[int, int]]) -> float:
     for length, targets in sequences:
         total += 2.0 * size.body * length + 2.0 * size.hidden * size.vocabulary * targets
     return total + attention_flops(size, sequences)
+
+
+def sampling_flops(
+    size: Shape, replies: Sequence[tuple[int, int]], prompts: Sequence[int]
+) -> float:
+    """Operations that sampling needs: each distinct prompt once, then one token after the other.
+
+    ``replies``: tokens of the prompt and of the reply itself, for each; ``prompts``: tokens of the
+    distinct prompts.
+    """
+    total = forward_flops(size, [(length, 0) for length in prompts])
+    for before, length in replies:
+        total += forward_flops(size, [(before + length, length)])
+        total -= forward_flops(size, [(before, 0)])
+    return total
 
 
 def attention_flops(size: Shape, sequences: Sequence[tuple[int, int]]) -> float:

@@ -85,6 +85,10 @@ def _cells(line: Line, best: float) -> tuple[str, ...]:
     if line.problem:
         return (*start, line.problem, *[""] * (len(COLUMNS) - 3))
     ours, theirs = line.burnish, line.peer
+    if not theirs:
+        rate, memory = median(run.rate("cpu") for run in ours), max(run.memory for run in ours)
+        used, size = _utilisation(ours, best), f"{memory / 2**20:,.0f}"
+        return (*start, "", f"{rate:,.0f}", "", "no peer", "", used, "", size, "", "")
     cpu, low, high = ratio(ours, theirs, "cpu")
     memory = [max(run.memory for run in side) for side in (ours, theirs)]
     return (

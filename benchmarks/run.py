@@ -67,7 +67,8 @@ class Workers:
 
 
 def compare(workers: Workers, model: str, folder: str, workload: Workload, args: Any) -> Line:
-    """Check that both sides compute the same, then measure them in turn."""
+    """Check that both sides compute the same, then measure them in turn; burnish by itself where
+    there is no peer."""
     line = Line(model, workload.about)
     job = {
         "workload": asdict(workload),
@@ -76,19 +77,23 @@ def compare(workers: Workers, model: str, folder: str, workload: Workload, args:
         "seconds": args.seconds,
     }
     try:
+        if workload.alone:
+            measure = job | {"do": "measure"}
+            runs = [Measured(**workers.ask("burnish", measure)) for _ in range(args.repeats)]
+            return replace(line, burnish=runs)
         losses = [workers.ask(side, job | {"do": "check"})["losses"] for side in workers.commands]
         apart = difference(losses[0], losses[1])
         if apart > TOLERANCE:
             shown = " against ".join(", ".join(f"{x:.6g}" for x in side) for side in losses)
             return replace(line, problem=f"not measured: losses differ by {apart:.1e} ({shown})")
-        runs: dict[str, list[Measured]] = {side: [] for side in workers.commands}
+        both: dict[str, list[Measured]] = {side: [] for side in workers.commands}
         for _ in range(args.repeats):
-            for side, found in runs.items():
+            for side, found in both.items():
                 found.append(Measured(**workers.ask(side, job | {"do": "measure"})))
                 say(f"  {side}: {found[-1].rate('cpu'):,.0f} tokens/CPU-s, {found[-1].steps} steps")
     except WorkerFailed as error:
         return replace(line, problem=f"not measured: {error}".replace("|", "/"))
-    return replace(line, losses=(losses[0], losses[1]), burnish=runs["burnish"], peer=runs["TRL"])
+    return replace(line, losses=(losses[0], losses[1]), burnish=both["burnish"], peer=both["TRL"])
 
 
 def facts(workers: Workers, args: Any) -> dict[str, str]:

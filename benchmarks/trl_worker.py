@@ -265,7 +265,7 @@ def _rollout(
     workload: Workload, folder: str, tokenizer: Any, rows: Sequence[data.Row], clock: worker.Clock
 ) -> None:
     model = _load(folder)
-    settings = _generation(workload, tokenizer, model)
+    settings, size = _generation(workload, tokenizer, model), data.shape(model.config)
     torch.manual_seed(data.SEED)
     clock.start()
     while not clock.done:
@@ -280,7 +280,10 @@ def _rollout(
                 generation_config=settings,
             )
         replies = found[:, inputs["input_ids"].shape[1] :]
-        clock.mark(int(_written(replies, settings.eos_token_id).sum()))
+        written = _written(replies, settings.eos_token_id).sum(1).tolist()
+        before = inputs["attention_mask"].sum(1).tolist()
+        pairs = list(zip(before, written, strict=True))
+        clock.mark(sum(written), data.sampling_flops(size, pairs, before[::PER_PROMPT]))
 
 
 def _written(replies: torch.Tensor, ends: int | list[int]) -> torch.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["sft", "dpo", "reward", "rollout", "grpo", "grpo_step"]
+Kind = Literal["sft", "dpo", "reward", "rollout", "grpo", "grpo_step", "ppo"]
 Span = tuple[int, int]
 
 MAX_LENGTH = 256
@@ -40,7 +40,12 @@ class Workload:
     @property
     def prompts(self) -> int:
         """Distinct prompts of a step."""
-        return self.batch // PER_PROMPT if self.kind in ("rollout", "grpo", "grpo_step") else 0
+        return self.batch // PER_PROMPT if self.replies == PER_PROMPT else 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no peer: TRL has no PPO any more."""
+        return self.kind == "ppo"
 
 
 _TEXT: dict[str, Any] = {"batch": 8, "prompt": (6, 60), "reply": (18, 180), "replies": 1}
@@ -75,6 +80,7 @@ WORKLOADS = (
     Workload(
         "grpo-step", "GRPO, whole step", "grpo_step", batch=16, **_GROUPS, peer=_WITH_REFERENCE
     ),
+    Workload("ppo", "PPO, update", "ppo", batch=16, **_GROUPS),
 )
 
 

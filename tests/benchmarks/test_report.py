@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.data import Shape, forward_flops
+from benchmarks.data import Shape, forward_flops, sampling_flops
 from benchmarks.report import Line, Measured, difference, page, ratio, table
 from benchmarks.run import arguments
 from benchmarks.worker import set_adapter, training_work
@@ -57,6 +57,12 @@ def test_table() -> None:
     assert first.count("|") == second.count("|")
 
 
+def test_a_line_without_a_peer() -> None:
+    run = Measured(steps=3, tokens=600, flops=6e9, wall=1.0, cpu=2.0, memory=2**20, gemm=10e9)
+    *_, row = table([Line("tiny", "PPO", burnish=[run])]).splitlines()
+    assert row == "| tiny | PPO |  | 300 |  | no peer |  | 0.60 |  | 1 |  |  |"
+
+
 def test_page_keeps_the_notes() -> None:
     first = page({"CPU": "one"}, [], "")
     assert "- CPU: one" in first
@@ -66,6 +72,13 @@ def test_page_keeps_the_notes() -> None:
     assert "one" not in again.partition("## Notes")[0]
     assert again.endswith("## Notes\n\nA quiet machine.\n")
     assert page({"CPU": "two"}, [], again) == again
+
+
+def test_operations_of_sampling() -> None:
+    # A prompt of 3 tokens once: 60 + 72. Replies of 1 and 2 tokens: 20 each token, head 20 each,
+    # attention 8 * (16 - 9) and 8 * (25 - 9).
+    size = Shape(body=10, sides=14, layers=1, attention=4, hidden=2, vocabulary=5)
+    assert sampling_flops(size, [(3, 1), (3, 2)], [3]) == 132 + 3 * 40 + 8 * 7 + 8 * 16
 
 
 def test_operations_of_a_forward_pass() -> None:
