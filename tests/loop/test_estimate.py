@@ -88,17 +88,23 @@ def test_a_fit_is_shared_and_what_needs_the_whole_model_is_not(tmp_path: Path) -
 
 
 def test_what_would_make_it_fit(tmp_path: Path) -> None:
-    large = {"sft": {"train": {"segments_per_step": 4, "max_steps": 2}}}
-    plain = estimated(tmp_path, large)["sft"]
-    tight = replace(ROOMY, memory=0.99 * plain.need.total / ROOMY.share)
-    found = estimated(tmp_path, large, tight)["sft"]
+    value = mini.recipe_value(tmp_path)
+    sft = value["prepare"]["sft"] | {"model": "@base"}
+
+    def alone(train: dict[str, Any], memory: float) -> Estimate:
+        stages = {"sft": sft | {"train": {"max_steps": 2, "segments_per_step": 4} | train}}
+        recipe = {"name": "alone", "model": "model", "prepare": stages}
+        device = replace(ROOMY, memory=memory / ROOMY.share)
+        return estimate(from_value(recipe, tmp_path / "recipe.yaml", {}), device, 1).stages[0]
+
+    need = alone({}, 1e12).need.total
+    found = alone({}, 0.99 * need)
     assert not found.fits
-    assert "checkpoint_activations" in found.instead
-    assert "2 devices" in found.instead
-    assert not any("with checkpoint" in change for change in found.instead)
-    again = {"segments_per_step": 4, "max_steps": 2, "extras": {"checkpoint_activations": True}}
-    assert estimated(tmp_path, {"sft": {"train": again}}, tight)["sft"].fits
-    nothing = estimated(tmp_path, large, replace(ROOMY, memory=1000.0))["sft"]
+    assert {"checkpoint_activations", "2 devices"} <= set(found.instead)
+    assert "2 devices with checkpoint_activations" not in found.instead
+    assert "16 devices" not in found.instead
+    assert alone({"extras": {"checkpoint_activations": True}}, 0.99 * need).fits
+    nothing = alone({}, 1000)
     assert len(nothing.instead) == 1
     assert "a device with" in nothing.instead[0]
 

@@ -213,4 +213,5 @@ def epochs(config: Any, size: Size) -> float:
     if train.max_steps is None:
         return tokens
     window: float = train.tokens_per_step or train.segments_per_step * size.mean
-    return min(tokens, train.max_steps * window)
+    most: float = train.max_steps * window
+    return min(tokens, most)
