@@ -119,7 +119,7 @@ def basis(found: Estimates) -> str:
     from burnish.engine.devices import UTILISATION
 
     device = found.device
-    speed = f"{device.flops / 1e12:,.3g} TFLOP/s, {device.bandwidth / 1e12:.3g} TB/s"
+    speed = f"{device.flops / 1e12:,.4g} TFLOP/s, {device.bandwidth / 1e12:.3g} TB/s"
     share = "" if found.devices == 1 else (
         " Several devices share a fit as FSDP2 does; their network is taken to cost nothing."
     )  # fmt: skip
