@@ -162,3 +162,33 @@ def verdict(decision: str, gated: bool = True) -> dict[str, Any]:
 )
 def test_exit_code_of_a_finished_run(verdicts: list[dict[str, Any]], code: int) -> None:
     assert judged({"verdicts": verdicts}) == code
+
+
+def test_plan_on_devices(burnish: Any) -> None:
+    burnish("init")
+    found = last_json(burnish("plan", "recipe.yaml", "--devices", "2xH100", "--json").out)
+    sft, evaluate = found["estimates"]
+    assert (sft["devices"], evaluate["devices"]) == (2, 1)
+    assert sft["fits"]
+    assert 0 < sft["total_bytes"] < sft["usable_bytes"]
+    assert sft["total_bytes"] == sum(sft["need"]["parts"].values())
+    assert found["device"]["dtype"] == "bfloat16"
+    shown = burnish("plan", "recipe.yaml", "--devices", "2xH100")
+    assert shown.code == 0
+    for word in ("optimiser", "fits", "KV cache", "tokens/s", "Assumed"):
+        assert word in shown.out
+    assert burnish("plan", "recipe.yaml", "--devices", "2xH1000").code == 2
+
+
+def test_plan_says_what_does_not_fit(burnish: Any) -> None:
+    burnish("init")
+    Path("wide").mkdir()
+    wide = {"model_type": "llama", "hidden_size": 32768, "intermediate_size": 98304,
+            "num_hidden_layers": 2, "num_attention_heads": 64, "vocab_size": 4096}  # fmt: skip
+    Path("wide/config.json").write_text(json.dumps(wide))
+    command = ("plan", "recipe.yaml", "--set", "model=wide", "--devices", "1xRTX4090")
+    refused = burnish(*command)
+    assert refused.code == 2
+    assert "does not fit on 1xRTX4090: sft, evaluate" in refused.err
+    assert "fits with" in refused.out
+    assert not last_json(burnish(*command, "--json").out)["estimates"][0]["fits"]

@@ -50,3 +50,11 @@ def test_each_row_has_its_windows_flops() -> None:
     row = fits.fit(fits.model(), {"max_steps": 1}).history[0]
     body = 6 * BODY * row["window_tokens"] + 6 * HEAD * row["targets"]
     assert 0 < row["flops"] - body < 6 * 2 * 16 * row["window_tokens"] ** 2
+
+
+def test_a_forward_pass_is_a_third() -> None:
+    whole, forward = cost(fits.model()), cost(fits.model(), forward=True)
+    assert whole is not None
+    assert forward is not None
+    assert 3 * forward.of(WINDOW, 6) == whole.of(WINDOW, 6)
+    assert forward.of_lengths([3.0, 5.0], 6) == forward.of(WINDOW, 6)

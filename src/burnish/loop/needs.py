@@ -1,0 +1,217 @@
+"""The memory that a stage needs on each device, at its fullest moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from burnish.config import references
+from burnish.engine.rehearsal import StepMemory, rehearse
+from burnish.loop.amounts import UNKNOWN_LENGTH, Amounts, Size, samples
+from burnish.loop.recipe import Recipe, StageCall
+from burnish.loop.references import locate, split
+from burnish.models.adapters import LoraSettings
+from burnish.models.outline import Outline, outline, size_of
+from burnish.sampling.generate import BATCH_ROWS, context_length
+from burnish.sampling.rehearsal import rehearse_replies
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes on one device at the fullest ``moment``, by what they are for."""
+
+    moment: str
+    parts: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """All parts together."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The segments of a full micro-batch, and whether a window has ``several`` of them."""
+
+    lengths: tuple[int, ...]
+    several: bool
+
+
+class Needs:
+    """Works out needs on devices that compute in ``dtype``; what was rehearsed is remembered."""
+
+    def __init__(self, recipe: Recipe, dtype: torch.dtype) -> None:
+        self.recipe, self.dtype = recipe, dtype
+        self.amounts = Amounts(recipe)
+        self._stages = {call.name: call.config for call in recipe.stages()}
+        self._outlines: dict[Any, Outline] = {}
+        self._steps: dict[Any, StepMemory] = {}
+
+    def origin(self, ref: str) -> str:
+        """The model, not made in this recipe, that a reference goes back to."""
+        seen: set[str] = set()
+        while ref.startswith("@") and ref != "@base" and ref not in seen:
+            seen.add(ref)
+            name = split(ref)[0]
+            champion = self.recipe.header.rounds.champion
+            ref = champion if name == "champion" else self._stages[name].model  # type: ignore[attr-defined]
+        found = self.recipe.header.model if ref.startswith("@") else ref
+        return locate(found, self.recipe.file.parent)
+
+    def outline(self, ref: str, lora: LoraSettings | None = None, beside: str = "") -> Outline:
+        """A model's outline; ``beside`` another model's, so that both can meet in one loss."""
+        key = (self.origin(ref), None if lora is None else lora.model_dump_json(), beside)
+        if key not in self._outlines:
+            fake = next((o.fake for o in self._outlines.values()), None)
+            self._outlines[key] = outline(key[0], self.dtype, lora, fake)
+        return self._outlines[key]
+
+    def model(self, config: Any) -> Outline:
+        """The outline of a stage's model, with its adapter."""
+        return self.outline(config.model, getattr(config, "lora", None))
+
+    def of(self, config: Any, devices: int) -> Need:
+        """The fullest moment of a stage."""
+        moments = []
+        held: dict[str, int] = {"weights": self.model(config).weights}
+        if hasattr(config, "train"):
+            step = self.step(config)
+            copies = self._copies(config)
+            moments.append(self._training(config, step, copies, devices))
+            held["optimizer"] = step.optimizer // devices
+            held["copies"] = copies // devices
+            if devices > 1:
+                # Loading, evaluating and saving have the whole model on every device.
+                share = held["weights"] // devices
+                moments.append(Need("evaluating", {**held, "shares": share} | self._frozen(config)))
+        if samples(config):
+            moments.append(Need("sampling", held | self._frozen(config) | self._decoding(config)))
+        return max(moments, key=lambda need: need.total)
+
+    def step(self, config: Any) -> StepMemory:
+        """One step of a fit on one device."""
+        batches = self.batches(config)
+        recompute = config.train.extras.checkpoint_activations
+        model = self.model(config)
+        anchor = getattr(config, "anchor", None)
+        key = (id(model), batches, recompute, anchor and self.origin(anchor))
+        if key not in self._steps:
+            self._steps[key] = rehearse(
+                model,
+                batches.lengths,
+                several=batches.several,
+                recompute=recompute,
+                anchor=self.outline(anchor, beside="loss") if anchor else None,
+            )
+        return self._steps[key]
+
+    def batches(self, config: Any) -> Batches:
+        """The largest micro-batch of a fit, of segments of middling length."""
+        train, limit = config.train, context_length(self.model(config).model)
+        size = self.amounts.epoch(config)
+        if size is None:
+            length = getattr(config, "sequence_length", UNKNOWN_LENGTH)
+            tokens, several = train.tokens_per_batch, True
+        else:
+            longest = min(size.longest, limit)
+            length = size.mean / (2 if _pairs(config) else 1)
+            window = train.segments_per_step * longest
+            if train.tokens_per_step is not None:
+                window = train.tokens_per_step + longest
+            tokens = round(max(longest, min(train.tokens_per_batch, window)))
+            several = window > tokens
+        length = min(max(8, round(length)), limit, tokens)
+        full, rest = divmod(tokens, length)
+        return Batches((length,) * full + ((rest,) if rest > 1 else ()), several)
+
+    def _training(self, config: Any, step: StepMemory, copies: int, devices: int) -> Need:
+        parts = {
+            "weights": step.weights // devices,
+            "gradients": step.gradients // devices,
+            "optimizer": step.optimizer // devices,
+            "copies": copies // devices,
+            **self._frozen(config),
+            "activations": step.activations,
+            "work": step.head,
+        }
+        if devices > 1:
+            parts["gathered"] = gathered(self.model(config))
+        return Need("training", parts)
+
+    def _copies(self, config: Any) -> int:
+        """Sets of trained weights kept beside those in training (``engine.train``): marked ones
+        where a bound watches, the best where it is measured on the way, averaged ones."""
+        trained = self.model(config).trained
+        watched = hasattr(config, "online") or (
+            hasattr(config, "guard") and config.heldout is not None
+        )
+        best = not watched and config.train.eval_every > 0 and bool(config.heldout)
+        copies = size_of(trained) * (watched + best)
+        if config.train.extras.ema > 0:
+            copies += 4 * sum(parameter.numel() for parameter in trained)  # float32
+        return copies
+
+    def _frozen(self, config: Any) -> dict[str, int]:
+        """Other models a stage holds: anchor, reward model, reference. Not shared out."""
+        refs = [
+            ref for path, ref, mark in references(config)
+            if mark.kind == "model" and path != ("model",)
+        ]  # fmt: skip
+        total = sum(self.outline(ref).weights for ref in refs)
+        if hasattr(config, "online") and config.lora is None:
+            total += self.model(config).weights
+        return {"frozen": total}
+
+    def _decoding(self, config: Any) -> dict[str, int]:
+        replies = self.amounts.replies(config)
+        rows = round(min(BATCH_ROWS, replies.count or BATCH_ROWS))
+        found = rehearse_replies(self.model(config), rows, round(replies.prompt), replies.new)
+        return {"cache": found.cache, "work": found.working}
+
+
+def gathered(model: Outline) -> int:
+    """Bytes that several devices gather for a moment while they train with FSDP2.
+
+    What lies outside the layers is gathered for the whole pass, two layers (one computed, the next
+    on its way) at a time; gradients are whole until they are summed over the devices. Worked out,
+    not measured.
+    """
+    kinds = set(getattr(model.model, "_no_split_modules", None) or ())
+    layers = [m for m in model.model.modules() if type(m).__name__ in kinds]
+    inside = [list(layer.parameters()) for layer in layers]
+    largest = max(inside, key=size_of, default=[])
+    ids = {id(weight) for part in inside for weight in part}
+    outside = [weight for weight in model.model.parameters() if id(weight) not in ids]
+    gradients = [weight for weight in (*outside, *largest) if weight.requires_grad]
+    return size_of(outside) + 2 * size_of(largest) + size_of(gradients)
+
+
+def _pairs(config: Any) -> bool:
+    kinds = {mark.records for _, _, mark in references(config)}
+    return "preference" in kinds
+
+
+def shareable(call: StageCall) -> bool:
+    """Whether several processes can run a stage: a fit whose data do not come from the model in
+    training, without an anchor."""
+    config: Any = call.config
+    return (
+        hasattr(config, "train")
+        and not hasattr(config, "online")
+        and getattr(config, "anchor", None) is None
+    )
+
+
+def epochs(config: Any, size: Size) -> float:
+    """Tokens that a fit trains on in all."""
+    train = config.train
+    times = train.epochs * (config.online.phases if hasattr(config, "online") else 1)
+    tokens: float = size.tokens * times
+    if train.max_steps is None:
+        return tokens
+    window: float = train.tokens_per_step or train.segments_per_step * size.mean
+    most: float = train.max_steps * window
+    return min(tokens, most)

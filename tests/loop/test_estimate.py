@@ -1,0 +1,126 @@
+"""Needs of the stages of a recipe, on devices as large as the test wants them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests import tiny
+from tests.loop import mini
+
+from burnish.config import InputError
+from burnish.engine.devices import Device
+from burnish.loop.estimate import Estimate, Estimates, estimate
+from burnish.loop.recipe import from_value
+
+ROOMY = Device("test", 1e12, 1e12, 1e11, torch.float32, "made up")
+STATE = 4 * sum(weight.numel() for weight in tiny.model().parameters())
+
+
+def estimated(
+    folder: Path, changes: dict[str, Any], device: Device = ROOMY, devices: int = 1
+) -> dict[str, Estimate]:
+    """The stages of the mini recipe, with settings of some of them changed."""
+    value = mini.recipe_value(folder)
+    for name, settings in changes.items():
+        part = "prepare" if name in value["prepare"] else "round"
+        value[part][name] |= settings
+    found = estimate(from_value(value, folder / "recipe.yaml", {}), device, devices)
+    return {stage.name: stage for stage in found.stages}
+
+
+def test_every_stage_that_computes(tmp_path: Path) -> None:
+    found = estimated(tmp_path, {})
+    assert set(found) == {"pretrain", "sft", "before", "generate", "reward", "dpo", "ppo",
+                          "constitution", "safety", "after"}  # fmt: skip
+    ppo = found["ppo"].need
+    # On a tiny vocabulary nothing is larger than the training: a mark, the reward model, a copy.
+    assert ppo.moment == "training"
+    assert ppo.parts["optimizer"] == 2 * STATE
+    assert ppo.parts["copies"] == STATE
+    assert ppo.parts["frozen"] == pytest.approx(2 * STATE, rel=0.01)
+    assert found["pretrain"].need.parts["copies"] == STATE
+    assert found["dpo"].need.parts["copies"] == 0
+    # What an earlier stage has still to make is not known.
+    assert found["safety"].tokens is None
+    assert found["safety"].hours is None
+    assert found["before"].replies == 40
+    assert found["generate"].replies == 4 * 2
+    assert found["ppo"].replies == 1 * 2 * 2
+    assert all(stage.fits and not stage.instead for stage in found.values())
+
+
+def test_tokens_of_a_fit(tmp_path: Path) -> None:
+    # 40 examples; 2 steps of 4 of them, or all of them three times.
+    short = estimated(tmp_path, {})["sft"]
+    whole = estimated(tmp_path, {"sft": {"train": {"epochs": 3}}})["sft"]
+    assert short.tokens is not None
+    assert whole.tokens == pytest.approx(short.tokens * 40 * 3 / (2 * 4))
+    assert whole.hours == pytest.approx(whole.tokens / whole.tokens_per_second / 3600)
+    text = "0. Capital of Peru?Lima"
+    assert whole.tokens == pytest.approx(3 * 40 * (len(text) + 10), rel=0.3)
+
+
+def test_copies_that_a_fit_keeps(tmp_path: Path) -> None:
+    train = {"max_steps": 2, "eval_every": 1, "extras": {"ema": 0.9}}
+    found = estimated(tmp_path, {"sft": {"train": train}})["sft"]
+    assert found.need.parts["copies"] == 2 * STATE
+
+
+def test_a_fit_is_shared_and_what_needs_the_whole_model_is_not(tmp_path: Path) -> None:
+    one, four = estimated(tmp_path, {}), estimated(tmp_path, {}, devices=4)
+    assert (four["sft"].devices, four["ppo"].devices, four["generate"].devices) == (4, 1, 1)
+    assert four["ppo"].need == one["ppo"].need
+    assert four["sft"].tokens_per_second == pytest.approx(4 * one["sft"].tokens_per_second)
+    parts = four["sft"].need.parts
+    assert parts["optimizer"] == STATE // 2
+    assert parts["activations"] == one["sft"].need.parts["activations"]
+    assert parts["gathered"] > 0
+    assert four["sft"].exchanged == pytest.approx(3 * STATE, rel=0.01)
+    assert one["sft"].exchanged == 0
+    anchored = estimated(tmp_path, {"sft": {"anchor": "@base"}}, devices=4)["sft"]
+    assert anchored.devices == 1
+    assert anchored.need.parts["frozen"] > 0
+
+
+def test_what_would_make_it_fit(tmp_path: Path) -> None:
+    value = mini.recipe_value(tmp_path)
+    sft = value["prepare"]["sft"] | {"model": "@base"}
+
+    def alone(train: dict[str, Any], memory: float) -> Estimate:
+        stages = {"sft": sft | {"train": {"max_steps": 2, "segments_per_step": 4} | train}}
+        recipe = {"name": "alone", "model": "model", "prepare": stages}
+        device = replace(ROOMY, memory=memory / ROOMY.share)
+        return estimate(from_value(recipe, tmp_path / "recipe.yaml", {}), device, 1).stages[0]
+
+    need = alone({}, 1e12).need.total
+    found = alone({}, 0.99 * need)
+    assert not found.fits
+    assert {"checkpoint_activations", "2 devices"} <= set(found.instead)
+    assert "2 devices with checkpoint_activations" not in found.instead
+    assert "16 devices" not in found.instead
+    assert alone({"extras": {"checkpoint_activations": True}}, 0.99 * need).fits
+    nothing = alone({}, 1000)
+    assert len(nothing.instead) == 1
+    assert "a device with" in nothing.instead[0]
+
+
+def test_only_a_config_is_needed(tmp_path: Path) -> None:
+    value = mini.recipe_value(tmp_path)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "config.json").write_text((tmp_path / "model" / "config.json").read_text())
+    recipe = from_value(value | {"model": "bare"}, tmp_path / "recipe.yaml", {})
+    found: Estimates = estimate(recipe, ROOMY, 1)
+    assert "4 bytes" in found.how
+    assert found.stages[0].parameters * 4 == STATE
+    missing = from_value(value | {"model": "nowhere"}, tmp_path / "recipe.yaml", {})
+    with pytest.raises(InputError, match="no such model folder"):
+        estimate(missing, ROOMY, 1)
+    (bare / "config.json").write_text(json.dumps({"model_type": "no-such-type"}))
+    with pytest.raises(InputError, match="no-such-type"):
+        estimate(recipe, ROOMY, 1)
