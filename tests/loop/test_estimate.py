@@ -124,3 +124,37 @@ def test_only_a_config_is_needed(tmp_path: Path) -> None:
     (bare / "config.json").write_text(json.dumps({"model_type": "no-such-type"}))
     with pytest.raises(InputError, match="no-such-type"):
         estimate(recipe, ROOMY, 1)
+
+
+def test_feedback_pairs_and_served_models(tmp_path: Path) -> None:
+    message = {"role": "user", "content": "Say it."}
+    pair = {"prompt": [message], "chosen": [{"role": "assistant", "content": "Yes."}],
+            "rejected": [{"role": "assistant", "content": "No."}]}  # fmt: skip
+    single = {"prompt": [message], "completion": [{"role": "assistant", "content": "Yes."}],
+              "label": True}  # fmt: skip
+    asked = {"id": "p", "messages": [message]}
+    for name, row in (("two", pair), ("one", single), ("asked", asked)):
+        (tmp_path / f"{name}.jsonl").write_text(
+            "".join(json.dumps(row | {"id": f"{name}{i}"}) + "\n" for i in range(6))
+        )
+    value = mini.recipe_value(tmp_path)
+    train = {"epochs": 1, "segments_per_step": 4}
+    kto = {"run": "fit.kto", "model": "@base", "train": train}
+    value["prepare"] = {
+        "one": kto | {"data": ["one.jsonl"]},
+        "both": kto | {"data": ["one.jsonl"], "pairs": ["two.jsonl"]},
+        "later": kto | {"data": ["one.jsonl"], "pairs": ["later.jsonl"]},
+        "served": {"run": "curate.generate", "model": "http://127.0.0.1:9/v1#m",
+                   "prompts": ["asked.jsonl"]},
+    }  # fmt: skip
+    del value["round"], value["rounds"]
+    value.pop("figures", None)
+    found = estimate(from_value(value, tmp_path / "recipe.yaml", {}), ROOMY, 8).stages
+    one, both, later = found
+    assert [stage.name for stage in found] == ["one", "both", "later"]
+    assert one.tokens is not None
+    # A pair holds its prompt twice: two rows of feedback with other words.
+    assert both.tokens == pytest.approx(3 * one.tokens, rel=0.02)
+    assert later.tokens is None
+    # Several processes cannot share KTO.
+    assert one.devices == 1

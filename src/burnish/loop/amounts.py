@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +103,8 @@ class Amounts:
             return self._phase(config)
         if hasattr(config, "domain"):
             return self._mixed(config)
+        if hasattr(config, "pairs"):
+            return self._replies_apart(config)
         kinds = {path[0]: mark.records for path, _, mark in references(config)}
         data = self.of(config.data, kinds["data"])
         if data is None or not hasattr(config, "replay"):
@@ -116,6 +119,17 @@ class Amounts:
             extra = config.general_share * data.tokens
             data = _sum(data, _rows(extra, config.sequence_length))
         return data
+
+    def _replies_apart(self, config: Any) -> Size | None:
+        """Replies one by one: those of feedback, and both of each pair."""
+        given = ((config.data, "feedback", 1), (config.pairs, "preference", 2))
+        known = [
+            Size(size.records * replies, size.tokens, size.longest)
+            for refs, kind, replies in given
+            if refs and (size := self.of(refs, kind)) is not None
+        ]
+        whole = len(known) == bool(config.data) + bool(config.pairs)
+        return functools.reduce(_sum, known) if whole else None
 
     def _mixed(self, config: Any) -> Size | None:
         domain = self.of(config.domain, "document")

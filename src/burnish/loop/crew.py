@@ -30,6 +30,13 @@ class Order:
     context: Context
 
 
+def shareable(call: StageCall) -> bool:
+    """Whether several processes can run a stage."""
+    # How often a batch passes through the model depends, with an anchor, on whether it has general
+    # text, and processes that pass unequally often would wait for each other for ever.
+    return call.run in SHARED and getattr(call.config, "anchor", None) is None
+
+
 def problems(recipe: Recipe) -> list[tuple[tuple[str | int, ...], str, str]]:
     """Why several processes cannot run a recipe: place, what was found, what was expected."""
     if process.count() == 1:
@@ -42,9 +49,7 @@ def problems(recipe: Recipe) -> list[tuple[tuple[str | int, ...], str, str]]:
         if call.run not in SHARED:
             expected = f"several processes can run {', '.join(SHARED)}; {ALONE}"
             found.append((call.at, f"{call.run} under {process.count()} processes", expected))
-        elif getattr(call.config, "anchor", None) is not None:
-            # How often a batch passes through the model depends on whether it has general text,
-            # and processes that pass unequally often would wait for each other for ever.
+        elif not shareable(call):
             found.append(((*call.at, "anchor"), "set, with several processes", ALONE))
     return found
 

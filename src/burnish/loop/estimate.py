@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from burnish.config import is_served
 from burnish.engine.devices import GIB, UTILISATION, Device
 from burnish.engine.flops import Cost, cost
 from burnish.loop.amounts import Replies, samples
-from burnish.loop.needs import Need, Needs, epochs, shareable
+from burnish.loop.crew import shareable
+from burnish.loop.needs import Need, Needs, epochs
 from burnish.loop.recipe import Recipe, StageCall
 from burnish.models.adapters import LoraSettings
 from burnish.models.outline import size_of
@@ -24,7 +26,7 @@ from burnish.sampling.generate import BATCH_ROWS
 from burnish.sampling.rehearsal import cell_bytes
 
 LEAST_TOKENS = 512
-REFERENCE = {"fit.dpo"}
+REFERENCE = {"fit.dpo", "fit.kto"}
 """Stages that read their data once with the reference before they train."""
 
 
@@ -67,7 +69,7 @@ class Estimates:
 
 
 def estimate(recipe: Recipe, device: Device, devices: int) -> Estimates:
-    """What every stage with a model needs.
+    """What every stage with a model of this machine needs; served ones are left out.
 
     Raises:
         InputError: a model's config.json cannot be had, a data file that is there cannot be read,
@@ -79,9 +81,14 @@ def estimate(recipe: Recipe, device: Device, devices: int) -> Estimates:
     stages = [
         _stage(part, call, needs, device, devices)
         for part, call in parts
-        if hasattr(call.config, "train") or samples(call.config)
+        if _computes(call.config, needs)
     ]
     return Estimates(device, devices, stages, needs.amounts.how)
+
+
+def _computes(config: Any, needs: Needs) -> bool:
+    works = hasattr(config, "train") or samples(config)
+    return works and not is_served(needs.origin(config.model))
 
 
 def _stage(part: str, call: StageCall, needs: Needs, device: Device, devices: int) -> Estimate:

@@ -11,7 +11,7 @@ import torch
 from burnish.config import references
 from burnish.engine.rehearsal import StepMemory, rehearse
 from burnish.loop.amounts import UNKNOWN_LENGTH, Amounts, Size, samples
-from burnish.loop.recipe import Recipe, StageCall
+from burnish.loop.recipe import Recipe
 from burnish.loop.references import locate, split
 from burnish.models.adapters import LoraSettings
 from burnish.models.outline import Outline, outline, size_of
@@ -192,17 +192,6 @@ def gathered(model: Outline) -> int:
 def _pairs(config: Any) -> bool:
     kinds = {mark.records for _, _, mark in references(config)}
     return "preference" in kinds
-
-
-def shareable(call: StageCall) -> bool:
-    """Whether several processes can run a stage: a fit whose data do not come from the model in
-    training, without an anchor."""
-    config: Any = call.config
-    return (
-        hasattr(config, "train")
-        and not hasattr(config, "online")
-        and getattr(config, "anchor", None) is None
-    )
 
 
 def epochs(config: Any, size: Size) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from burnish.records import Document, Example, Preference, Prompt, Record, Rollout
+from burnish.records import Document, Example, Feedback, Preference, Prompt, Record, Rollout
 from burnish.rewards.matching import CJK
 from burnish.rewards.refusal import plain
 
@@ -25,6 +25,8 @@ def texts_of(record: Record) -> list[str]:
     if isinstance(record, Preference):
         turns = [*record.prompt, *record.chosen, *record.rejected]
         return [message["content"] for message in turns]
+    if isinstance(record, Feedback):
+        return [message["content"] for message in [*record.prompt, *record.completion]]
     if isinstance(record, Rollout):
         return [*(message["content"] for message in record.prompt), record.completion]
     raise TypeError(f"no texts known of a {type(record).__name__}")
