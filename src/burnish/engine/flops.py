@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
+from burnish.models.quantised import numel
 from burnish.text.batches import Batch
 
 
@@ -53,7 +54,7 @@ def cost(model: nn.Module) -> Cost | None:
     heads = getattr(config, "num_attention_heads", 0)
     size = getattr(config, "head_dim", None) or config.hidden_size // max(1, heads)
     return Cost(
-        token=float(sum(_each(p) * p.numel() for p in body)),
+        token=float(sum(_each(p) * numel(p) for p in body)),
         target=float(_each(head.weight) * head.weight.numel()),
         square=6.0 * config.num_hidden_layers * heads * size,
     )
