@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,23 @@ def test_what_an_engine_extra_needs_is_known_before_training(mini: Mini) -> None
     found = problems_of(folder, changed)
     assert "recipe.yaml:" in found
     assert "prepare.sft.train.extras.trackers: there is no tracker 'nonsense'" in found
+
+
+def test_whether_weights_can_be_held_in_4_bits_is_known_before_training(
+    mini: Mini, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, value = mini
+    changed = copy.deepcopy(value)
+    changed["round"]["dpo"]["lora"] = {"bits": 4}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: "found")
+    assert problems_of(folder, changed) == ""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    found = problems_of(folder, {**changed, "device": "mps"})
+    assert "recipe.yaml:" in found
+    assert "round.dpo.lora.bits: 4-bit weights need a package that is not installed; pip" in found
+    assert "round.dpo.lora.bits: no 4-bit weights on device 'mps'; one of cuda, cpu" in found
+    changed["round"]["dpo"]["lora"] = {"bits": 8}
+    assert "round.dpo.lora.bits: found 8" in problems_of(folder, changed)
 
 
 def test_noise_does_not_go_with_replies_of_the_policy(mini: Mini) -> None:

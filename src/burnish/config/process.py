@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 
@@ -29,6 +30,8 @@ def tune() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # peft imports bitsandbytes, which advises to install a kernel that burnish has no use for.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     _keep_freed_memory()
 
 

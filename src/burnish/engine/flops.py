@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from torch import nn
 from transformers import PreTrainedModel
 
+from burnish.models.quantised import numel
 from burnish.text.batches import Batch
 
 
@@ -60,7 +61,7 @@ def cost(model: nn.Module, forward: bool = False) -> Cost | None:
     heads = getattr(config, "num_attention_heads", 0)
     size = getattr(config, "head_dim", None) or config.hidden_size // max(1, heads)
     return Cost(
-        token=float(sum(_each(p, forward) * p.numel() for p in body)),
+        token=float(sum(_each(p, forward) * numel(p) for p in body)),
         target=float(_each(head.weight, forward) * head.weight.numel()),
         square=(2.0 if forward else 6.0) * config.num_hidden_layers * heads * size,
     )

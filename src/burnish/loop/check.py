@@ -10,7 +10,8 @@ from burnish.engine import TrainSettings, trackers
 from burnish.loop import crew
 from burnish.loop.recipe import Recipe, StageCall
 from burnish.loop.references import RESERVED, locate, missing, problem_of, split
-from burnish.models import load
+from burnish.models import load, quantised
+from burnish.models.adapters import LoraSettings
 from burnish.records import Document, Example, Feedback, Preference, Prompt, Record, Rollout
 from burnish.store import tables
 
@@ -45,7 +46,7 @@ def check(recipe: Recipe, runs: Path | None = None) -> list[Problem]:
             path = Path(locate(ref, recipe.file.parent))
             if mark.kind == "data" and not ref.startswith("@") and path.exists():
                 files[path] = mark.records
-        problems += _tracker_problems(recipe, call)
+        problems += _tracker_problems(recipe, call) + _adapter_problems(recipe, call)
     problems += _file_problems(files)
     problems += _name_problems(recipe, known)
     problems += _space_problems(runs)
@@ -69,6 +70,15 @@ def _tracker_problems(recipe: Recipe, call: StageCall) -> list[Problem]:
         return []
     at = (*call.at, "train", "extras", "trackers")
     found = trackers.problems(settings.extras.trackers)
+    return [recipe.problem(at, problem.found, problem.expected) for problem in found]
+
+
+def _adapter_problems(recipe: Recipe, call: StageCall) -> list[Problem]:
+    settings = getattr(call.config, "lora", None)
+    if not isinstance(settings, LoraSettings) or settings.bits is None:
+        return []
+    found = quantised.problems(recipe.header.device)
+    at = (*call.at, "lora", "bits")
     return [recipe.problem(at, problem.found, problem.expected) for problem in found]
 
 

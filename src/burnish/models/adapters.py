@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from burnish.config import InputError, Settings
+from burnish.models.quantised import is_quantised
 
 
 class LoraSettings(Settings):
@@ -20,12 +21,17 @@ class LoraSettings(Settings):
 
     ``target``: "all-linear" for every linear layer but the head, or names of layers. There is no
     dropout: training, scoring and sampling see one function.
+
+    ``bits: 4`` holds the frozen weights under the adapter in 4 bits (QLoRA, Dettmers et al. 2023)
+    with bitsandbytes, on CUDA or the CPU. The reference of preference and policy training is then
+    this rounded model. The adapter is saved merged into the weights as they were before rounding.
     """
 
     r: int = Field(default=16, ge=1)
     alpha: float = Field(default=32.0, gt=0)
     target: Literal["all-linear"] | list[str] = "all-linear"
     dora: bool = False
+    bits: Literal[4] | None = None
 
 
 def attach(model: PreTrainedModel, settings: LoraSettings) -> PreTrainedModel:
@@ -86,8 +92,13 @@ def merge(model: PreTrainedModel) -> PreTrainedModel:
     """Fold an attached adapter into the weights, in place; every weight is trainable again.
 
     Without an adapter nothing happens.
+
+    Raises:
+        ValueError: the weights are quantised, and the sum would be rounded; see ``merged_into``.
     """
     layers = list(_layers(model))
+    if layers and is_quantised(model):
+        raise ValueError("an adapter is not merged into quantised weights: use merged_into")
     for parent, name, layer in layers:
         layer.merge()
         setattr(parent, name, layer.get_base_layer())
@@ -95,6 +106,23 @@ def merge(model: PreTrainedModel) -> PreTrainedModel:
         del model.peft_config
         model.requires_grad_(True)
     return model
+
+
+def merged_into(base: PreTrainedModel, model: PreTrainedModel) -> PreTrainedModel:
+    """Fold the adapter of a quantised ``model`` into ``base``, the same model unquantised.
+
+    ``base`` is changed in place, and returned. What is not quantised in ``model`` (embeddings,
+    which a chat template may have widened, norms, head) comes along.
+    """
+    rows = model.get_input_embeddings().num_embeddings
+    base.resize_token_embeddings(rows, mean_resizing=False)
+    inject_adapter_in_model(model.peft_config["default"], base)
+    plain = {name: w.detach() for name, w in model.named_parameters() if w.is_floating_point()}
+    for name, weight in base.named_parameters():
+        if name in plain:
+            # Not copied into the weight there is: that would round a float32 adapter to bfloat16.
+            weight.data = plain[name].to(weight.device)
+    return merge(base)
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:

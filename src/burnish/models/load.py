@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from burnish.config import InputError, Problem, is_served
+from burnish.models import quantised
 from burnish.models.forward import logits
 from burnish.models.gguf import smollm2_folder
 from burnish.models.save import save_model
@@ -74,6 +75,7 @@ def load_model(
     device: str = "auto",
     dtype: torch.dtype | None = None,
     template: str | None = None,
+    bits: Literal[4] | None = None,
 ) -> Loaded:
     """Load a model in eval mode, with every dropout rate set to 0.
 
@@ -82,30 +84,38 @@ def load_model(
         dtype: None for ``pick_dtype``.
         template: name of a fallback chat template, used when the model has none; control tokens it
             needs are added to the vocabulary.
+        bits: 4 for linear layers rounded to 4 bits, to be frozen under an adapter.
 
     Raises:
         InputError: nothing there, a broken folder, an unknown architecture, weights that are not
-            safetensors, or a model whose logits burnish cannot reproduce.
+            safetensors, a model whose logits burnish cannot reproduce, or no 4-bit weights here.
         CorruptError: the folder differs from its manifest.
     """
     place = locate(ref)
     tokenizer = _load_tokenizer(ref, place)
     target = pick_device(device)
+    dtype = dtype or pick_dtype(target)
+    if bits is not None and (found := quantised.problems(str(target))):
+        raise InputError(found)
     try:
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         _without_dropout(config)
+        if bits is not None and hasattr(config, "quantization_config"):
+            raise ValueError("its weights are quantised already")
         model = AutoModelForCausalLM.from_pretrained(
             place,
             config=config,
-            dtype=dtype or pick_dtype(target),
+            dtype=dtype,
             trust_remote_code=False,
             use_safetensors=True,
             **_attention(config),
+            **(quantised.loading(target, dtype) if bits is not None else {}),
         )
     except _LOAD_FAULTS as error:
         raise _cannot(ref, place, error) from error
     if template is not None and tokenizer.chat_template is None:
         _use_template(model, tokenizer, template)
+    quantised.keep_differentiable(model)
     model = model.to(target).eval()
     _check_logits(model, str(ref))
     return Loaded(model, tokenizer, str(ref), place if isinstance(place, Path) else None)

@@ -81,9 +81,10 @@ def _computed(
 def _fingerprint(model: PreTrainedModel, segments: Sequence[Segment]) -> str:
     """Of every weight, and of the tokens, targets and per-token streams of the data."""
     mark = hashlib.sha256()
-    for name, weight in model.named_parameters():
+    # The state, not the parameters: 4-bit weights are nothing without their scales.
+    for name, weight in model.state_dict().items():
         mark.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        mark.update(weight.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        mark.update(weight.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     for segment in segments:
         mark.update(np.array([segment.tokens, segment.mask], dtype=np.int64).tobytes())
         for name, values in sorted(segment.per_token.items()):

@@ -24,7 +24,9 @@ from burnish.engine.optim import Trainable
 from burnish.engine.window import accumulate
 from burnish.models import adapters
 from burnish.models.adapters import LoraSettings
+from burnish.models.heads import ScalarHead
 from burnish.models.load import Loaded, load_model, save_model
+from burnish.models.quantised import is_quantised
 from burnish.records import Figure, Message, Preference, Record
 from burnish.sampling.generate import context_length
 from burnish.stages.base import Context, Inputs, derived_seed
@@ -53,17 +55,34 @@ def load_policy(
     """The stage's ``model``, with a fresh adapter where one is asked for.
 
     What is drawn here (the adapter, embeddings of a template's tokens) is set by the stage's seed.
+
+    Raises:
+        InputError: as ``load_model``, and where the folder holds quantised weights.
     """
     torch.manual_seed(context.seed)
-    loaded = load_model(inputs.model("model"), device=context.device, template=template)
+    ref, bits = inputs.model("model"), lora.bits if lora else None
+    loaded = load_model(ref, device=context.device, template=template, bits=bits)
+    if is_quantised(loaded.model) and bits is None:
+        expected = "the model before that; lora.bits rounds its weights for the fit"
+        raise InputError(Problem(ref, None, "model", "its weights are quantised", expected))
     if lora is not None:
         adapters.attach(loaded.model, lora)
     return loaded
 
 
-def save_policy(loaded: Loaded, context: Context, card: str) -> None:
-    """Write the trained model, adapter merged in, as a Hugging Face folder."""
-    save_model(loaded.model, loaded.tokenizer, context.output, card=card)
+def save_policy(
+    loaded: Loaded, context: Context, card: str, head: ScalarHead | None = None
+) -> None:
+    """Write the trained model, adapter merged in, as a Hugging Face folder.
+
+    An adapter over quantised weights is merged into those of the model it was loaded from, read
+    again in the precision that the fit computed in.
+    """
+    model = loaded.model
+    if is_quantised(model):
+        base = load_model(loaded.ref, device="cpu", dtype=model.dtype).model
+        model = adapters.merged_into(base, model)
+    save_model(model, loaded.tokenizer, context.output, card, head)
 
 
 def split_heldout(records: Sequence[R], share: float, seed: int) -> tuple[list[R], list[R]]:

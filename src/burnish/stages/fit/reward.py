@@ -16,7 +16,6 @@ from burnish.engine import DatasetSource, TrainSettings, named_trainable
 from burnish.evals.statistics import wilson
 from burnish.models.adapters import LoraSettings
 from burnish.models.heads import ScalarHead, score_segments
-from burnish.models.load import save_model
 from burnish.objectives import Loss, bradley_terry, bradley_terry_heads
 from burnish.records import Figure, Preference
 from burnish.stages import training
@@ -132,7 +131,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "curve": training.curve(result, ["loss", "accuracy"]),
     }
     text = training.card("fit.reward", inputs, details)
-    save_model(loaded.model, loaded.tokenizer, context.output, text, head)
+    training.save_policy(loaded, context, text, head)
     return Outcome("reward_model", figures, details)
 
 
