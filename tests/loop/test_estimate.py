@@ -158,3 +158,14 @@ def test_feedback_pairs_and_served_models(tmp_path: Path) -> None:
     assert later.tokens is None
     # Several processes cannot share KTO.
     assert one.devices == 1
+
+
+def test_weights_in_four_bits(tmp_path: Path) -> None:
+    lora = {"r": 2}
+    plain = estimated(tmp_path, {"sft": {"lora": lora}})["sft"].need
+    packed = estimated(tmp_path, {"sft": {"lora": lora | {"bits": 4}}})["sft"].need
+    config = tiny.model().config
+    width, heads, keys = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
+    layer = width * width * (2 + 2 * keys // heads) + 3 * width * config.intermediate_size
+    fewer = config.num_hidden_layers * layer * (4 - 4.127 / 8)
+    assert plain.parts["weights"] - packed.parts["weights"] == pytest.approx(fewer, rel=1e-3)

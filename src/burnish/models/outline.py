@@ -23,18 +23,25 @@ from burnish.models import adapters
 from burnish.models.adapters import LoraSettings
 from burnish.models.load import load_empty
 
+NF4_BITS = 4.127
+"""Of a weight with its share of the scales (Dettmers et al. 2023, arXiv 2305.14314, section 3)."""
+
 
 @dataclass(frozen=True)
 class Outline:
-    """A model of fake tensors; compute with it inside ``fake``, and with others of that mode."""
+    """A model of fake tensors; compute with it inside ``fake``, and with others of that mode.
+
+    ``saved``: bytes that weights held in 4 bits take less than the fake ones say.
+    """
 
     model: PreTrainedModel
     fake: FakeTensorMode
+    saved: int = 0
 
     @property
     def weights(self) -> int:
         """Bytes of parameters and buffers; a tied weight counts once."""
-        return size_of([*self.model.parameters(), *self.model.buffers()])
+        return size_of([*self.model.parameters(), *self.model.buffers()]) - self.saved
 
     @property
     def trained(self) -> list[nn.Parameter]:
@@ -54,7 +61,9 @@ def outline(
         InputError: as ``load.load_empty``; no layer matches the adapter's ``target``.
     """
     model = load_empty(ref, dtype)
+    saved = 0
     if lora is not None:
+        saved = _saved(model) if lora.bits == 4 else 0
         adapters.attach(model, lora)
     mode = fake or FakeTensorMode()
     known: dict[int, Tensor] = {}
@@ -63,7 +72,14 @@ def outline(
             for name, tensor in table.items():
                 if tensor is not None:
                     table[name] = known.setdefault(id(tensor), _faked(tensor, mode))
-    return Outline(model, mode)
+    return Outline(model, mode, saved)
+
+
+def _saved(model: PreTrainedModel) -> int:
+    head = model.get_output_embeddings()
+    layers = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not head]
+    fewer = [m.weight.numel() * (m.weight.element_size() - NF4_BITS / 8) for m in layers]
+    return round(sum(fewer))
 
 
 def _faked(tensor: Tensor, mode: FakeTensorMode) -> Any:
