@@ -163,7 +163,9 @@ def test_feedback_pairs_and_served_models(tmp_path: Path) -> None:
 def test_weights_in_four_bits(tmp_path: Path) -> None:
     lora = {"r": 2}
     plain = estimated(tmp_path, {"sft": {"lora": lora}})["sft"].need
-    packed = estimated(tmp_path, {"sft": {"lora": lora | {"bits": 4}}})["sft"].need
+    four = estimated(tmp_path, {"sft": {"lora": lora | {"bits": 4}}}, devices=2)["sft"]
+    packed = four.need
+    assert four.devices == 1
     config = tiny.model().config
     width, heads, keys = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
     layer = width * width * (2 + 2 * keys // heads) + 3 * width * config.intermediate_size

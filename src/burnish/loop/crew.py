@@ -7,7 +7,7 @@ artifacts and metrics, and speaks.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 from burnish.config import BurnishError, Settings, process
 from burnish.engine import SilentProgress, ranks
@@ -32,9 +32,21 @@ class Order:
 
 def shareable(call: StageCall) -> bool:
     """Whether several processes can run a stage."""
+    return call.run in SHARED and not _unshared(call)
+
+
+def _unshared(call: StageCall) -> list[str]:
+    """The settings of a stage that do not go with several processes."""
+    config: Any = call.config
+    found = []
     # How often a batch passes through the model depends, with an anchor, on whether it has general
     # text, and processes that pass unequally often would wait for each other for ever.
-    return call.run in SHARED and getattr(call.config, "anchor", None) is None
+    if getattr(config, "anchor", None) is not None:
+        found.append("anchor")
+    # FSDP2 divides numbers, not packed bits.
+    if getattr(config, "lora", None) is not None and config.lora.bits is not None:
+        found.append("lora.bits")
+    return found
 
 
 def problems(recipe: Recipe) -> list[tuple[tuple[str | int, ...], str, str]]:
@@ -49,8 +61,9 @@ def problems(recipe: Recipe) -> list[tuple[tuple[str | int, ...], str, str]]:
         if call.run not in SHARED:
             expected = f"several processes can run {', '.join(SHARED)}; {ALONE}"
             found.append((call.at, f"{call.run} under {process.count()} processes", expected))
-        elif not shareable(call):
-            found.append(((*call.at, "anchor"), "set, with several processes", ALONE))
+        for name in _unshared(call):
+            at = (*call.at, *name.split("."))
+            found.append((at, "set, with several processes", ALONE))
     return found
 
 
