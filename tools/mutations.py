@@ -286,8 +286,8 @@ MUTATIONS = (
     Mutation(
         "dropout of a loaded model left on",
         "models/load.py",
-        "        _without_dropout(config)\n",
-        "",
+        "        _without_dropout(config)\n        if bits",
+        "        if bits",
         ("models/test_load.py",),
     ),
 )
