@@ -158,7 +158,8 @@ def _dpo(
     units = [_segments(loaded.tokenizer, row) for row in rows]
     wall, cpu = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        units = with_reference(loaded.model, units, options.tokens_per_batch, Path(folder))
+        size = options.tokens_per_batch
+        (units,) = with_reference(loaded.model, [units], size, Path(folder))
     spent = (time.process_time() - cpu, time.perf_counter() - wall)
     tokens = sum(len(segment.tokens) for unit in units for segment in unit)
     config = dpo.Config(model="benchmark", data=["benchmark"])

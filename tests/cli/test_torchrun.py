@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from tests.engine.several import torchrun
 
 from burnish.engine import ranks
 from burnish.models.load import load_model
@@ -39,16 +38,7 @@ def write_examples() -> None:
 def test_two_processes_leave_the_model_that_one_would(burnish: Any, tmp_path: Path) -> None:
     # C-07 from the command line.
     write_examples()
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run(
-        [*torchrun, "--nproc-per-node", "2", "-m", "burnish", *FIT, "--out", "two"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    done = torchrun("burnish", *FIT, "--out", "two")
     assert json.loads(done.stdout)["out"] == "two"
     alone = burnish(*FIT, "--out", "one")
     assert alone.code == 0, alone.err

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,22 @@ from burnish.text.batches import Batch, pack
 
 CUT = 7
 Done = dict[str, Any]
+
+
+def torchrun(*arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Two processes of a module, in ``folder``; both must end well."""
+    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    done = subprocess.run(
+        [sys.executable, "-m", *launch, *arguments],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done
 
 
 def model() -> Any:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes left, after one had left a checkpoint for them."""
     place = tmp_path_factory.mktemp("several")
     assert "after step 7 of 12" in several.cut(several.language, place / "one")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "tests.engine.several", str(place)]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    several.torchrun("tests.engine.several", str(place), folder=ROOT)
     return place
 
 

@@ -197,7 +197,7 @@ def test_settings_that_cannot_work() -> None:
 
 def test_the_last_window_of_one_reply_still_has_a_reference_point(tmp_path: Path) -> None:
     model = tiny.model()
-    rows = with_reference(model, units(0.0)[:3], 2, tmp_path)
+    (rows,) = with_reference(model, [units(0.0)[:3]], 2, tmp_path)
     settings = TrainSettings(segments_per_step=2)
     source = kto.KtoSource(model, rows, settings, seed=0)
     assert source.steps == 2

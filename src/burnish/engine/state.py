@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -114,23 +115,28 @@ def save(
     pieces = share.pieces | piece_moments(share, optimizer)
     whole = {group: _without(named, pieces) for group, named in tensors.items()}
     whole |= {"random": random_tensors, "source": source.tensors()}
-
-    def add(temp: Path | None) -> None:
-        place = ranks.from_first(temp)
-        assert place is not None
-        for group, named in tensors.items():
-            own = {name: named[name] for name in named if name in pieces}
-            checkpoints.write_group(place, _of(group, ranks.index()), own)
-        if not ranks.first():
-            checkpoints.write_group(place, _of("random", ranks.index()), random_tensors)
-        ranks.wait()
-
+    own = {
+        _of(group, ranks.index()): {name: named[name] for name in named if name in pieces}
+        for group, named in tensors.items()
+    }
+    if not ranks.first():
+        own[_of("random", ranks.index())] = random_tensors
+    add = functools.partial(_write_own, own)
     if ranks.first():
         several = ranks.count() > 1
         checkpoints.save(folder, step, whole, plain, add=add if several else None)
     else:
         add(None)
     # One that went on, or ended, before it is in place could bring down the process that writes.
+    ranks.wait()
+
+
+def _write_own(own: Mapping[str, Mapping[str, Tensor]], temp: Path | None) -> None:
+    """Write this process's groups into the folder that the first has made."""
+    place = ranks.from_first(temp)
+    assert place is not None
+    for group, named in own.items():
+        checkpoints.write_group(place, group, named)
     ranks.wait()
 
 

@@ -29,6 +29,8 @@ from burnish.text.templates import encode_prompts
 STREAM = "stream."
 Unit = list[int]
 """Places of replies that are computed together, for they share their prompt."""
+Group = list[tuple[Unit, int]]
+"""All replies to one prompt as units, with the tokens of each."""
 
 
 class OnlineSettings(Settings):
@@ -100,6 +102,7 @@ class OnlineSource:
         self._phase: int | None = None
         self._phase_step = 0
         self._segments: list[Segment] = []
+        self._groups: list[Group] = []
         self._metrics: dict[str, float] = {}
 
     @property
@@ -116,7 +119,7 @@ class OnlineSource:
             self._begin(phase)
         self._phase_step = within + 1
         number, index = divmod(within, self._windows_per_pass)
-        plan = self._plan(self._segments, phase, number)
+        plan = self._plan(self._groups, phase, number)
         return [
             pack([[self._segments[i] for i in unit] for unit in batch]) for batch in plan[index]
         ]
@@ -159,7 +162,7 @@ class OnlineSource:
         self._metrics = state["metrics"]
         split = {name: values.split(state["lengths"]) for name, values in tensors.items()}
         names = [name for name in split if name.startswith(STREAM)]
-        self._segments = [
+        segments = [
             Segment(
                 split["tokens"][row].tolist(),
                 split["targets"][row].tolist(),
@@ -168,22 +171,31 @@ class OnlineSource:
             )
             for row, name in enumerate(state["ids"])
         ]
+        self._take(segments)
 
-    def _plan(self, segments: Sequence[Segment], phase: int, number: int) -> list[list[list[Unit]]]:
+    def _take(self, segments: list[Segment]) -> None:
+        """These are the replies of the phase under way."""
+        self._segments, self._groups = segments, self._grouped(segments)
+
+    def _grouped(self, segments: Sequence[Segment]) -> list[Group]:
+        """For each prompt its replies: a unit, that the prompt may be computed once, or several
+        where a micro-batch cannot hold them."""
+        each, limit = self._settings.per_prompt, self._train.tokens_per_batch
+        starts = range(0, len(segments), each)
+        return [_units(segments, range(start, start + each), limit) for start in starts]
+
+    def _plan(self, groups: Sequence[Group], phase: int, number: int) -> list[list[list[Unit]]]:
         """Windows of micro-batches of units, for one pass over a phase's replies.
 
-        A window has all replies to its prompts. Those to one prompt are a unit, that the prompt
-        may be computed once, or several where a micro-batch cannot hold them.
+        A window has all replies to its prompts.
         """
-        each, limit = self._settings.per_prompt, self._train.tokens_per_batch
-        order = epoch_order(len(segments) // each, self._seed, phase, number)
+        order = epoch_order(len(groups), self._seed, phase, number)
         windows = []
         for start in range(0, len(order), self._prompts_per_window):
-            units = []
-            for prompt in order[start : start + self._prompts_per_window]:
-                units += _units(segments, range(prompt * each, (prompt + 1) * each), limit)
+            prompts = order[start : start + self._prompts_per_window]
+            units = list(chain.from_iterable(groups[prompt] for prompt in prompts))
             sizes = [tokens for _, tokens in units]
-            chosen = micro_batches(range(len(units)), sizes, limit)
+            chosen = micro_batches(range(len(units)), sizes, self._train.tokens_per_batch)
             windows.append([[units[i][0] for i in batch] for batch in chosen])
         return windows
 
@@ -224,9 +236,10 @@ class OnlineSource:
         ]
         replies = self._scored(replies, phase)
         replies, ratios = _weighed(replies, rollouts, self._settings.importance_cap)
-        self._segments = self._credit(replies)
-        if len(self._segments) != len(replies):
-            raise ValueError(f"{len(replies)} replies gave {len(self._segments)} segments")
+        segments = self._credit(replies)
+        if len(segments) != len(replies):
+            raise ValueError(f"{len(replies)} replies gave {len(segments)} segments")
+        self._take(segments)
         self._metrics = {"phase": phase} | _phase_metrics(replies, rollouts) | ratios
         self._phase = phase
 
@@ -235,7 +248,7 @@ class OnlineSource:
         segments = [reply.segment() for reply in replies]
         device = self._model.get_input_embeddings().weight.device
         scored = list(replies)
-        for units in (units for window in self._plan(segments, phase, 0) for units in window):
+        for units in chain.from_iterable(self._plan(self._grouped(segments), phase, 0)):
             batch = pack([[segments[i] for i in unit] for unit in units], device)
             group = list(chain.from_iterable(units))
             lengths = [len(replies[i].tokens) for i in group]
@@ -249,12 +262,10 @@ class OnlineSource:
         return scored
 
 
-def _units(
-    segments: Sequence[Segment], replies: Sequence[int], limit: int
-) -> list[tuple[Unit, int]]:
+def _units(segments: Sequence[Segment], replies: Sequence[int], limit: int) -> Group:
     """The replies to one prompt in as few parts of at most ``limit`` tokens as their order allows,
     and the tokens of each."""
-    units: list[tuple[Unit, int]] = []
+    units: Group = []
     for reply in replies:
         wider = [*units[-1][0], reply] if units else [reply]
         tokens = size([segments[i] for i in wider])

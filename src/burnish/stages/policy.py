@@ -1,4 +1,4 @@
-"""What the stages that train on the policy's own replies share: rewards, reference, KL bound."""
+"""What the stages that train on the policy's own replies share: all but credit and loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor
 
 from burnish.config import InputError, ModelRef, Problem, PromptRef, Settings
-from burnish.engine import Action, FitResult, StepInfo, TrainSettings
+from burnish.engine import (
+    Action,
+    FitResult,
+    LossFunction,
+    StepInfo,
+    TrainSettings,
+    named_trainable,
+)
 from burnish.models import adapters
 from burnish.models.adapters import LoraSettings
 from burnish.models.heads import ScalarHead
@@ -25,7 +32,8 @@ from burnish.rollouts.credit import Reply
 from burnish.rollouts.online import OnlineSettings, OnlineSource
 from burnish.rollouts.scoring import Score, scorer
 from burnish.sampling import Sampling
-from burnish.stages.base import Context, Inputs
+from burnish.stages import training
+from burnish.stages.base import Context, Inputs, Outcome
 from burnish.text.batches import Batch, Segment
 
 
@@ -124,14 +132,61 @@ class OnlineConfig(Settings):
         return self
 
 
-def source(
+def load(config: OnlineConfig, inputs: Inputs, context: Context) -> tuple[Loaded, list[Prompt]]:
+    """The policy, without dropout, and its prompts."""
+    loaded = training.load_policy(inputs, context, config.lora)
+    loaded.model.eval()
+    return loaded, training.read_all(inputs.paths("prompts"), Prompt)
+
+
+def improve(
+    config: OnlineConfig,
+    inputs: Inputs,
+    context: Context,
+    loaded: Loaded,
+    prompts: Sequence[Prompt],
+    *,
+    stage: str,
+    credit: Callable[[list[Reply]], list[Segment]],
+    loss: LossFunction,
+    shown: Sequence[str],
+    head: ScalarHead | None = None,
+) -> Outcome:
+    """Alternate sampling and updates under the KL bound, and save the policy.
+
+    Args:
+        stage: its name, for the model card.
+        credit: replies of a phase to segments with the streams that ``loss`` wants.
+        shown: metrics of the report's curve.
+        head: of a critic that is trained along; it is not kept.
+    """
+    heads = {} if head is None else {"head": head}
+    result = training.fit(
+        loaded.model,
+        _source(config, inputs, context, loaded, prompts, credit, head),
+        loss,
+        config.train,
+        context,
+        on_step=KlBound(config.max_kl),
+        trainable=named_trainable(model=loaded.model, **heads),
+    )
+    details = {
+        "prompts": len(prompts),
+        "stopped": result.stopped_reason,
+        "curve": training.curve(result, shown),
+    }
+    training.save_policy(loaded, context, training.card(stage, inputs, details))
+    return Outcome("model", training.fit_figures(result) | figures(result), details)
+
+
+def _source(
     config: OnlineConfig,
     inputs: Inputs,
     context: Context,
     loaded: Loaded,
     prompts: Sequence[Prompt],
     credit: Callable[[list[Reply]], list[Segment]],
-    head: ScalarHead | None = None,
+    head: ScalarHead | None,
 ) -> OnlineSource:
     """The policy's own replies as a source of batches, rewarded, scored and credited."""
     reward = inputs.optional_model("reward")

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -25,31 +26,42 @@ log = logging.getLogger(__name__)
 NAME = "logprobs"
 
 
+Units = Sequence[list[Segment]]
+
+
 def with_reference(
     model: PreTrainedModel,
-    units: Sequence[list[Segment]],
+    parts: Sequence[Units],
     tokens_per_batch: int,
     cache: Path,
     sums: Callable[[Tensor, Batch], Tensor] = segment_sums,
-) -> list[list[Segment]]:
+) -> list[list[list[Segment]]]:
     """The units with each segment's summed reference log-probability (nats) as ``reference``.
 
     Args:
         model: the one that is about to be trained, before its first step.
+        parts: units to train on, units held out, ...
         cache: folder that keeps the values under a fingerprint of weights and data, so that
             neither an interrupted fit nor one with other settings computes them again.
         sums: makes ``[S]`` of log-probabilities ``[N]``, from these and the streams of the batch.
     """
-    segments = [segment for unit in units for segment in unit]
-    path = cache / f"reference-{_fingerprint(model, segments)}.safetensors"
-    found = _kept(path)
-    if found is None:
-        found = _computed(model, units, tokens_per_batch, sums)
-        cache.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(path, save({NAME: found}))
-    values = iter(found.tolist())
+    weights = _weights_mark(model)
+    done = []
+    for units in parts:
+        path = cache / f"reference-{_fingerprint(weights, units)}.safetensors"
+        found = _kept(path)
+        if found is None:
+            found = _computed(model, units, tokens_per_batch, sums)
+            cache.mkdir(parents=True, exist_ok=True)
+            atomic.write_bytes(path, save({NAME: found}))
+        done.append(_with(units, found.tolist()))
+    return done
+
+
+def _with(units: Units, values: list[float]) -> list[list[Segment]]:
+    following = iter(values)
     return [
-        [replace(s, per_segment={**s.per_segment, "reference": next(values)}) for s in unit]
+        [replace(s, per_segment={**s.per_segment, "reference": next(following)}) for s in unit]
         for unit in units
     ]
 
@@ -67,7 +79,7 @@ def _kept(path: Path) -> Tensor | None:
 @torch.no_grad()
 def _computed(
     model: PreTrainedModel,
-    units: Sequence[list[Segment]],
+    units: Units,
     tokens_per_batch: int,
     sums: Callable[[Tensor, Batch], Tensor],
 ) -> Tensor:
@@ -78,14 +90,19 @@ def _computed(
     return found
 
 
-def _fingerprint(model: PreTrainedModel, segments: Sequence[Segment]) -> str:
-    """Of every weight, and of the tokens, targets and per-token streams of the data."""
+def _weights_mark(model: PreTrainedModel) -> str:
+    """Of every weight. The state, not the parameters: 4-bit weights are nothing without scales."""
     mark = hashlib.sha256()
-    # The state, not the parameters: 4-bit weights are nothing without their scales.
     for name, weight in model.state_dict().items():
         mark.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
         mark.update(weight.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    for segment in segments:
+    return mark.hexdigest()
+
+
+def _fingerprint(weights: str, units: Units) -> str:
+    """Of the weights, and of the tokens, targets and per-token streams of the data."""
+    mark = hashlib.sha256(weights.encode())
+    for segment in chain.from_iterable(units):
         mark.update(np.array([segment.tokens, segment.mask], dtype=np.int64).tobytes())
         for name, values in sorted(segment.per_token.items()):
             mark.update(name.encode() + np.array(values, dtype=np.float32).tobytes())

@@ -191,6 +191,20 @@ def fit(
     )
 
 
+def fit_between(
+    model: PreTrainedModel,
+    source: Source,
+    loss: LossFunction,
+    settings: TrainSettings,
+    context: Context,
+    evaluate: Callable[[], Mapping[str, float]] | None,
+) -> tuple[FitResult, Mapping[str, float], Mapping[str, float]]:
+    """``fit``, and what ``evaluate`` finds before and after it; nothing where there is none."""
+    before = evaluate() if evaluate else {}
+    result = fit(model, source, loss, settings, context, evaluate=evaluate)
+    return result, before, evaluate() if evaluate else {}
+
+
 def measured(
     model: Any,
     units: Sequence[Unit],

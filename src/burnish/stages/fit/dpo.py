@@ -101,22 +101,18 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     if config.mask_format:
         parts = [without_format(loaded.tokenizer, part) for part in parts]
     size = config.train.tokens_per_batch
-    units, held = (
-        with_reference(loaded.model, part, size, context.cache, lambda *of: compared(*of)[0])
-        for part in parts
+    units, held = with_reference(
+        loaded.model, parts, size, context.cache, lambda *of: compared(*of)[0]
     )
     objective = functools.partial(loss, config=config)
-    evaluate = training.measured(loaded.model, held, objective, config.train.tokens_per_batch)
-    before = evaluate() if held else {}
-    result = training.fit(
+    result, before, after = training.fit_between(
         loaded.model,
         DatasetSource(units, config.train, seed=context.seed),
         objective,
         config.train,
         context,
-        evaluate=evaluate if held else None,
+        training.measured(loaded.model, held, objective, size) if held else None,
     )
-    after = evaluate() if held else {}
     details = {
         "pairs": len(units),
         "heldout": len(held),

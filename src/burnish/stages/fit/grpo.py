@@ -19,9 +19,8 @@ from burnish.objectives import (
     metric,
     policy_metrics,
 )
-from burnish.records import Prompt
 from burnish.rollouts.credit import GrpoCredit, grpo_segments
-from burnish.stages import policy, training
+from burnish.stages import policy
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.text.batches import Batch
 
@@ -68,23 +67,15 @@ def loss(model: Any, batch: Batch, config: Config) -> Loss:
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Alternate sampling groups and updates; save the policy."""
-    loaded = training.load_policy(inputs, context, config.lora)
-    loaded.model.eval()
-    prompts = training.read_all(inputs.paths("prompts"), Prompt)
-    credit = functools.partial(grpo_segments, settings=config.credit)
-    source = policy.source(config, inputs, context, loaded, prompts, credit)
-    result = training.fit(
-        loaded.model,
-        source,
-        functools.partial(loss, config=config),
-        config.train,
+    loaded, prompts = policy.load(config, inputs, context)
+    return policy.improve(
+        config,
+        inputs,
         context,
-        on_step=policy.KlBound(config.max_kl),
+        loaded,
+        prompts,
+        stage="fit.grpo",
+        credit=functools.partial(grpo_segments, settings=config.credit),
+        loss=functools.partial(loss, config=config),
+        shown=["loss", "reward", "kl", "length", "clip_fraction"],
     )
-    details = {
-        "prompts": len(prompts),
-        "stopped": result.stopped_reason,
-        "curve": training.curve(result, ["loss", "reward", "kl", "length", "clip_fraction"]),
-    }
-    training.save_policy(loaded, context, training.card("fit.grpo", inputs, details))
-    return Outcome("model", training.fit_figures(result) | policy.figures(result), details)

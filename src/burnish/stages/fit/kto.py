@@ -213,32 +213,29 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     others = others_of(kept + heldout)
     loaded = training.load_policy(inputs, context, config.lora)
     loaded.model.eval()
-    parts = [(kept, others[: len(kept)]), (heldout, others[len(kept) :])]
-    units, held = (
-        with_reference(
-            loaded.model, units_of(loaded, *part), config.train.tokens_per_batch, context.cache
-        )
-        for part in parts
-    )
+    parts = [
+        units_of(loaded, kept, others[: len(kept)]),
+        units_of(loaded, heldout, others[len(kept) :]),
+    ]
+    size = config.train.tokens_per_batch
+    units, held = with_reference(loaded.model, parts, size, context.cache)
     objective = functools.partial(loss, config=config)
     own, other = apart(held)
     evaluate = training.measured(
         loaded.model,
         own,
         objective,
-        config.train.tokens_per_batch,
+        size,
         prepare=functools.partial(with_baseline, loaded.model, other),
     )
-    before = evaluate() if held else {}
-    result = training.fit(
+    result, before, after = training.fit_between(
         loaded.model,
         KtoSource(loaded.model, units, config.train, seed=context.seed),
         objective,
         config.train,
         context,
-        evaluate=evaluate if held else None,
+        evaluate if held else None,
     )
-    after = evaluate() if held else {}
     details = {
         "replies": len(units),
         "heldout": len(held),

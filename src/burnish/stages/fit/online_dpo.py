@@ -17,7 +17,7 @@ from burnish.models.load import Loaded
 from burnish.objectives import Loss, preference
 from burnish.records import Prompt
 from burnish.rollouts.credit import PAIR, pair_segments
-from burnish.stages import policy, training
+from burnish.stages import policy
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.text.batches import Batch
 from burnish.text.templates import encode_prompts
@@ -98,23 +98,16 @@ def check_room(loaded: Loaded, prompts: Sequence[Prompt], config: Config) -> Non
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Alternate sampling, pairing and updates; save the policy."""
-    loaded = training.load_policy(inputs, context, config.lora)
-    loaded.model.eval()
-    prompts = training.read_all(inputs.paths("prompts"), Prompt)
+    loaded, prompts = policy.load(config, inputs, context)
     check_room(loaded, prompts, config)
-    credit = functools.partial(pair_segments, missing_eos_penalty=config.missing_eos_penalty)
-    result = training.fit(
-        loaded.model,
-        policy.source(config, inputs, context, loaded, prompts, credit),
-        functools.partial(loss, config=config),
-        config.train,
+    return policy.improve(
+        config,
+        inputs,
         context,
-        on_step=policy.KlBound(config.max_kl),
+        loaded,
+        prompts,
+        stage="fit.online_dpo",
+        credit=functools.partial(pair_segments, missing_eos_penalty=config.missing_eos_penalty),
+        loss=functools.partial(loss, config=config),
+        shown=["loss", "reward", "kl", "length", "accuracy", "paired"],
     )
-    details = {
-        "prompts": len(prompts),
-        "stopped": result.stopped_reason,
-        "curve": training.curve(result, ["loss", "reward", "kl", "length", "accuracy", "paired"]),
-    }
-    training.save_policy(loaded, context, training.card("fit.online_dpo", inputs, details))
-    return Outcome("model", training.fit_figures(result) | policy.figures(result), details)

@@ -8,13 +8,11 @@ from typing import Any
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
 
-from burnish.engine import named_trainable
 from burnish.models.forward import token_logprobs
 from burnish.models.heads import ScalarHead, token_values
 from burnish.objectives import Loss, clipped_policy, clipped_value, metric, policy_metrics
-from burnish.records import Prompt
 from burnish.rollouts.credit import PpoCredit, ppo_segments
-from burnish.stages import policy, training
+from burnish.stages import policy
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.text.batches import Batch
 
@@ -56,26 +54,18 @@ def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Alternate sampling and updates; save the policy (the critic is not kept)."""
-    loaded = training.load_policy(inputs, context, config.lora)
-    loaded.model.eval()
-    prompts = training.read_all(inputs.paths("prompts"), Prompt)
+    loaded, prompts = policy.load(config, inputs, context)
     torch.manual_seed(context.seed)
     head = ScalarHead(loaded.model.config.get_text_config().hidden_size).to(loaded.model.device)
-    credit = functools.partial(ppo_segments, settings=config.credit)
-    source = policy.source(config, inputs, context, loaded, prompts, credit, head)
-    result = training.fit(
-        loaded.model,
-        source,
-        functools.partial(loss, head=head, config=config),
-        config.train,
+    return policy.improve(
+        config,
+        inputs,
         context,
-        on_step=policy.KlBound(config.max_kl),
-        trainable=named_trainable(model=loaded.model, head=head),
+        loaded,
+        prompts,
+        stage="fit.ppo",
+        credit=functools.partial(ppo_segments, settings=config.credit),
+        loss=functools.partial(loss, head=head, config=config),
+        shown=["loss", "reward", "kl", "length", "clip_fraction"],
+        head=head,
     )
-    details = {
-        "prompts": len(prompts),
-        "stopped": result.stopped_reason,
-        "curve": training.curve(result, ["loss", "reward", "kl", "length", "clip_fraction"]),
-    }
-    training.save_policy(loaded, context, training.card("fit.ppo", inputs, details))
-    return Outcome("model", training.fit_figures(result) | policy.figures(result), details)
