@@ -120,10 +120,10 @@ def test_scales_are_part_of_what_a_reference_is_kept_under(tmp_path: Path) -> No
     one, two = (load_model(tmp_path / n, device="cpu", bits=4).model for n in ("one", "two"))
     codes = [m.model.layers[0].mlp.down_proj.weight.detach() for m in (one, two)]
     assert torch.equal(codes[0], codes[1])
-    with_reference(one, UNITS, 400, tmp_path / "cache")
-    with_reference(one, UNITS, 400, tmp_path / "cache", never)
+    with_reference(one, [UNITS], 400, tmp_path / "cache")
+    with_reference(one, [UNITS], 400, tmp_path / "cache", never)
     with pytest.raises(AssertionError, match="computed again"):
-        with_reference(two, UNITS, 400, tmp_path / "cache", never)
+        with_reference(two, [UNITS], 400, tmp_path / "cache", never)
 
 
 def test_a_folder_of_rounded_weights_is_not_trained(tmp_path: Path) -> None:
