@@ -146,8 +146,8 @@ MUTATIONS = (
     Mutation(
         "engine divides twice",
         "engine/optim.py",
-        "torch._foreach_div_(gradients, count)",
-        "torch._foreach_div_(gradients, count**2)",
+        "optimizer.grad_scale = count *",
+        "optimizer.grad_scale = count**2 *",
         ("objectives/test_division.py",),
     ),
     Mutation(
@@ -209,8 +209,8 @@ MUTATIONS = (
     Mutation(
         "temperature not divided in the trainer",
         "models/forward.py",
-        "scores if temperature == 1.0 else scores / temperature",
-        "scores",
+        "scores[part] if temperature == 1.0 else scores[part] / temperature",
+        "scores[part]",
         ("models/test_forward.py",),
     ),
     Mutation(

@@ -19,7 +19,8 @@ def gradients(groups: list[list[Segment]], wrong: bool = False) -> torch.Tensor:
             (loss.total / loss.count / len(groups)).backward()
     else:
         sums = accumulate(model, fits.nll, [pack(group) for group in groups])
-        optim.divide_gradients(trainable, sums.count)
+        optimizer = optim.build_optimizer(trainable, fits.settings())
+        optim.step(optimizer, sums.count, torch.zeros(()), limit=1.0)
     return torch.cat([p.grad.flatten() for p in trainable.values() if p.grad is not None])
 
 

@@ -236,12 +236,29 @@ def test_the_gather_has_true_gradients(entropy: bool, mean: bool) -> None:
     scores = torch.randn(4, 6, dtype=torch.float64, generator=draw, requires_grad=True)
     labels = torch.tensor([0, 5, 2, 2])
 
-    def run(scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        found = forward._Gather.apply(scores, labels, 0.7, entropy, mean)
+    def value(scores: torch.Tensor) -> torch.Tensor:
+        found = forward._Gather.apply(scores * 1, labels, 0.7, entropy, mean)  # overwritten
         asked = (True, entropy, mean)
-        return tuple(part for part, wanted in zip(found, asked, strict=True) if wanted)
+        weights = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
+        parts = [part for part, wanted in zip(found, asked, strict=True) if wanted]
+        return sum(factor * (part * weights).sum() for factor, part in enumerate(parts, start=1))
 
-    assert torch.autograd.gradcheck(run, (scores,))
+    value(scores).backward()
+    with torch.no_grad():
+        steps = 1e-6 * torch.eye(24, dtype=torch.float64).view(24, 4, 6)
+        slopes = [(value(scores + step) - value(scores - step)) / 2e-6 for step in steps]
+    torch.testing.assert_close(scores.grad.flatten(), torch.stack(slopes), atol=1e-8, rtol=0)
+
+
+def test_the_gather_works_in_the_logits_themselves() -> None:
+    """They are its largest tensor; a second backward is an error and no wrong gradient."""
+    scores = torch.randn(3, 5, requires_grad=True)
+    made = scores * 1
+    found = forward._Gather.apply(made, torch.tensor([0, 1, 4]), 1.0, False, False)[0]
+    torch.testing.assert_close(made, scores.log_softmax(1))
+    found.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="inplace"):
+        found.sum().backward()
 
 
 @pytest.mark.parametrize("at_once", [1, 2**24])

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from tests.engine import fits
 from torch import nn
 
-from burnish.engine.optim import divide_gradients, named_trainable
+from burnish.engine.optim import build_optimizer, gradient_norm, named_trainable, step
 from burnish.engine.window import accumulate
 from burnish.objectives import Loss, cross_entropy
 from burnish.text.batches import Batch, Segment, pack
 
 
-def test_the_gradient_is_the_mean_over_the_window() -> None:
-    # C-06: log p = w * token at each target, so that the gradient is minus the tokens' mean.
+@pytest.mark.parametrize("limit", [100.0, 1.0])
+def test_the_gradient_is_the_mean_over_the_window(limit: float) -> None:
+    # C-06: log p = w * token at each target, so that the gradient is minus the tokens' mean,
+    # and no longer than the limit.
     model = nn.Linear(1, 1, bias=False)
 
     def loss(model: nn.Linear, batch: Batch) -> Loss:
@@ -25,7 +28,8 @@ def test_the_gradient_is_the_mean_over_the_window() -> None:
     sums = accumulate(model, loss, batches)
     assert sums.count == 4
     trainable = named_trainable(model=model)
-    norm = divide_gradients(trainable, sums.count)
-    assert model.weight.grad is not None
-    assert model.weight.grad.item() == pytest.approx(-(1 + 2 + 3 + 10) / 4)
+    norm = gradient_norm(trainable, sums.count)
     assert norm.item() == pytest.approx(4.0)
+    step(build_optimizer(trainable, fits.settings()), sums.count, norm, limit=limit)
+    assert model.weight.grad is not None
+    assert model.weight.grad.item() == pytest.approx(-min((1 + 2 + 3 + 10) / 4, limit))

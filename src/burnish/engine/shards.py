@@ -37,9 +37,9 @@ class Share:
     def collect(self) -> None:
         """After the backward passes of a window: put the gradients beside ``trainable``."""
 
-    def divide(self, count: float) -> Tensor:
-        """Divide the gradients by ``count``; returns the joint norm of all of them, a scalar."""
-        return optim.divide_gradients(self.trainable, count)
+    def norm(self, count: float) -> Tensor:
+        """The joint norm of all gradients divided by ``count``, a scalar."""
+        return optim.gradient_norm(self.trainable, count)
 
     def whole(self) -> AbstractContextManager[None]:
         """Inside the block, the model that the fit was given has its weights."""
@@ -113,11 +113,10 @@ class _Pieces(Share):
         for weight in self.root.parameters():
             weight.grad = None
 
-    def divide(self, count: float) -> Tensor:
-        optim.divide_gradients(self.trainable, count)
+    def norm(self, count: float) -> Tensor:
         # What every process holds whole is counted by the first alone.
         mine = {n: w for n, w in self.trainable.items() if n in self.pieces or ranks.first()}
-        return ranks.summed(optim.gradient_norm(mine).double().square()).sqrt().float()
+        return ranks.summed(optim.gradient_norm(mine, count).double().square()).sqrt().float()
 
     @contextmanager
     def whole(self) -> Iterator[None]:

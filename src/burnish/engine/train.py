@@ -234,11 +234,11 @@ class _Fit:
         norm, skipped = 0.0, False
         # A window without a single target has nothing to say; dividing by its count would be NaN.
         if sums.count != 0:
-            gradient_norm = self.share.divide(sums.count)
+            gradient_norm = self.share.norm(sums.count)
             norm = gradient_norm.item()
             skipped = self._unfit(window, sums, norm, rate)
             if not skipped:
-                self._take_step(gradient_norm, rate)
+                self._take_step(sums.count, gradient_norm, rate)
         self.optimizer.zero_grad(set_to_none=True)
         self.tokens += sums.tokens
         row = {
@@ -264,11 +264,10 @@ class _Fit:
             return False
         return self.spikes.skip(self.step + 1, sums.loss, list(chain.from_iterable(ids)))
 
-    def _take_step(self, norm: Tensor, rate: float) -> None:
-        optim.clip_gradients(self.trainable, norm, self.settings.clip_norm)
+    def _take_step(self, count: float, norm: Tensor, rate: float) -> None:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
+        optim.step(self.optimizer, count, norm, self.settings.clip_norm)
         if AVERAGE in self.kept:
             decay = self.settings.extras.ema
             average.update(self.kept[AVERAGE], self.trainable, decay, self.step)

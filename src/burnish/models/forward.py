@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -107,8 +107,8 @@ def token_logprobs(
 ) -> TokenScores:
     """Log-probabilities of the targets: ``log_softmax(logits / temperature)`` at the token.
 
-    The head is computed only at positions that predict a target, and in chunks that are computed
-    again in backward when the logits would be large.
+    The head is computed only at positions that predict a target, at once where its logits are
+    few: every further piece would write a gradient of the head's whole weight, and add it up.
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, found {temperature}")
@@ -122,7 +122,7 @@ def token_logprobs(
         )
         return scores
 
-    parts = in_pieces(score, model, rows, labels)
+    parts = in_pieces(score, model, rows, labels, logits_each=LOGITS_AT_ONCE)
     logprobs, entropies, means = (torch.cat(column) for column in zip(*parts, strict=True))
     return TokenScores(logprobs, entropies if entropy else None, states, means if mean else None)
 
@@ -145,14 +145,20 @@ def token_divergences(model: PreTrainedModel, anchor: PreTrainedModel, batch: Ba
     return torch.cat(in_pieces(score, model, rows, given))
 
 
-def in_pieces(score: Callable[..., R], model: PreTrainedModel, *columns: Tensor) -> list[R]:
+def in_pieces(
+    score: Callable[..., R],
+    model: PreTrainedModel,
+    *columns: Tensor,
+    logits_each: int | None = None,
+) -> list[R]:
     """``score`` of slices of the columns, each ``[N, ...]``, for what computes logits of a slice.
 
-    The logits are never held all at once: pieces of a few megabytes pass through the cache;
-    beyond what may be held at one time they are computed again in backward.
+    A slice has about ``logits_each`` logits, by default a few megabytes that pass through the
+    cache. Where all of them are more than may be held at one time, a slice's are computed again
+    in backward.
     """
     vocabulary = model.config.get_text_config().vocab_size
-    size = max(SMALLEST_CHUNK, CACHED_LOGITS // vocabulary)
+    size = max(SMALLEST_CHUNK, (logits_each or CACHED_LOGITS) // vocabulary)
     kept = len(columns[0]) * vocabulary <= LOGITS_AT_ONCE
     return [
         score(*parts)
@@ -166,7 +172,9 @@ class _Gather(torch.autograd.Function):
     """Log-probability of one label a row, the row's entropy, and its mean log-probability over
     the vocabulary, from logits ``[n, V]``; what is not asked for comes out empty.
 
-    Forward keeps the log-probabilities of all tokens. With ``p = softmax(z / t)``:
+    The logits are overwritten: by the log-probabilities of all tokens, and those in backward by
+    the gradient. What makes logits (a product, a scaling) never looks at its result again. Rows
+    are worked through a few at a time, which stay in the cache. With ``p = softmax(z / t)``:
     d logp_y / d z_j = (1[j=y] - p_j) / t, d H / d z_j = -p_j (log p_j + H) / t and
     d mean_v(log p_v) / d z_j = (1/V - p_j) / t.
     """
@@ -175,35 +183,44 @@ class _Gather(torch.autograd.Function):
     def forward(
         ctx: Any, scores: Tensor, labels: Tensor, temperature: float, entropy: bool, mean: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        scaled = scores if temperature == 1.0 else scores / temperature
-        log_p = scaled.log_softmax(1)
-        logprobs = log_p.gather(1, labels[:, None]).squeeze(1)
-        entropies, means = logprobs.new_empty(0), logprobs.new_empty(0)
-        if entropy:
-            entropies = -(log_p.exp() * log_p).sum(1)
-        if mean:
-            means = log_p.mean(1)
+        rows = scores.shape[0]
+        entropies, means = scores.new_empty(rows * entropy), scores.new_empty(rows * mean)
+        for part in _cached(scores):
+            scaled = scores[part] if temperature == 1.0 else scores[part] / temperature
+            log_p = scores[part] = scaled.log_softmax(1)
+            if entropy:
+                entropies[part] = -(log_p.exp() * log_p).sum(1)
+            if mean:
+                means[part] = log_p.mean(1)
         unused = [found for found, asked in ((entropies, entropy), (means, mean)) if not asked]
         ctx.mark_non_differentiable(*unused)
-        ctx.save_for_backward(log_p, labels, entropies)
+        ctx.save_for_backward(scores, labels, entropies)
         ctx.temperature, ctx.entropy, ctx.mean = temperature, entropy, mean
-        return logprobs, entropies, means
+        return scores.gather(1, labels[:, None]).squeeze(1), entropies, means
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
-        log_p, labels, entropies = ctx.saved_tensors
+        scores, labels, entropies = ctx.saved_tensors
         # Divided here, where there is one number a row.
         gathered, spread, even = (grad[:, None] / ctx.temperature for grad in grads)
         # Every probability is pushed down by what pulls the label, or all labels alike, up.
         pulled = gathered + even if ctx.mean else gathered
-        if ctx.entropy:
-            factor = (log_p + entropies[:, None]).mul_(-spread).sub_(pulled)
-            slope = log_p.exp().mul_(factor)
-        else:
-            slope = log_p.exp().mul_(-pulled)
-        if ctx.mean:
-            slope.add_(even / log_p.shape[1])
-        return slope.scatter_add_(1, labels[:, None], gathered), None, None, None, None
+        for part in _cached(scores):
+            slope = scores[part]
+            if ctx.entropy:
+                factor = (slope + entropies[part, None]).mul_(-spread[part]).sub_(pulled[part])
+                slope.exp_().mul_(factor)
+            else:
+                slope.exp_().mul_(-pulled[part])
+            if ctx.mean:
+                slope.add_(even[part] / scores.shape[1])
+        return scores.scatter_add_(1, labels[:, None], gathered), None, None, None, None
+
+
+def _cached(scores: Tensor) -> Iterator[slice]:
+    """Slices of rows of ``scores [n, V]`` that pass through the cache."""
+    size = max(1, CACHED_LOGITS // 4 // scores.shape[1])
+    return (slice(start, start + size) for start in range(0, len(scores), size))
 
 
 def segment_sums(values: Tensor, batch: Batch) -> Tensor:
