@@ -8,6 +8,8 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from burnish.models.fused import fuse
+
 SPECIALS = ["<|pad|>", "<|bos|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>"]
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -44,7 +46,15 @@ def tokenizer(
 
 
 def model(seed: int = 0, **changes: object) -> LlamaForCausalLM:
-    """A random Llama: D=32, 2 layers, 4 heads on 2 key-value heads, 512 positions, eval mode."""
+    """A random Llama: D=32, 2 layers, 4 heads on 2 key-value heads, 512 positions, eval mode;
+    with fused layers, as a loaded one."""
+    made = plain(seed, **changes)
+    fuse(made)
+    return made
+
+
+def plain(seed: int = 0, **changes: object) -> LlamaForCausalLM:
+    """``model`` as transformers makes it."""
     torch.manual_seed(seed)
     settings: dict[str, object] = {
         "vocab_size": len(tokenizer()),

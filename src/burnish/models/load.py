@@ -22,6 +22,7 @@ from transformers import (
 from burnish.config import InputError, Problem, is_served
 from burnish.models import quantised
 from burnish.models.forward import logits
+from burnish.models.fused import fuse
 from burnish.models.gguf import smollm2_folder
 from burnish.models.save import save_model
 from burnish.store import manifest
@@ -117,7 +118,9 @@ def load_model(
         _use_template(model, tokenizer, template)
     quantised.keep_differentiable(model)
     model = model.to(target).eval()
-    _check_logits(model, str(ref))
+    expected = _own_logits(model)
+    fuse(model)
+    _check_logits(model, expected, str(ref))
     return Loaded(model, tokenizer, str(ref), place if isinstance(place, Path) else None)
 
 
@@ -137,6 +140,7 @@ def load_empty(ref: str | Path, dtype: torch.dtype) -> PreTrainedModel:
             )
     except _LOAD_FAULTS as error:
         raise _cannot(ref, place, error) from error
+    fuse(model)
     return model.eval()
 
 
@@ -229,12 +233,16 @@ def _use_template(
 
 
 @torch.no_grad()
-def _check_logits(model: PreTrainedModel, ref: str) -> None:
-    """Compare ``forward.logits`` with the model's own on four tokens, once."""
-    vocabulary = model.config.get_text_config().vocab_size
-    probe = torch.arange(1, 5, device=model.device)[None] % vocabulary
-    expected = model(input_ids=probe, use_cache=False).logits.float()
-    output = model.base_model(input_ids=probe, use_cache=False)
+def _own_logits(model: PreTrainedModel) -> torch.Tensor:
+    """What transformers itself says of a few tokens, ``[1, 4, V]``."""
+    expected: torch.Tensor = model(input_ids=_probe(model), use_cache=False).logits.float()
+    return expected
+
+
+@torch.no_grad()
+def _check_logits(model: PreTrainedModel, expected: torch.Tensor, ref: str) -> None:
+    """Compare ``forward.logits`` of the fused model with what was expected of the probe, once."""
+    output = model.base_model(input_ids=_probe(model), use_cache=False)
     own = logits(model, output.last_hidden_state)
     tolerance = 0.02 * expected.abs().max().item()
     if own.shape != expected.shape or (own - expected).abs().max().item() > tolerance:
@@ -242,3 +250,8 @@ def _check_logits(model: PreTrainedModel, ref: str) -> None:
         raise InputError(
             Problem(ref, None, "model_type", f"found {kind!r}", "a model with plain scaled logits")
         )
+
+
+def _probe(model: PreTrainedModel) -> torch.Tensor:
+    vocabulary = model.config.get_text_config().vocab_size
+    return torch.arange(1, 5, device=model.device)[None].remainder(vocabulary)
