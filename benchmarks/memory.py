@@ -78,10 +78,12 @@ def measured(job: Job) -> dict[str, float]:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from burnish.models import adapters
+    from burnish.models.fused import fuse
 
     def make(config: Mapping[str, Any]) -> Any:
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+        fuse(model)
         return adapters.attach(model, adapters.LoraSettings()) if job.lora else model
 
     # What the first fit of a process loads once is not the model's.

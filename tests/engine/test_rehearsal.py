@@ -23,15 +23,15 @@ from burnish.text.batches import Segment, pack
 
 LENGTHS = (24, 24, 16)
 T, D, INNER, HEADS, KV, SIZE, LAYERS, V = 64, 32, 64, 4, 2, 8, 2, len(tiny.tokenizer())
-# What autograd keeps of a Llama layer, in numbers of 4 bytes. Each norm: its input, the input
-# divided, one root a token; its output is kept by the projections. Attention: queries, keys and
-# values (rotated, in cells), its result in cells and, as o_proj's input, packed, a log-sum a head.
-# MLP: gate, its silu, up, their product.
-NORM = 2 * T * D + T
+# What autograd keeps of a Llama layer, in numbers of 4 bytes. Each norm: its input and one root a
+# token; its output is kept by the projections. Attention: queries, keys and values (rotated, in
+# cells), its result in cells and, as o_proj's input, packed, a log-sum a head. MLP: gate, up, and
+# their product.
+NORM = T * D + T
 LAYER = (
     2 * (NORM + T * D)
     + 3 * T * HEADS * SIZE + 2 * T * KV * SIZE + T * HEADS
-    + 4 * T * INNER
+    + 3 * T * INNER
 )  # fmt: skip
 
 
