@@ -51,7 +51,8 @@ def write(folder: Path) -> None:
     prompts = [
         Prompt(id=f"p{n}", messages=[said("user", "a" * n)], verify=verify) for n in range(1, 7)
     ]
-    # Of the five that a phase asks, the second process has one of two that fit and this one.
+    # Longer than the context, and the fourth of five prompts in the first phase: the second
+    # process's.
     long = Prompt(id="long", messages=[said("user", "z" * 600)], verify=verify)
     feedback = [
         Feedback(id=f"f{n}", prompt=[said("user", f"the {n}")], label=n % 2 == 1, group=str(n),
