@@ -144,6 +144,20 @@ MUTATIONS = (
         ("engine/test_ranks.py",),
     ),
     Mutation(
+        "every process works on the first one's items",
+        "engine/ranks.py",
+        "items[index() :: count()]",
+        "items[:: count()]",
+        ("stages/test_several.py",),
+    ),
+    Mutation(
+        "KTO's reference point is that of a process's own replies",
+        "stages/fit/kto.py",
+        "ranks.shared_out(window, scored)",
+        "scored(window[ranks.index() :: ranks.count()] or window)",
+        ("stages/test_several.py",),
+    ),
+    Mutation(
         "engine divides twice",
         "engine/optim.py",
         "optimizer.grad_scale = count *",

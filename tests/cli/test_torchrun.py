@@ -71,16 +71,9 @@ def test_what_several_processes_cannot_fit_is_refused(
     burnish: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_examples()
-    Path("prompts.jsonl").write_text('{"id": "p", "messages": [{"role": "user", "content": "Hi"}]}')
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(ranks, "count", lambda: 2)
     monkeypatch.setattr("burnish.cli.fit_commands.followed", lambda: False)
-    for stage in ("ppo", "grpo"):
-        done = burnish(
-            "fit", stage, "--model", "burnish-tiny", "--data", "prompts.jsonl", "--out", "x"
-        )
-        assert done.code == 2
-        assert f"fit.{stage} under 2 processes; several processes can run fit.pretrain" in done.err
-    anchored = burnish(*FIT, "--out", "x", "--set", "anchor='@base'")
-    assert anchored.code == 2
-    assert "prepare.sft.anchor: set, with several processes; run it without" in anchored.err
+    done = burnish(*FIT, "--out", "x", "--set", "lora.bits=4")
+    assert done.code == 2
+    assert "prepare.sft.lora.bits: set, with several processes; run it without" in done.err

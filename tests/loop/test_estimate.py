@@ -73,8 +73,7 @@ def test_copies_that_a_fit_keeps(tmp_path: Path) -> None:
 
 def test_a_fit_is_shared_and_what_needs_the_whole_model_is_not(tmp_path: Path) -> None:
     one, four = estimated(tmp_path, {}), estimated(tmp_path, {}, devices=4)
-    assert (four["sft"].devices, four["ppo"].devices, four["generate"].devices) == (4, 1, 1)
-    assert four["ppo"].need == one["ppo"].need
+    assert (four["sft"].devices, four["ppo"].devices, four["generate"].devices) == (4, 4, 1)
     assert four["sft"].tokens_per_second == pytest.approx(4 * one["sft"].tokens_per_second)
     parts = four["sft"].need.parts
     assert parts["optimizer"] == STATE // 2
@@ -83,8 +82,25 @@ def test_a_fit_is_shared_and_what_needs_the_whole_model_is_not(tmp_path: Path) -
     assert four["sft"].exchanged == pytest.approx(3 * STATE, rel=0.01)
     assert one["sft"].exchanged == 0
     anchored = estimated(tmp_path, {"sft": {"anchor": "@base"}}, devices=4)["sft"]
-    assert anchored.devices == 1
-    assert anchored.need.parts["frozen"] > 0
+    assert anchored.devices == 4
+    assert anchored.need.parts["frozen"] == pytest.approx(STATE, rel=0.01)  # whole on each of them
+
+
+def test_a_policy_that_samples_is_whole_beside_its_share(tmp_path: Path) -> None:
+    # Many replies make sampling the fullest moment: weights, a quarter of them, a quarter of two
+    # moments, a quarter of the mark, and the reward model and reference.
+    long = {
+        "sampling": {"max_new_tokens": 200},
+        "online": {"phases": 1, "prompts_per_phase": 2, "per_prompt": 64},
+        "train": {"tokens_per_batch": 8},
+    }
+    one, four = (estimated(tmp_path, {"ppo": long}, devices=n)["ppo"].need for n in (1, 4))
+    assert four.moment == "sampling"
+    parts = [four.parts[name] for name in ("weights", "shares", "optimizer", "copies")]
+    assert parts == pytest.approx([STATE, STATE / 4, STATE / 2, STATE / 4], rel=0.01)
+    assert four.parts["frozen"] == pytest.approx(2 * STATE, rel=0.01)
+    assert four.parts["cache"] > 0
+    assert one.parts.keys().isdisjoint({"shares", "gathered"})
 
 
 def test_what_would_make_it_fit(tmp_path: Path) -> None:
@@ -156,8 +172,7 @@ def test_feedback_pairs_and_served_models(tmp_path: Path) -> None:
     # A pair holds its prompt twice: two rows of feedback with other words.
     assert both.tokens == pytest.approx(3 * one.tokens, rel=0.02)
     assert later.tokens is None
-    # Several processes cannot share KTO.
-    assert one.devices == 1
+    assert one.devices == 8
 
 
 def test_weights_in_four_bits(tmp_path: Path) -> None:

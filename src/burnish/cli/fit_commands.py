@@ -56,7 +56,7 @@ def fit(
     """Run one training stage; an interrupted one continues with the same command.
 
     --set takes the stage's own settings, such as train.learning_rate=1e-4. The recipe reference
-    lists them. Started by torchrun, several processes share pretrain, sft, reward and dpo.
+    lists them. Started by torchrun, several processes share it.
     """
     from burnish.cli.one_stage import run_stages
     from burnish.store.atomic import new_folder

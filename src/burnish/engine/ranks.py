@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gc
 import os
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from burnish.config import InputError
+
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 def join() -> None:
@@ -79,6 +83,33 @@ def from_first(value: T) -> T:
     held = [value]
     dist.broadcast_object_list(held)
     return held[0]
+
+
+def shared_out(items: Sequence[T], work: Callable[[Sequence[T]], Sequence[R]]) -> list[R]:
+    """What ``work`` makes of each item, where every process works on some and all get everything.
+
+    The items go to the processes in turn, as ``turns`` gives micro-batches. What ``work`` makes
+    must be picklable and on the CPU.
+
+    Raises:
+        InputError: ``work`` raised it in any process. All raise it, so that the first, which
+            speaks for them, says what is wrong.
+    """
+    if count() == 1:
+        return list(work(items))
+    own = items[index() :: count()]
+    found: list[R] | InputError
+    try:
+        found = list(work(own)) if own else []
+    except InputError as error:
+        found = error
+    every: list[list[R] | InputError] = [[] for _ in range(count())]
+    dist.all_gather_object(every, found)
+    for part in every:
+        if isinstance(part, InputError):
+            raise part
+    parts = cast(list[list[R]], every)
+    return [parts[place % count()][place // count()] for place in range(len(items))]
 
 
 def wait() -> None:

@@ -31,8 +31,17 @@ class Source(Protocol):
     def steps(self) -> int:
         """How many optimiser steps there are."""
 
+    def asks_model(self, step: int) -> bool:
+        """Whether ``window(step)`` computes with the model that is trained.
+
+        Several processes gather its weights for that long, and each has the whole model.
+        """
+
     def window(self, step: int) -> list[Batch] | None:
-        """The micro-batches of step ``step``; None ends the fit."""
+        """The micro-batches of step ``step``; None ends the fit.
+
+        Of several processes each calls it, and must be given the same.
+        """
 
     def metrics(self) -> dict[str, float]:
         """Numbers about the last window, logged with its step."""
@@ -97,6 +106,10 @@ class DatasetSource:
     def steps(self) -> int:
         """Windows of all epochs, at most ``max_steps``."""
         return len(self._windows)
+
+    def asks_model(self, step: int) -> bool:
+        """Never: the data are there."""
+        return False
 
     def window(self, step: int) -> list[Batch] | None:
         """The micro-batches of step ``step``, None after the last."""

@@ -204,7 +204,7 @@ class _Fit:
 
     def advance(self, bar: Handle) -> None:
         """One optimiser step with all that belongs to it."""
-        window = self.source.window(self.step) if self.step < self.steps else None
+        window = self._window()
         if window is None:
             self._stop("finished")
             return
@@ -225,6 +225,13 @@ class _Fit:
             self._stop("patience")
         elif self._save_is_due():
             self._save()
+
+    def _window(self) -> list[Batch] | None:
+        if self.step >= self.steps:
+            return None
+        asked = self.source.asks_model(self.step)
+        with self.share.whole() if asked else nullcontext():
+            return self.source.window(self.step)
 
     def _update(self, window: list[Batch]) -> dict[str, float]:
         device = next(iter(self.trainable.values())).device

@@ -7,7 +7,7 @@ artifacts and metrics, and speaks.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 from burnish.config import BurnishError, Settings, process
 from burnish.engine import SilentProgress, ranks
@@ -15,8 +15,6 @@ from burnish.loop.recipe import Recipe, StageCall
 from burnish.stages import catalog
 from burnish.stages.base import Context, Inputs, Outcome
 
-SHARED = ("fit.pretrain", "fit.sft", "fit.reward", "fit.dpo")
-"""Stages that several processes can run: their data do not come from the model in training."""
 ALONE = "run it without torchrun"
 
 
@@ -32,21 +30,13 @@ class Order:
 
 def shareable(call: StageCall) -> bool:
     """Whether several processes can run a stage."""
-    return call.run in SHARED and not _unshared(call)
+    return call.run.startswith("fit.") and not _quantised(call)
 
 
-def _unshared(call: StageCall) -> list[str]:
-    """The settings of a stage that do not go with several processes."""
-    config: Any = call.config
-    found = []
-    # How often a batch passes through the model depends, with an anchor, on whether it has general
-    # text, and processes that pass unequally often would wait for each other for ever.
-    if getattr(config, "anchor", None) is not None:
-        found.append("anchor")
-    # FSDP2 divides numbers, not packed bits.
-    if getattr(config, "lora", None) is not None and config.lora.bits is not None:
-        found.append("lora.bits")
-    return found
+def _quantised(call: StageCall) -> bool:
+    """Whether a stage trains over quantised weights: FSDP2 divides numbers, not packed bits."""
+    lora = getattr(call.config, "lora", None)
+    return lora is not None and lora.bits is not None
 
 
 def problems(recipe: Recipe) -> list[tuple[tuple[str | int, ...], str, str]]:
@@ -56,15 +46,11 @@ def problems(recipe: Recipe) -> list[tuple[tuple[str | int, ...], str, str]]:
     if ranks.count() != process.count():
         expected = "several processes are for `torchrun ... -m burnish fit`, one stage at a time"
         return [((), f"{process.count()} processes", f"{expected}; {ALONE}")]
-    found: list[tuple[tuple[str | int, ...], str, str]] = []
-    for call in recipe.stages():
-        if call.run not in SHARED:
-            expected = f"several processes can run {', '.join(SHARED)}; {ALONE}"
-            found.append((call.at, f"{call.run} under {process.count()} processes", expected))
-        for name in _unshared(call):
-            at = (*call.at, *name.split("."))
-            found.append((at, "set, with several processes", ALONE))
-    return found
+    return [
+        ((*call.at, "lora", "bits"), "set, with several processes", ALONE)
+        for call in recipe.stages()
+        if _quantised(call)
+    ]
 
 
 def run(call: StageCall, inputs: Inputs, context: Context) -> Outcome:

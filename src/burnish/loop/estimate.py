@@ -100,7 +100,7 @@ def _stage(part: str, call: StageCall, needs: Needs, device: Device, devices: in
     count = sum(parameter.numel() for parameter in model.model.parameters())
     trained = sum(p.numel() for p in model.trained) if hasattr(config, "train") else 0
     replies = needs.amounts.replies(config) if samples(config) else None
-    writing = _writing(needs, config, replies, device) if replies else 0.0
+    writing = _writing(needs, config, replies, device, used) if replies else 0.0
     tokens: float | None = 0.0
     if hasattr(config, "train"):
         tokens, rate, seconds = _fitting(call, needs, device, used)
@@ -144,17 +144,18 @@ def _fitting(
     return total, speed / passes, (total * passes + before) / speed
 
 
-def _writing(needs: Needs, config: Any, replies: Replies, device: Device) -> float:
+def _writing(needs: Needs, config: Any, replies: Replies, device: Device, devices: int) -> float:
     """Seconds of decoding: prompts at the speed of arithmetic; each token of a batch reads the
-    weights and the cache once, or computes, whichever takes longer."""
+    weights and the cache once, or computes, whichever takes longer. Devices share the replies."""
+    count = replies.count / devices
     model, (_, forward) = needs.model(config), _costs(needs, config)
     speed = device.flops * UTILISATION
-    rows = min(BATCH_ROWS, replies.count)
+    rows = min(BATCH_ROWS, count)
     cells = rows * (replies.prompt + replies.new / 2)
     read = (model.weights + cells * cell_bytes(model)) / device.bandwidth
     computed = rows * (forward.token + forward.target) / speed
-    steps = math.ceil(replies.count / BATCH_ROWS) * replies.new
-    prompts = replies.count * forward.of_lengths([replies.prompt], 1) / speed
+    steps = math.ceil(count / BATCH_ROWS) * replies.new
+    prompts = count * forward.of_lengths([replies.prompt], 1) / speed
     return prompts + steps * max(read, computed)
 
 

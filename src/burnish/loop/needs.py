@@ -84,9 +84,9 @@ class Needs:
             held["optimizer"] = step.optimizer // devices
             held["copies"] = copies // devices
             if devices > 1:
-                # Loading, evaluating and saving have the whole model on every device.
-                share = held["weights"] // devices
-                moments.append(Need("evaluating", {**held, "shares": share} | self._frozen(config)))
+                # Loading, evaluating, sampling and saving have the whole model on every device.
+                held["shares"] = held["weights"] // devices
+                moments.append(Need("evaluating", held | self._frozen(config)))
         if samples(config):
             moments.append(Need("sampling", held | self._frozen(config) | self._decoding(config)))
         return max(moments, key=lambda need: need.total)

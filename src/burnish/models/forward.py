@@ -104,15 +104,17 @@ def token_logprobs(
     temperature: float = 1.0,
     entropy: bool = False,
     mean: bool = False,
+    states: Tensor | None = None,
 ) -> TokenScores:
     """Log-probabilities of the targets: ``log_softmax(logits / temperature)`` at the token.
 
     The head is computed only at positions that predict a target, at once where its logits are
     few: every further piece would write a gradient of the head's whole weight, and add it up.
+    ``states``: what ``hidden`` gives of the batch, where it has been computed already.
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, found {temperature}")
-    states = hidden(model, batch)
+    states = hidden(model, batch) if states is None else states
     index = batch.target_index()
     rows, labels = states.index_select(0, batch.predictors()), batch.tokens[index]
 
@@ -127,15 +129,19 @@ def token_logprobs(
     return TokenScores(logprobs, entropies if entropy else None, states, means if mean else None)
 
 
-def token_divergences(model: PreTrainedModel, anchor: PreTrainedModel, batch: Batch) -> Tensor:
+def token_divergences(
+    model: PreTrainedModel, anchor: PreTrainedModel, batch: Batch, states: Tensor | None = None
+) -> Tensor:
     """``KL(anchor | model)`` of the next-token distribution at each target, ``[N]`` in nats.
 
-    No gradient flows into ``anchor``, a model of the same vocabulary.
+    No gradient flows into ``anchor``, a model of the same vocabulary. ``states``: the model's, as
+    in ``token_logprobs``.
     """
     before = batch.predictors()
     with torch.no_grad():
         given = hidden(anchor, batch).index_select(0, before)
-    rows = hidden(model, batch).index_select(0, before)
+    states = hidden(model, batch) if states is None else states
+    rows = states.index_select(0, before)
 
     def score(part: Tensor, reference: Tensor) -> Tensor:
         with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from burnish.config import InputError, Settings
+from burnish.engine import ranks
 from burnish.engine.settings import TrainSettings
 from burnish.engine.source import epoch_order, micro_batches
 from burnish.objectives.divergence import k1
@@ -31,6 +33,7 @@ Unit = list[int]
 """Places of replies that are computed together, for they share their prompt."""
 Group = list[tuple[Unit, int]]
 """All replies to one prompt as units, with the tokens of each."""
+Rewarded = tuple[Rollout, float]
 
 
 class OnlineSettings(Settings):
@@ -51,6 +54,9 @@ class OnlineSettings(Settings):
 
 class OnlineSource:
     """Windows of the model's own replies.
+
+    Of several processes each samples and rewards all replies to some of a phase's prompts, and
+    scores some micro-batches; every process then has all replies, and gives them the same credit.
 
     Args:
         model: samples at the start of each phase; the one being trained.
@@ -110,11 +116,19 @@ class OnlineSource:
         """Windows of all passes of all phases."""
         return self._settings.phases * self._train.epochs * self._windows_per_pass
 
+    def asks_model(self, step: int) -> bool:
+        """Where a phase begins: its replies are sampled and scored."""
+        return self._place(step)[0] != self._phase
+
+    def _place(self, step: int) -> tuple[int, int]:
+        """The phase of a step, and its number there."""
+        return divmod(step, self._train.epochs * self._windows_per_pass)
+
     def window(self, step: int) -> list[Batch] | None:
         """The micro-batches of step ``step``; samples where it is the first of a phase."""
         if step >= self.steps:
             return None
-        phase, within = divmod(step, self._train.epochs * self._windows_per_pass)
+        phase, within = self._place(step)
         if phase != self._phase:
             self._begin(phase)
         self._phase_step = within + 1
@@ -211,15 +225,8 @@ class OnlineSource:
     def _begin(self, phase: int) -> None:
         """Sample, reward, score and credit the replies of a phase."""
         prompts = self._chosen(phase)
-        rollouts = collect(
-            LocalSampler(self._model, self._tokenizer),
-            prompts,
-            self._sampling,
-            per_prompt=self._settings.per_prompt,
-            seed=reply_seed(self._seed, "phase", phase),
-            progress=self._progress,
-        )
-        rewards = self._reward(rollouts)
+        groups = ranks.shared_out(prompts, partial(self._sampled, phase))
+        rollouts, rewards = zip(*chain.from_iterable(groups), strict=True)
         encoded = encode_prompts(self._tokenizer, [prompt.messages for prompt in prompts])
         owners = [i for i in range(len(prompts)) for _ in range(self._settings.per_prompt)]
         replies = [
@@ -243,23 +250,50 @@ class OnlineSource:
         self._metrics = {"phase": phase} | _phase_metrics(replies, rollouts) | ratios
         self._phase = phase
 
+    def _sampled(self, phase: int, prompts: Sequence[Prompt]) -> list[list[Rewarded]]:
+        """For each prompt its replies with their rewards."""
+        rollouts = collect(
+            LocalSampler(self._model, self._tokenizer),
+            prompts,
+            self._sampling,
+            per_prompt=self._settings.per_prompt,
+            seed=reply_seed(self._seed, "phase", phase),
+            progress=self._progress,
+        )
+        rewarded = list(zip(rollouts, self._reward(rollouts), strict=True))
+        each = self._settings.per_prompt
+        return [rewarded[start : start + each] for start in range(0, len(rewarded), each)]
+
     def _scored(self, replies: list[Reply], phase: int) -> list[Reply]:
-        """The replies with the trainer's scores, computed in the batches of the first pass."""
+        """The replies with the trainer's scores, computed in the batches of the first pass.
+
+        Of several processes the one that trains on a batch in that pass scores it.
+        """
         segments = [reply.segment() for reply in replies]
-        device = self._model.get_input_embeddings().weight.device
         scored = list(replies)
-        for units in chain.from_iterable(self._plan(self._grouped(segments), phase, 0)):
-            batch = pack([[segments[i] for i in unit] for unit in units], device)
-            group = list(chain.from_iterable(units))
-            lengths = [len(replies[i].tokens) for i in group]
-            found = {
-                name: values.detach().float().cpu().split(lengths)
-                for name, values in self._score(batch).items()
-            }
-            for row, i in enumerate(group):
-                own = {name: parts[row] for name, parts in found.items()}
-                scored[i] = replace(replies[i], scores=own)
+        for window in self._plan(self._grouped(segments), phase, 0):
+            found = ranks.shared_out(window, partial(self._scores, segments))
+            for units, scores in zip(window, found, strict=True):
+                group = list(chain.from_iterable(units))
+                lengths = [len(replies[i].tokens) for i in group]
+                split = {name: values.split(lengths) for name, values in scores.items()}
+                for row, i in enumerate(group):
+                    own = {name: parts[row] for name, parts in split.items()}
+                    scored[i] = replace(replies[i], scores=own)
         return scored
+
+    def _scores(
+        self, segments: Sequence[Segment], window: Sequence[Sequence[Unit]]
+    ) -> list[dict[str, Tensor]]:
+        """For each micro-batch its scores, ``[N]`` each on the CPU."""
+        device = self._model.get_input_embeddings().weight.device
+        batches = (
+            pack([[segments[i] for i in unit] for unit in units], device) for units in window
+        )
+        return [
+            {name: values.detach().float().cpu() for name, values in self._score(batch).items()}
+            for batch in batches
+        ]
 
 
 def _units(segments: Sequence[Segment], replies: Sequence[int], limit: int) -> Group:

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from burnish.config import InputError, Problem
-from burnish.models.forward import token_divergences, token_logprobs
+from burnish.models.forward import hidden, token_divergences, token_logprobs
 from burnish.models.load import Loaded, load_model
 from burnish.objectives import Loss, cross_entropy, held_to
 from burnish.records import Document, Example
@@ -85,23 +85,25 @@ def language_loss(
     the one token that came (Li and Hoiem 2016, arXiv 1606.09282, learning without forgetting).
     """
 
-    def told(model: PreTrainedModel, batch: Batch) -> Loss:
-        found = token_logprobs(model, batch, mean=label_smoothing > 0)
+    def told(model: PreTrainedModel, batch: Batch, states: Tensor | None = None) -> Loss:
+        found = token_logprobs(model, batch, mean=label_smoothing > 0, states=states)
         return cross_entropy(
             found.logprobs, _weights(batch), label_smoothing=label_smoothing, mean=found.mean
         )
 
-    def kept(model: PreTrainedModel, batch: Batch) -> Loss:
+    def kept(model: PreTrainedModel, batch: Batch, states: Tensor) -> Loss:
         assert anchor is not None
-        return held_to(token_divergences(model, anchor, batch), _weights(batch))
+        if not batch.ids:
+            return held_to(states.new_zeros(0), states.new_zeros(0))
+        return held_to(token_divergences(model, anchor, batch, states), _weights(batch))
 
     def both(model: PreTrainedModel, batch: Batch) -> Loss:
+        # One pass whatever kinds of text there are: processes that share the model must pass it
+        # equally often, and count the same metrics.
+        states = hidden(model, batch)
         general = batch.per_segment["general"] > 0
-        if not bool(general.any()):
-            return told(model, batch)
-        if bool(general.all()):
-            return kept(model, batch)
-        return told(model, batch.only(~general)) + kept(model, batch.only(general))
+        parts = [(batch.only(part), states[part[batch.segment]]) for part in (~general, general)]
+        return told(model, *parts[0]) + kept(model, *parts[1])
 
     return told if anchor is None else both
 

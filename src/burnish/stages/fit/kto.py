@@ -11,9 +11,10 @@ from typing import Any, Self
 
 import torch
 from pydantic import Field, PositiveFloat, model_validator
+from torch import Tensor
 
 from burnish.config import FeedbackRef, InputError, ModelRef, PreferenceRef, Problem, Settings
-from burnish.engine import DatasetSource, TrainSettings
+from burnish.engine import DatasetSource, TrainSettings, ranks
 from burnish.engine.state import aside
 from burnish.models.adapters import LoraSettings
 from burnish.models.forward import segment_sums, token_logprobs
@@ -142,16 +143,22 @@ def apart(units: Sequence[list[Segment]]) -> tuple[list[Segment], list[Segment]]
 def with_baseline(model: Any, others: Sequence[Segment], window: Sequence[Batch]) -> list[Batch]:
     """The batches of a window with the stream ``baseline``, the reference point of KTO.
 
-    It is estimated from the ``others`` of all replies of the window.
+    It is estimated from the ``others`` of all replies of the window, of which several processes
+    compute some each.
     """
     device = next(model.parameters()).device
-    policy, reference = [], []
-    with aside(model):
-        for batch in window:
+
+    def scored(part: Sequence[Batch]) -> list[tuple[Tensor, Tensor]]:
+        found = []
+        for batch in part:
             places = batch.per_segment[PLACE].int().tolist()
             other = pack([others[place] for place in places], device)
-            policy.append(segment_sums(token_logprobs(model, other).logprobs, other))
-            reference.append(other.per_segment["reference"])
+            sums = segment_sums(token_logprobs(model, other).logprobs, other)
+            found.append((sums.cpu(), other.per_segment["reference"].cpu()))
+        return found
+
+    with aside(model):
+        policy, reference = zip(*ranks.shared_out(window, scored), strict=True)
     baseline = kto_baseline(torch.cat(policy), torch.cat(reference))
     points = [baseline.to(batch.device).expand(len(batch.ids)) for batch in window]
     return [
@@ -175,6 +182,10 @@ class KtoSource(DatasetSource):
         own, self._others = apart(units)
         super().__init__(own, settings, seed=seed)
         self._model = model
+
+    def asks_model(self, step: int) -> bool:
+        """At every step."""
+        return True
 
     def window(self, step: int) -> list[Batch] | None:
         """As the base class, with ``baseline``."""

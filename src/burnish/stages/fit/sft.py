@@ -73,7 +73,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         evaluate=training.measured(
             loaded.model,
             language.conversations(loaded, heldout),
-            language.language_loss(anchor),
+            language.language_loss(None),
             config.train.tokens_per_batch,
         )
         if heldout
