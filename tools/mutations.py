@@ -95,6 +95,13 @@ MUTATIONS = (
         ("objectives/test_advantage.py",),
     ),
     Mutation(
+        "lambda falls where the cost is above its budget",
+        "rollouts/constraint.py",
+        "excess = cost - own.budget",
+        "excess = own.budget - cost",
+        ("stages/test_constraint.py",),
+    ),
+    Mutation(
         "gradient flows into KTO's baseline",
         "objectives/unpaired.py",
         "baseline.detach()",

@@ -12,7 +12,7 @@ from burnish.reporting.overview import COLOURS
 from burnish.reporting.rundata import Point, RunData
 from burnish.reporting.strings import Lang, text
 
-FIRST = ("loss", "reward", "kl", "general_ppl", "accuracy")
+FIRST = ("loss", "reward", "kl", "cost", "lambda", "general_ppl", "accuracy")
 NOT_CURVES = frozenset(
     {"step", "round", "epoch", "time", "tokens", "window_tokens", "targets", "flops", "skipped"}
 )

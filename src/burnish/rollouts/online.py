@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
@@ -20,6 +20,7 @@ from burnish.objectives.divergence import k1
 from burnish.objectives.importance import importance_weights
 from burnish.records import Prompt, Rollout
 from burnish.rollouts.collect import collect, reply_seed
+from burnish.rollouts.constraint import Constraint
 from burnish.rollouts.credit import Reply
 from burnish.rollouts.scoring import Score
 from burnish.sampling import LocalSampler, Sampling
@@ -49,6 +50,15 @@ class OnlineSettings(Settings):
     importance_cap: PositiveFloat | None = None
 
 
+class Credit(Protocol):
+    """Replies of a phase to segments with the streams the loss wants. ``multiplier`` is that of
+    the constraint, None where there is none."""
+
+    def __call__(self, replies: list[Reply], *, multiplier: float | None) -> list[Segment]:
+        """One segment for each reply."""
+        ...
+
+
 class OnlineSource:
     """Windows of the model's own replies.
 
@@ -60,6 +70,7 @@ class OnlineSource:
             asked in the very batches of a phase's first pass, so that the ratio of new to old
             probability begins at exactly 1.
         credit: replies of a phase to segments with the streams the loss wants.
+        constraint: gives each rollout's cost, and moves the multiplier after each phase.
         train: gives window and micro-batch sizes; ``epochs`` are passes over each phase. A window
             has whole groups of replies, the fewest that make ``segments_per_step``.
         progress: called with the number of replies that ended, as they end.
@@ -79,10 +90,11 @@ class OnlineSource:
         *,
         reward: Callable[[list[Rollout]], Sequence[float]],
         score: Score,
-        credit: Callable[[list[Reply]], list[Segment]],
+        credit: Credit,
         settings: OnlineSettings,
         train: TrainSettings,
         seed: int,
+        constraint: Constraint | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> None:
         if not prompts:
@@ -93,7 +105,8 @@ class OnlineSource:
             raise InputError("tokens_per_step does not go with sampling; use segments_per_step")
         self._model, self._tokenizer, self._prompts = model, tokenizer, prompts
         self._sampling, self._reward = sampling, reward
-        self._score, self._credit = score, credit
+        self._score, self._credit, self._constraint = score, credit, constraint
+        self._multiplier = constraint.settings.initial if constraint else None
         self._settings, self._train, self._seed = settings, train, seed
         self._progress = progress
         self._prompts_per_phase = min(settings.prompts_per_phase, len(prompts))
@@ -130,7 +143,8 @@ class OnlineSource:
         replies of the summed k1 to the reference, where there is one), ``sampler_gap`` (mean
         absolute difference of the sampler's and the trainer's log-probabilities), and of the
         trainer's over the sampler's probability, top_p counted in and before any cap,
-        ``sampler_ratio`` (mean over tokens) and ``sampler_capped`` (share above the cap).
+        ``sampler_ratio`` (mean over tokens) and ``sampler_capped`` (share above the cap). With a
+        constraint ``cost`` (mean) and ``lambda``, the multiplier that this phase is trained with.
         """
         return {"phase_step": self._phase_step} | self._metrics
 
@@ -142,6 +156,7 @@ class OnlineSource:
         return {
             "phase": self._phase,
             "metrics": self._metrics,
+            "multiplier": self._multiplier,
             "ids": batch.ids,
             "lengths": batch.lengths,
         }
@@ -160,6 +175,8 @@ class OnlineSource:
         if self._phase is None:
             return
         self._metrics = state["metrics"]
+        if self._constraint is not None:
+            self._multiplier = state["multiplier"]
         split = {name: values.split(state["lengths"]) for name, values in tensors.items()}
         names = [name for name in split if name.startswith(STREAM)]
         segments = [
@@ -220,6 +237,7 @@ class OnlineSource:
             progress=self._progress,
         )
         rewards = self._reward(rollouts)
+        costs = self._constraint.cost(rollouts) if self._constraint else [0.0] * len(rollouts)
         encoded = encode_prompts(self._tokenizer, [prompt.messages for prompt in prompts])
         owners = [i for i in range(len(prompts)) for _ in range(self._settings.per_prompt)]
         replies = [
@@ -229,19 +247,30 @@ class OnlineSource:
                 prompt_id=f"{owner}:{rollout.prompt_id}",
                 prompt=encoded[owner],
                 tokens=rollout.tokens,
-                reward=_finite(reward, rollout),
+                reward=_finite("reward", reward, rollout),
                 finished=rollout.finish == "stop",
+                cost=_finite("cost", cost, rollout),
             )
-            for owner, rollout, reward in zip(owners, rollouts, rewards, strict=True)
+            for owner, rollout, reward, cost in zip(owners, rollouts, rewards, costs, strict=True)
         ]
         replies = self._scored(replies, phase)
         replies, ratios = _weighed(replies, rollouts, self._settings.importance_cap)
-        segments = self._credit(replies)
+        segments = self._credit(replies, multiplier=self._multiplier)
         if len(segments) != len(replies):
             raise ValueError(f"{len(replies)} replies gave {len(segments)} segments")
         self._take(segments)
         self._metrics = {"phase": phase} | _phase_metrics(replies, rollouts) | ratios
+        self._metrics |= self._bounded(replies)
         self._phase = phase
+
+    def _bounded(self, replies: Sequence[Reply]) -> dict[str, float]:
+        """The numbers of the constraint, whose multiplier takes its step to the next phase."""
+        if self._constraint is None or self._multiplier is None:
+            return {}
+        cost = sum(reply.cost for reply in replies) / len(replies)
+        found = {"cost": cost, "lambda": self._multiplier}
+        self._multiplier = self._constraint.after(self._multiplier, cost)
+        return found
 
     def _scored(self, replies: list[Reply], phase: int) -> list[Reply]:
         """The replies with the trainer's scores, computed in the batches of the first pass."""
@@ -276,10 +305,10 @@ def _units(segments: Sequence[Segment], replies: Sequence[int], limit: int) -> G
     return units
 
 
-def _finite(reward: float, rollout: Rollout) -> float:
-    if not math.isfinite(reward):
-        raise ValueError(f"the reward of a reply to prompt {rollout.prompt_id} is {reward}")
-    return float(reward)
+def _finite(name: str, value: float, rollout: Rollout) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"the {name} of a reply to prompt {rollout.prompt_id} is {value}")
+    return float(value)
 
 
 def _weighed(
