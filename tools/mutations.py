@@ -151,6 +151,13 @@ MUTATIONS = (
         ("engine/test_ranks.py",),
     ),
     Mutation(
+        "an option's length in characters taken for bytes",
+        "evals/choices.py",
+        "[len(text.encode()) for text in texts]",
+        "[len(text) for text in texts]",
+        ("evals/test_choices.py",),
+    ),
+    Mutation(
         "engine divides twice",
         "engine/optim.py",
         "torch._foreach_div_(gradients, count)",
