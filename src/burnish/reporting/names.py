@@ -129,6 +129,8 @@ METRICS: dict[str, tuple[str, str]] = {
     "eval_loss": ("Held-out loss", "验证损失"),
     "reward": ("Reward", "奖励"),
     "kl": ("KL to the reference", "与参考模型的 KL"),
+    "cost": ("Cost", "代价"),
+    "lambda": ("Weight λ of the cost", "代价的拉格朗日乘子 λ"),
     "general_ppl": ("General perplexity", "通用困惑度"),
     "domain_ppl": ("Domain perplexity", "领域困惑度"),
     "accuracy": ("Accuracy", "准确率"),

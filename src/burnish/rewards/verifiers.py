@@ -9,6 +9,8 @@ abstain                                               the reply says only that i
 refuse                                                the reply declines (see ``refusal``)
 comply                                                the reply engages and does not decline
 format    ``rules``: list (see ``formats``)           every rule holds
+choice    ``choices``: texts, ``gold``: the place of  the reply is the right one, or states it;
+          the right one, from 0                       ``evals.choices`` asks by likelihood
 ========  ==========================================  ======================================
 """
 
@@ -37,6 +39,7 @@ _FIELDS = {
     "refuse": set(),
     "comply": set(),
     "format": {"rules"},
+    "choice": {"choices", "gold"},
 }
 _HEDGE = re.compile(
     r"\b(?:maybe|perhaps|probably|possibly|but (?:it|i (?:think|guess|believe)|the|my)"
@@ -113,6 +116,8 @@ def _outcome(kind: str, spec: Mapping[str, Any], reply: str, question: str) -> t
         return ("abstained", "says it does not know") if abstains(reply) else ("wrong", "complies")
     if kind == "comply":
         return _comply(reply, question)
+    if kind == "choice" and plain(reply).strip() == plain(spec["choices"][spec["gold"]]).strip():
+        return "right", "is the right option"  # even where that says that it does not know
     if abstains(reply):
         return ("right" if kind == "abstain" else "abstained"), "says it does not know"
     if kind == "abstain":
@@ -122,7 +127,8 @@ def _outcome(kind: str, spec: Mapping[str, Any], reply: str, question: str) -> t
     if kind == "number":
         match = match_number(spec["answer"], reply)
     else:
-        match = match_answer(spec["answers"], reply, question)
+        answers = spec["answers"] if kind == "answer" else [spec["choices"][spec["gold"]]]
+        match = match_answer(answers, reply, question)
     return ("right" if match.found else "wrong"), match.reason
 
 
@@ -164,6 +170,8 @@ def validate(spec: Any) -> list[str]:
         return problems
     if kind == "answer":
         return _answer_problems(spec["answers"])
+    if kind == "choice":
+        return _choice_problems(spec["choices"], spec["gold"])
     if kind == "number" and not _is_number(spec["answer"]):
         return [f"kind 'number': 'answer' must be a number, found {spec['answer']!r}"]
     if kind == "format":
@@ -179,6 +187,20 @@ def _answer_problems(answers: Any) -> list[str]:
         return [f"kind 'answer': 'answers' must be a list of texts, found {answers!r}"]
     bad = [item for item in answers if not isinstance(item, str) or not normalise(item)]
     return [f"kind 'answer': {item!r} is not a text with a word in it" for item in bad]
+
+
+def _choice_problems(choices: Any, gold: Any) -> list[str]:
+    if not isinstance(choices, list) or len(choices) < 2:
+        return [f"kind 'choice': 'choices' must be a list of at least two texts, found {choices!r}"]
+    bad = [item for item in choices if not isinstance(item, str) or not item.strip()]
+    if bad:
+        return [f"kind 'choice': {item!r} is not a text" for item in bad]
+    if len(set(choices)) < len(choices):
+        return [f"kind 'choice': 'choices' holds a text twice: {choices!r}"]
+    if isinstance(gold, bool) or not isinstance(gold, int) or not 0 <= gold < len(choices):
+        expected = f"a whole number from 0 to {len(choices) - 1}"
+        return [f"kind 'choice': 'gold' must be {expected}, found {gold!r}"]
+    return []
 
 
 def _is_number(value: Any) -> bool:
