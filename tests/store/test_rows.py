@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from burnish.records import Document, Example, Feedback, Preference, Prompt, Rollout, content_id
-from burnish.store.rows import RowError, detect_language, record
+from burnish.store.layouts import RowError
+from burnish.store.rows import detect_language, record
 
 
 def turn(role: str, content: str) -> dict[str, str]:

@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 from burnish.config import InputError, Problem
 from burnish.records import Document, Record
 from burnish.store import atomic, formats
-from burnish.store.rows import RowError, record
+from burnish.store.layouts import RowError
+from burnish.store.rows import record
 
 R = TypeVar("R", bound=Record)
 
 _SHOWN = 20
-_OURS = frozenset({"manifest.json", "artifact.json"})
 _JSON_COLUMNS = ("verify", "scores", "objectives")
 
 
@@ -73,7 +73,7 @@ def iterate(
 
 def _records(path: Path, kind: type[R], bad: list[Problem]) -> Iterator[R]:
     for file in _files(path, kind):
-        for row in _rows(file, kind, alone=file == path):
+        for row in formats.rows(file, alone=file == path):
             if isinstance(row, Problem):
                 bad.append(row)
                 continue
@@ -90,14 +90,7 @@ def _problem(file: Path, row: formats.Row, field: str, found: str, expected: str
 def _files(path: Path, kind: type[Record]) -> list[Path]:
     accepted = formats.TABLES + formats.TEXTS if kind is Document else formats.TABLES
     if path.is_dir():
-        files = [
-            file
-            for file in sorted(path.rglob("*"))
-            if formats.suffix(file) in accepted
-            and file.is_file()
-            and file.name not in _OURS
-            and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        ]
+        files = [file for file in formats.below(path) if formats.suffix(file) in accepted]
         if not files:
             expected = f"files of these formats: {' '.join(accepted)}"
             raise InputError(Problem(str(path), None, "", "no data in this folder", expected))
@@ -111,27 +104,6 @@ def _files(path: Path, kind: type[Record]) -> list[Path]:
 
 def _wanted(kind: type[Record]) -> str:
     return f"{kind.__name__.lower()} records"
-
-
-def _rows(file: Path, kind: type[Record], alone: bool) -> Iterator[formats.Row | Problem]:
-    if formats.suffix(file) not in formats.TEXTS:
-        yield from formats.rows(file)
-        return
-    content = formats.text(file)
-    if alone and formats.suffix(file) == ".txt":
-        yield from _paragraphs(content)
-    elif content.strip():
-        yield formats.Row({"text": content.strip()}, 1)
-
-
-def _paragraphs(content: str) -> Iterator[formats.Row]:
-    block: list[str] = []
-    for number, line in enumerate([*content.split("\n"), ""], start=1):
-        if line.strip():
-            block.append(line)
-        elif block:
-            yield formats.Row({"text": "\n".join(block).strip()}, number - len(block))
-            block = []
 
 
 def write(path: Path | str, records: Iterable[Record]) -> None:
