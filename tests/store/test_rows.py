@@ -141,7 +141,7 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (Example, {"messages": [U, "Hello"]}, "messages.1"),
     (Example, {"messages": [U, {"role": "assistant"}]}, "messages.1.content"),
     (Example, {"messages": [U, {"role": "assistant", "content": [{"image": 1}]}]},
-     "messages.1.content"),
+     "messages.1.content.0"),
     (Example, {"messages": [{"content": "x"}, A]}, "messages.0.role"),
     (Example, {"messages": [U, turn("assistant", " ")]}, "messages"),
     (Example, {"prompt": "Hi"}, "completion"),

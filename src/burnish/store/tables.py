@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from burnish.config import InputError, Problem
-from burnish.records import Document, Record
+from burnish.records import Document, Message, Record
 from burnish.store import atomic, formats
 from burnish.store.layouts import RowError
 from burnish.store.rows import record
@@ -118,10 +118,11 @@ def write(path: Path | str, records: Iterable[Record]) -> None:
     """
     path = Path(path)
     kind = formats.suffix(path)
-    rows = (asdict(item) for item in records)
     if kind == ".parquet":
-        data = _parquet([_flat(row) for row in rows])
-    elif kind.startswith(".jsonl"):
+        atomic.write_bytes(path, parquet(list(records)))
+        return
+    rows = (asdict(item) for item in records)
+    if kind.startswith(".jsonl"):
         data = b"".join(_dump(row) + b"\n" for row in rows)
     elif kind.startswith(".json"):
         data = b"[" + b",\n".join(_dump(row) for row in rows) + b"]\n"
@@ -143,7 +144,24 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+def parquet(records: Sequence[Record]) -> bytes:
+    """Records of one kind as a Parquet file whose columns have the same types whatever they hold.
+
+    The same records give the same bytes.
+    """
+    hints = get_type_hints(type(records[0])) if records else {}
+    columns = [(name, _column(hint)) for name, hint in hints.items()]
+    rows = [_flat({name: getattr(item, name) for name in hints}) for item in records]
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows)), buffer, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema(columns)), buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _column(hint: Any) -> pa.DataType:
+    """The Arrow type of a record's field; what is free-form is JSON text."""
+    plain = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+    if get_origin(hint) in (list, tuple):
+        return pa.list_(_column(get_args(hint)[0]))
+    if hint is Message:
+        return pa.struct([("role", pa.string()), ("content", pa.string())])
+    return plain.get(hint, pa.string())
