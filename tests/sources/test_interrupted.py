@@ -38,9 +38,9 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 
 def prepare(root: Path) -> None:
-    """Two files: with two rows to a commit, four parts of two kinds and a bad row."""
-    lines(root / "a.jsonl", {"messages": [ASK, SAY]}, {"text": "a1"}, {"bad": 1}, {"text": "a3"})
-    lines(root / "b.jsonl", {"text": "b0"}, {"text": "b1"})
+    """Two files: with two rows to a commit, parts of two kinds and a bad row."""
+    lines(root / "a.jsonl", {"messages": [ASK, SAY]}, {"bad": 1}, {"text": "a3"})
+    lines(root / "b.jsonl", {"bad": 1})
 
 
 def begin(root: Path) -> None:
@@ -59,8 +59,7 @@ def test_killed_anywhere_the_next_start_gives_the_same_bytes(
     begin(whole)
     expected = snapshot(whole / "out")
     parts = [name for name in expected if name.endswith("parquet")]
-    assert parts == [*(f"document/part-0000{n}.parquet" for n in range(3)),
-                     "example/part-00000.parquet"]  # fmt: skip
+    assert parts == ["document/part-00000.parquet", "example/part-00000.parquet"]
 
     def check(root: Path) -> None:
         monkeypatch.chdir(root)
@@ -76,7 +75,7 @@ def test_killed_anywhere_the_next_start_gives_the_same_bytes(
         monkeypatch.chdir(root)
         begin(root)
 
-    assert kill_everywhere(prepare, operation, check) > 30
+    assert kill_everywhere(prepare, operation, check) > 25
 
 
 def test_an_interrupted_import_goes_on_where_it_stopped(
@@ -102,7 +101,7 @@ def test_an_interrupted_import_goes_on_where_it_stopped(
     first, rest = converted[:3], converted[4:]
     assert first == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:3"]
     # The third row was dealt with and not yet committed.
-    assert rest == ["a.jsonl:3", "a.jsonl:4", "b.jsonl:1", "b.jsonl:2"]
+    assert rest == ["a.jsonl:3", "b.jsonl:1"]
 
 
 def test_other_inputs_start_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +117,7 @@ def test_other_inputs_start_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             begin(tmp_path)
     importing.run(["a.jsonl"], Path("out"), Marks(tier="expert"))
     found = tables.read("out/document", Document)
-    assert [(d.text, d.tier) for d in found] == [("a1", "expert"), ("a3", "expert")]
+    assert [(d.text, d.tier) for d in found] == [("a3", "expert")]
 
 
 def test_full_disk(small_disk: Path, tmp_path: Path) -> None:  # R-13

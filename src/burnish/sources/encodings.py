@@ -53,7 +53,8 @@ _FREQUENT = frozenset(
 # The first two bytes of a UTF-8 character, read as Latin-1 or cp1252; a space may be what a
 # non-breaking one has become. Cheap to look for in the many texts that have no such thing.
 _SUSPECT = re.compile(
-    "[\u00c2-\u00f4][ \u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]"
+    "[\u00c2-\u00f4][ \u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192"
+    "\u02c6\u02dc\u2013-\u203a\u20ac\u2122]"
 )
 # What cp1252 adds to ASCII in text of Western Europe: accents, quotation marks, dashes, signs.
 _WESTERN = frozenset("àâäáãçéèêëíîïñóôöõúùûüßÀÂÄÁÇÉÈÊËÍÎÏÑÓÔÖÚÜ¿¡«»“”‘’–—…•·°µ§£€®©™½\u00a0")
