@@ -219,6 +219,31 @@ def test_monstrous_line_stops_early(tmp_path: Path) -> None:  # S-23 partly
         tables.read(path, Document)
 
 
+def test_a_bomb_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # S-23
+    """A thousandfold; a table that honestly shrinks 20-fold is read."""
+    monkeypatch.setattr("burnish.store.streams.FREE_BYTES", 2**20)
+    with gzip.open(tmp_path / "bomb.jsonl.gz", "wb") as file:
+        file.write(b"\n" * 2**23)
+    with pytest.raises(InputError, match="unpacks to more than 200 times its size"):
+        tables.read(tmp_path / "bomb.jsonl.gz", Document)
+    rows = b"".join(b'{"text": "number %d of many"}\n' % n for n in range(50_000))
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(rows))
+    assert len(tables.read(tmp_path / "x.jsonl.gz", Document)) == 50_000
+
+
+def test_parquet_columns_have_one_type_whatever_they_hold(tmp_path: Path) -> None:
+    """Files of one kind can be read together: no parents here, some there; verifiers or none."""
+    tables.write(tmp_path / "a.parquet", [Prompt(id="a", messages=[USER])])
+    spec = {"kind": "number", "answer": 1}
+    tables.write(tmp_path / "b.parquet",
+                 [Prompt(id="b", messages=[USER], verify=spec, parents=("x",))])  # fmt: skip
+    first, second = (pq.read_schema(tmp_path / f"{name}.parquet") for name in "ab")
+    assert first == second
+    assert len(pq.read_table(tmp_path)) == 2
+    tables.write(tmp_path / "none.parquet", [])
+    assert pq.read_table(tmp_path / "none.parquet").num_rows == 0
+
+
 def test_text_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfOne\r\ntwo\r\n \r\n\r\n  three\n")
     (tmp_path / "b.md").write_text("# Title\n\nBody\n")

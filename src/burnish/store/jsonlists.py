@@ -10,6 +10,8 @@ from typing import Any, BinaryIO, NoReturn
 
 MOST_CHARACTERS = 64 * 2**20
 _CHUNK = 2**20
+# A number that ends before "." or "e+" goes on where what was read ends there too.
+_AHEAD = 3
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -119,7 +121,7 @@ class _Window:
             except RecursionError:
                 raise ListError(self.line, "not valid JSON: nested too deeply") from None
             else:
-                if end < len(self._text) or self._ended:
+                if end + _AHEAD <= len(self._text) or self._ended:
                     self._move(end)
                     return value
             self._more()
