@@ -76,9 +76,12 @@ def test_utf8_with_a_few_bad_bytes_stays_utf8(tmp_path: Path) -> None:
     assert encoding_of(path) == "utf-8"
 
 
-def test_bytes_that_are_no_text_stay_as_they_are(tmp_path: Path) -> None:
-    """So that only their own row is lost, also in another encoding than UTF-8."""
+def test_bytes_that_are_no_text_are_none_in_utf8_either(tmp_path: Path) -> None:
+    """So that only their own row is lost; half a character at the end of UTF-16 is one such."""
     path = tmp_path / "x.txt"
+    path.write_bytes("one\n".encode("utf-16-le") + b"\x42")
+    with open_utf8(path, "utf-16-le") as file:
+        assert file.read() == b"one\n\xff"
     path.write_bytes((ZH + "\n").encode("gb18030") * 9 + b"\xff\n")
     assert encoding_of(path) == "gb18030"
     with open_utf8(path, "gb18030") as file:

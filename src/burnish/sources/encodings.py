@@ -182,12 +182,21 @@ def _other(path: Path, sample: bytes) -> str:
     raise InputError(Problem(str(path), None, "", found, "text in UTF-8 (iconv converts it)"))
 
 
+def _mark_undecodable(error: UnicodeError) -> tuple[str, int]:
+    """One surrogate for each run of bytes that are no text; it is written as the byte 0xff."""
+    assert isinstance(error, UnicodeDecodeError)
+    return "\udcff", error.end
+
+
+codecs.register_error("burnish-mark", _mark_undecodable)
+
+
 class _Recoded(io.RawIOBase):
-    """A file's text as UTF-8; bytes that are no text in its encoding stay as they are."""
+    """A file's text as UTF-8; what is no text in its encoding is none here either (0xff)."""
 
     def __init__(self, file: BinaryIO, encoding: str) -> None:
         self._file = file
-        self._decode = codecs.getincrementaldecoder(encoding)("surrogateescape").decode
+        self._decode = codecs.getincrementaldecoder(encoding)("burnish-mark").decode
         self._ready = b""
         self._ended = False
 

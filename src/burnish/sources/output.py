@@ -25,6 +25,7 @@ from burnish.store.rows import content_of
 
 REJECTED = "rejected.jsonl"
 SUMMARY = "import.json"
+_CACHE_KIBIBYTES = 32 * 1024
 _TABLES = """
 CREATE TABLE IF NOT EXISTS ids (id INTEGER PRIMARY KEY, content INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS state (one INTEGER PRIMARY KEY CHECK (one = 1), value TEXT NOT NULL);
@@ -50,6 +51,7 @@ class Output:
         with _storage(self._work):
             self._data.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self._work / "state.sqlite", isolation_level=None)
+            self._database.execute(f"PRAGMA cache_size = -{_CACHE_KIBIBYTES}")
             self._begin()
             state = self._state()
             if state is None:
