@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from burnish.config import InputError
 from burnish.records import Document
 from burnish.sources import importing
 from burnish.sources.convert import Marks
-from burnish.store import tables
+from burnish.store import atomic, tables
 from burnish.store.errors import StorageError
 
 
@@ -102,6 +104,27 @@ def test_an_interrupted_import_goes_on_where_it_stopped(
     assert first == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:3"]
     # The third row was dealt with and not yet committed.
     assert rest == ["a.jsonl:3", "b.jsonl:1"]
+
+
+def test_stopped_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was rejected after a commit is listed once, however often the import is stopped."""
+    monkeypatch.setattr(importing, "PART_ROWS", 1)
+    monkeypatch.chdir(tmp_path)
+    lines(tmp_path / "x.jsonl", {"text": "a"}, *({"bad": n} for n in range(4)))
+    for n in (2, 1, 1):
+        with monkeypatch.context() as patch:
+            calls = iter(range(n))
+
+            def stop(_name: str, calls: Iterator[int] = calls) -> None:
+                if _name == "commit" and next(calls, None) is None:
+                    raise KeyboardInterrupt
+
+            patch.setattr(atomic, "fault_point", stop)
+            with pytest.raises(KeyboardInterrupt):
+                importing.run(["x.jsonl"], Path("out"), Marks())
+    importing.run(["x.jsonl"], Path("out"), Marks())
+    found = [json.loads(line) for line in Path("out/rejected.jsonl").read_text().splitlines()]
+    assert [row["line"] for row in found] == [2, 3, 4, 5]
 
 
 def test_other_inputs_start_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -244,6 +244,13 @@ def test_parquet_columns_have_one_type_whatever_they_hold(tmp_path: Path) -> Non
     assert pq.read_table(tmp_path / "none.parquet").num_rows == 0
 
 
+def test_parquet_with_bytes_that_are_no_text(tmp_path: Path) -> None:
+    torn = pa.array([b"\xbd\xff"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": torn}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"cannot be read as \.parquet: 'utf-8' codec"):
+        tables.read(tmp_path / "x.parquet", Document)
+
+
 def test_text_files(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfOne\r\ntwo\r\n \r\n\r\n  three\n")
     (tmp_path / "b.md").write_text("# Title\n\nBody\n")

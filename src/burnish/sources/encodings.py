@@ -48,8 +48,6 @@ _FREQUENT = frozenset(
     "同日手又行意动方期它头经长儿回位分爱老因很给名法间斯知世什两次使身者被高已亲其进此话常与活正感"
     "這個們來時為說國著裡後會過對學麼發當沒還樣種開總從無現動經長兒愛給間兩親進話與問題電腦"
 )
-
-
 # The first two bytes of a UTF-8 character, read as Latin-1 or cp1252; a space may be what a
 # non-breaking one has become. Cheap to look for in the many texts that have no such thing.
 _SUSPECT = re.compile(

@@ -20,7 +20,7 @@ from typing import Any
 from burnish.config import Problem
 from burnish.records import Record, content_id
 from burnish.store import atomic, manifest, tables
-from burnish.store.errors import StorageError, disk_full
+from burnish.store.errors import StorageError, disk_full, storage_errors
 from burnish.store.rows import content_of
 
 REJECTED = "rejected.jsonl"
@@ -70,17 +70,14 @@ class Output:
         The first record keeps an id. One with other content gets the id of its content; one with
         the same content is not taken.
         """
+        outcome = ""
         if not self._is_new(record):
-            if self._same(record):
+            own = replace(record, id=content_id(record.id, *content_of(record)))
+            if self._same(record) or not self._is_new(own):
                 return "repeated"
-            own = content_id(record.id, *content_of(record))
-            record = replace(record, id=own)
-            if not self._is_new(record):
-                return "repeated"
-            self._buffers.setdefault(_name(record), []).append(record)
-            return "renamed"
+            record, outcome = own, "renamed"
         self._buffers.setdefault(_name(record), []).append(record)
-        return ""
+        return outcome
 
     def reject(self, problem: Problem) -> None:
         """Note a row that was not taken."""
@@ -102,7 +99,7 @@ class Output:
             state = {
                 "fingerprint": self._fingerprint,
                 "parts": self._parts,
-                "rejected": self._rejected.tell(),
+                "rejected": os.fstat(self._rejected.fileno()).st_size,
                 "progress": progress,
             }
             self._database.execute(
@@ -204,9 +201,8 @@ def _digest(*parts: Any) -> int:
 def _storage(path: Path) -> Iterator[None]:
     """Errors of the disk and of SQLite as StorageErrors."""
     try:
-        yield
-    except OSError as error:
-        raise StorageError(path, f"cannot be written ({error.strerror or error})") from error
+        with storage_errors(path):
+            yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code == sqlite3.SQLITE_BUSY:

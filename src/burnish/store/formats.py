@@ -88,7 +88,7 @@ def rows(path: Path, alone: bool = False, opened: Opener = open_bytes) -> Iterat
                 yield from _jsonl(path, file) if "jsonl" in kind else _json(path, file)
     except FileNotFoundError:
         raise InputError(Problem(str(path), None, "", "no such file")) from None
-    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeDecodeError) as error:
         found = f"cannot be read as {kind}: {error}".splitlines()[0]
         raise InputError(Problem(str(path), None, "", found, _whole(kind))) from None
 
