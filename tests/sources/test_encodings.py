@@ -11,7 +11,7 @@ from burnish.sources.encodings import encoding_of, open_utf8, repaired
 ZH = "人工智能是计算机科学的一个分支，它企图了解智能的实质。"
 TW = "人工智慧是電腦科學的一個分支，它企圖瞭解智慧的實質。"
 FR = "Le café est fermé : « revenez demain », dit l’écriteau."
-KO = "인공지능은 인간의 학습능력과 추론능력을 컴퓨터 프로그램으로 실현한 기술이다."
+KO = "그 사람은 매일 아침 일찍 일어나 신문을 읽고 커피를 마신 다음 회사에 간다."
 JA = "こんにちは、世界。これは日本語の文章です。"
 RU = "Искусственный интеллект выполняет творческие функции."
 TOLD = [
@@ -44,7 +44,15 @@ def test_encodings_that_are_told(tmp_path: Path, text: str, written: str, told: 
 
 @pytest.mark.parametrize(
     ("text", "written"),
-    [(KO, "euc_kr"), (JA, "shift_jis"), (JA, "euc_jp"), (RU, "cp1251"), (RU, "koi8-r")],
+    [
+        (KO, "euc_kr"),
+        (JA, "shift_jis"),
+        (JA, "euc_jp"),
+        (RU, "cp1251"),
+        (RU, "koi8-r"),
+        ("Да, да.", "cp1251"),  # "Äà, äà." in cp1252, letters that single would be fine
+        ("常", "gb18030"),  # 都 in Big5, as frequent
+    ],
 )
 def test_others_are_refused_by_name(tmp_path: Path, text: str, written: str) -> None:
     """Korean in EUC-KR is valid GB18030, character by character; it must not be taken for it."""

@@ -156,7 +156,7 @@ def _chinese(sample: bytes) -> str | None:
         beyond = [c for c in _text(sample, name) or "" if c.isalpha() and not c.isascii()]
         shares[name] = sum(c in _FREQUENT for c in beyond) / max(len(beyond), 1)
     best, other = sorted(CHINESE, key=lambda name: -shares[name])
-    return best if shares[best] >= 0.12 and shares[best] > 3 * shares[other] else None
+    return best if shares[best] >= 0.15 and shares[best] > 3 * shares[other] else None
 
 
 def _western(sample: bytes) -> str | None:
