@@ -1,16 +1,16 @@
-"""``data``: look at a data file and check it."""
+"""``data``: look at a data file and check it; the other commands have files of their own."""
 
 from __future__ import annotations
 
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from burnish.cli.shared import AsJson, example, print_json, say
+from burnish.cli import data_import
+from burnish.cli.shared import AsJson, RecordKind, example, print_json, say
 from burnish.config import InputError, Problem
 
 if TYPE_CHECKING:
@@ -19,18 +19,7 @@ if TYPE_CHECKING:
 MOST_PROBLEMS = 20
 
 
-class RecordKind(StrEnum):
-    """What a file holds."""
-
-    document = "document"
-    example = "example"
-    prompt = "prompt"
-    preference = "preference"
-    feedback = "feedback"
-    rollout = "rollout"
-
-
-app = typer.Typer(help="Data files: statistics and checks.", no_args_is_help=True)
+app = typer.Typer(help="Data files: import, statistics, checks.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(help="JSONL, JSON, either with .gz, Parquet, CSV or text.")]
 Kind = Annotated[
     RecordKind | None, typer.Option("--kind", help="What it holds; found out where not given.")
@@ -138,3 +127,6 @@ def text_length(record: Record) -> int:
         turns = value if isinstance(value, list) else [{"content": value}]
         total += sum(len(str(turn["content"])) for turn in turns)
     return total
+
+
+app.command("import", epilog=data_import.EXAMPLE)(data_import.import_)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,18 @@ Set = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 DEFAULT_RUNS = Path("runs")
+
+
+class RecordKind(StrEnum):
+    """What a file holds."""
+
+    document = "document"
+    example = "example"
+    prompt = "prompt"
+    preference = "preference"
+    feedback = "feedback"
+    rollout = "rollout"
+
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
