@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from burnish.cli.data_clean import clean
 from burnish.cli.shared import AsJson, example, print_json, say
 from burnish.config import InputError, Problem
 
@@ -138,3 +139,6 @@ def text_length(record: Record) -> int:
         turns = value if isinstance(value, list) else [{"content": value}]
         total += sum(len(str(turn["content"])) for turn in turns)
     return total
+
+
+app.command(epilog=example("burnish data clean pages.jsonl -o corpus"))(clean)

@@ -22,7 +22,7 @@ from burnish.store.rows import RowError, record
 R = TypeVar("R", bound=Record)
 
 _SHOWN = 20
-_OURS = frozenset({"manifest.json", "artifact.json"})
+_OURS = frozenset({"manifest.json", "artifact.json", "clean.json"})
 _JSON_COLUMNS = ("verify", "scores", "objectives")
 
 
