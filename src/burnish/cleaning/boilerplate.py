@@ -61,7 +61,9 @@ _MENU_WORDS = frozenset(_MENU.split())
 
 class BoilerplateSettings(Settings):
     """A line is shared where it stands in ``documents`` documents of a source at least, and in
-    this ``share`` of them. ``notices`` removes menus, cookie and copyright lines wherever found."""
+    this ``share`` of them. Lines of more than 160 characters are text, of which one copy is to be
+    kept: they are left to the search for paragraphs. ``notices`` removes menus, cookie and
+    copyright lines wherever found."""
 
     documents: PositiveInt = 5
     share: float = Field(0.05, gt=0, le=1)
@@ -117,7 +119,8 @@ def line_key(line: str) -> int | None:
 
 
 def _keys(text: str) -> Iterator[int]:
-    return (key for line in text.split("\n") if (key := line_key(line)) is not None)
+    short = (line for line in text.split("\n") if len(line) <= SHORT_LINE)
+    return (key for line in short if (key := line_key(line)) is not None)
 
 
 def _is_notice(line: str) -> bool:

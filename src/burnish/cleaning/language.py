@@ -25,7 +25,7 @@ class LanguageSettings(Settings):
 
     keep: list[Language] = Field(default=["en", "zh"], min_length=1)
     candidates: list[str] = Field(default=CANDIDATES.split(), min_length=2)
-    characters: PositiveInt = 3000
+    characters: PositiveInt = 1000
 
 
 def identifier(settings: LanguageSettings) -> Callable[[str], str]:

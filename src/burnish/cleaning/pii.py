@@ -58,9 +58,14 @@ _ISSUERS = re.compile(
     r"|3[47]\d{13}|(?:6011|65\d\d|35(?:2[89]|[3-8]\d))\d{12}|3(?:0[0-5]|[68]\d)\d{11}|62\d{14,17}"
 )
 _IPV4 = re.compile(
-    r"(?<![\w.-])(?<!\bversion )(?<!版本 )(?<!版本)(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)", re.I
+    r"(?<![A-Za-z0-9_.-])(?<!\bversion )(?<!版本 )(?<!版本)"
+    r"(?:\d{1,3}\.){3}\d{1,3}(?![A-Za-z0-9_-]|\.\d)",
+    re.I,
 )
-_IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f]{1,4}(?::{1,2}[0-9A-Fa-f]{1,4}){2,7}(?:::)?(?![\w:])")
+_IPV6 = re.compile(
+    r"(?<![A-Za-z0-9_:.])[0-9A-Fa-f]{1,4}(?::{1,2}[0-9A-Fa-f]{1,4}){2,7}(?:::)?(?![A-Za-z0-9_:])"
+)
+_MOBILE_CN = re.compile(r"1[3-9]\d{9}")
 _DIGITS = re.compile(r"(?:\d\D{0,3}){7}")
 
 
@@ -155,10 +160,10 @@ def _ips(text: str) -> Iterator[Span]:
     for pattern in (_IPV4, _IPV6):
         for match in pattern.finditer(text):
             try:
-                public = ipaddress.ip_address(match[0]).is_global
+                address = ipaddress.ip_address(match[0])
             except ValueError:
                 continue
-            if public and any(character.isdigit() for character in match[0]):
+            if address.is_global and not address.is_multicast:
                 yield match.span()
 
 
@@ -173,6 +178,8 @@ def _phones(text: str, regions: list[str]) -> Iterator[Span]:
                 (match.start, match.end)
                 for region in regions or (None,)
                 for match in phonenumbers.PhoneNumberMatcher(line, region)
+                # Bare digits could be any number, but for the mobile ones of China.
+                if not match.raw_string.isdigit() or _MOBILE_CN.fullmatch(match.raw_string)
             )
             for start, stop in found:
                 if at + start >= end:

@@ -26,6 +26,8 @@ STOP_CHARACTERS = frozenset(
     "之其者于於此所无無"
 )
 _HAN = re.compile(f"[{HAN}]")
+# Chinese characters one by one; a name in Latin letters is one unit, however long.
+_UNIT = re.compile(rf"[{HAN}]|[A-Za-z0-9_]+|[^\s{HAN}A-Za-z0-9_]")
 _BULLETS = ("•", "‣", "◦", "▪", "■", "●", "○", "◆", "·", "*", "-", "–", "+")
 _SENTENCE_ENDS = tuple(".!?…:;\"'”’»)]。！？；：」』）】")
 _ZH_MARKS = re.compile(r"[，。、！？；：…,.!?;:]")
@@ -40,7 +42,8 @@ class EnglishRules(Settings):
 
     Gopher, section A.1.1: ``words`` and ``word_length`` (mean) as [least, most], at most
     ``symbols`` (# and ellipses) a word, at least ``alphabetic`` of the words with a letter in them,
-    and ``stop_words`` different ones of the, be, to, of, and, that, have, with.
+    and ``stop_words`` different ones of the, be, to, of, and, that, have, with. ``stop_share`` is
+    the least share of these eight among the words, a number of our own.
     """
 
     words: Range = (50, 100_000)
@@ -48,6 +51,7 @@ class EnglishRules(Settings):
     symbols: float = 0.1
     alphabetic: float = 0.8
     stop_words: int = 2
+    stop_share: float = 0.04
 
 
 class ChineseRules(Settings):
@@ -68,7 +72,7 @@ class ChineseRules(Settings):
     marks: Range = (0.02, 0.3)
     symbols: float = 0.05
     stop_characters: int = 3
-    stop_share: float = 0.08
+    stop_share: float = 0.02
 
 
 class LineRules(Settings):
@@ -181,7 +185,7 @@ def _flaws(
     if bad is not None and bad.search(seen.text):
         yield "a bad word"
     if settings.repetition is not None:
-        units, scale = (seen.words, 1) if lang == "en" else (list(seen.solid), 2)
+        units, scale = (seen.words, 1) if lang == "en" else (_UNIT.findall(seen.text), 2)
         yield from repetition.findings(
             seen.lines, seen.paragraphs, units, scale, settings.repetition
         )
@@ -198,8 +202,10 @@ def _english(seen: View, rules: EnglishRules) -> Iterator[str]:
     )
     alphabetic = sum(any(c.isalpha() for c in word) for word in seen.words) / count
     yield from _outside("words with a letter", alphabetic, rules.alphabetic, 1)
-    stops = STOP_WORDS & {word.strip(".,;:!?\"'()“”‘’").casefold() for word in seen.words}
-    yield from _outside("stop words", len(stops), rules.stop_words, len(STOP_WORDS))
+    plain = (word.strip(".,;:!?\"'()“”‘’").casefold() for word in seen.words)
+    stops = [word for word in plain if word in STOP_WORDS]
+    yield from _outside("stop words", len(set(stops)), rules.stop_words, len(STOP_WORDS))
+    yield from _outside("share of stop words", len(stops) / count, rules.stop_share, 1)
 
 
 def _chinese(seen: View, rules: ChineseRules) -> Iterator[str]:
