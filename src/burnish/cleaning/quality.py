@@ -35,6 +35,7 @@ _SYMBOLS = re.compile(r"#|\.\.\.|…")
 _LOREM = re.compile(r"lorem ipsum", re.I)
 
 Range = tuple[float, float]
+Counts = tuple[int, int]
 
 
 class EnglishRules(Settings):
@@ -46,7 +47,7 @@ class EnglishRules(Settings):
     the least share of these eight among the words, a number of our own.
     """
 
-    words: Range = (50, 100_000)
+    words: Counts = (50, 100_000)
     word_length: Range = (3, 10)
     symbols: float = 0.1
     alphabetic: float = 0.8
@@ -66,7 +67,7 @@ class ChineseRules(Settings):
     be there, and be ``stop_share`` of the Chinese characters.
     """
 
-    characters: Range = (80, 200_000)
+    characters: Counts = (80, 200_000)
     line_length: float = 10
     han: float = 0.3
     marks: Range = (0.02, 0.3)
