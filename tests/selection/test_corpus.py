@@ -27,7 +27,7 @@ def corpus() -> list[Document]:
         "plain": f"Our shop, here.\n{prose(1)}\n\nWrite to me@mail.example.org.",
         "copy": f"our  shop, HERE.\n{prose(1)}\n\nwrite to me@mail.example.org",
         "near": f"Our shop, here.\n{prose(1)}\n\nWrite to you@mail.example.org. Thank you.",
-        "short": "Far too short.",
+        "short": "Far too short, says a@mail.example.org.",
         "menu": "Home | About | Contact",
         "blank": "\u200b\u3000",
         "german": "Der Fluss fließt durch die alte Stadt und dann weiter bis ans Meer. " * 2,
@@ -73,7 +73,9 @@ def test_every_document_stays_or_goes_with_a_reason(tmp_path: Path) -> None:
         "near": {"near duplicate": 1},
     }
     removed = {gone.id: gone.reason for step in report.funnel for gone in step.examples}
-    assert removed["short"] == "words: 3 under 8"
+    assert removed["short"] == "words: 5 under 8"
+    shown = [gone.text for step in report.funnel for gone in step.examples]
+    assert "Far too short, says <EMAIL>." in shown
     assert removed["plain"] == "near duplicate: of near"
     assert removed["copy"] == "exact duplicate: of plain"
 

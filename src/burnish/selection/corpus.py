@@ -51,7 +51,8 @@ class CleanSettings(Settings):
 
 @dataclass(frozen=True)
 class RemovedDocument:
-    """One removed document, for the report: how its text began when it went, and why."""
+    """One removed document, for the report: how its text began when it went, and why. Personal
+    data is replaced here as well."""
 
     id: str
     text: str
@@ -246,8 +247,10 @@ class _Cleaner:
         if reason:
             self.reasons[name][reason.partition(":")[0]] += 1
             if len(self.examples[name]) < self.settings.examples:
-                begin = document.text[:SHOWN]
-                self.examples[name].append(RemovedDocument(document.id, begin, reason))
+                begin = document.text[: 2 * SHOWN]
+                if self.settings.pii is not None:  # a report is passed on, too
+                    begin = scrub(begin, document.lang, self.settings.pii)[0]
+                self.examples[name].append(RemovedDocument(document.id, begin[:SHOWN], reason))
         return not reason
 
     def report(self) -> CleanReport:
