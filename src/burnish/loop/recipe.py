@@ -150,7 +150,11 @@ def _calls(
 
 
 def override(value: dict[str, Any], item: str) -> None:
-    """Apply one ``a.b=c``; a path that leads nowhere is caught by validation as unknown key."""
+    """Apply one ``a.b=c``; a path that leads nowhere is caught by validation as unknown key.
+
+    Raises:
+        InputError: the item has another form.
+    """
     key, equals, text = item.partition("=")
     if not equals or not key:
         raise InputError(Problem("--set", None, item, "no '='", "expected key.path=value"))
