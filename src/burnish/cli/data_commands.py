@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from burnish.cli import data_import
+from burnish.cli.data_clean import clean
 from burnish.cli.shared import AsJson, RecordKind, example, print_json, say
 from burnish.config import InputError, Problem
 
@@ -130,3 +131,4 @@ def text_length(record: Record) -> int:
 
 
 app.command("import", epilog=data_import.EXAMPLE)(data_import.import_)
+app.command(epilog=example("burnish data clean pages.jsonl -o corpus"))(clean)

@@ -180,7 +180,7 @@ def _removed(record: dict[str, Any], lang: Lang) -> Markup:
     rows = [
         el("tr", el("td", str(step["name"])), el("td", str(gone.get("reason", ""))),
            el("td", str(gone.get("prompt", "")), class_="reply"),
-           el("td", str(gone.get("reply", "")), class_="reply"))
+           el("td", str(gone.get("reply", gone.get("text", ""))), class_="reply"))
         for step in record.get("details", {}).get("funnel") or []
         for gone in step.get("examples", [])
     ]  # fmt: skip

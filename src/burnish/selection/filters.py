@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from burnish.config import Settings
 from burnish.records import Prompt, Rollout
@@ -32,6 +33,9 @@ class FilterSettings(Settings):
     examples: int = 3
 
 
+E = TypeVar("E")
+
+
 @dataclass(frozen=True)
 class Removed:
     """One removed candidate, kept for the report."""
@@ -43,13 +47,13 @@ class Removed:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[E]):
     """What one filter did: ``entered`` candidates came in, ``left`` went on."""
 
     name: str
     entered: int
     left: int
-    examples: list[Removed]
+    examples: list[E]
 
     @property
     def removed(self) -> int:
@@ -62,7 +66,7 @@ class Filtered:
     """The candidates that passed every filter, in their order, and the funnel."""
 
     kept: list[Rollout]
-    funnel: list[Step]
+    funnel: list[Step[Removed]]
 
 
 Reason = str
@@ -145,7 +149,9 @@ def _top_ids(rollouts: Sequence[Rollout], share: float) -> set[str]:
     return best
 
 
-def _step(name: str, entered: Sequence[Rollout], reasons: Sequence[Reason], count: int) -> Step:
+def _step(
+    name: str, entered: Sequence[Rollout], reasons: Sequence[Reason], count: int
+) -> Step[Removed]:
     removed = [
         Removed(rollout.id, rollout.prompt[-1]["content"], rollout.completion, reason)
         for rollout, reason in zip(entered, reasons, strict=True)
