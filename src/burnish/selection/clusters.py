@@ -47,7 +47,7 @@ def cluster(vectors: Vectors, count: int, seed: int) -> Labels:
     if len(vectors) == 0:
         return np.zeros(0, np.int64)
     found = MiniBatchKMeans(
-        n_clusters=min(count, len(vectors)), batch_size=BATCH, n_init=3, random_state=seed
+        n_clusters=min(count, len(vectors)), batch_size=BATCH, n_init=10, random_state=seed
     ).fit_predict(vectors)
     return np.asarray(found, dtype=np.int64)
 

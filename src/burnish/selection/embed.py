@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import logging
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,14 +114,22 @@ class _Hashed:
         for chunk in _chunks(texts):
             found += np.bincount(self._counts.transform(chunk).indices, minlength=FEATURES)
         self._idf = (np.log((1 + len(texts)) / (1 + found)) + 1).astype(np.float32)
-        random = np.random.default_rng(0)
-        self._matrix = random.standard_normal((FEATURES, dimensions), dtype=np.float32)
+        self._matrix = _projection(dimensions)
         self.fingerprint = hashlib.sha256(self._idf.tobytes()).hexdigest() + f" {dimensions}"
 
-    def encode(self, texts: Sequence[str]) -> Vectors:
+    def weighted(self, texts: Sequence[str]) -> Any:
+        """``[n, FEATURES]`` sparse: the weights before they are projected."""
         table = self._counts.transform(texts)
         table.data = (1 + np.log(table.data)) * self._idf[table.indices]
-        return _unit(table @ self._matrix)
+        return table
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        return _unit(self.weighted(texts) @ self._matrix)
+
+
+@lru_cache(maxsize=1)
+def _projection(dimensions: int) -> Vectors:
+    return np.random.default_rng(0).standard_normal((FEATURES, dimensions), dtype=np.float32)
 
 
 class _Sentence:
