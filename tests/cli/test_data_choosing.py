@@ -26,11 +26,11 @@ def example(number: int, **more: Any) -> dict[str, Any]:
 
 
 def test_select_keeps_the_best_and_lists_the_rest(burnish: Any) -> None:
-    write("x.jsonl", *[example(n, score=n) for n in range(10)], example(3, id="again", score=0))
+    write("x.jsonl", *[example(n, total=n) for n in range(10)], example(3, id="again", total=0))
     write("eval.jsonl", {"id": "q", "messages": example(9)["messages"][:1],
                          "verify": {"kind": "comply"}})  # fmt: skip
     done = burnish(
-        "data", "select", "x.jsonl", "-o", "y.jsonl", "--score", "score", "--evaluation",
+        "data", "select", "x.jsonl", "-o", "y.jsonl", "--score", "total", "--evaluation",
         "eval.jsonl", "--count", "2", "--set", "clusters=1", "--set", "near=null", "--json",
     )  # fmt: skip
     assert done.code == 0, done.err
@@ -53,9 +53,9 @@ def test_select_shows_the_funnel(burnish: Any) -> None:
     unknown = burnish("data", "select", "x.jsonl", "-o", "z.jsonl", "--set", "nearly=1")
     assert unknown.code == 2
     assert "nearly: unknown key" in unknown.err
-    no_scores = burnish("data", "select", "x.jsonl", "-o", "z.jsonl", "--score", "score")
+    no_scores = burnish("data", "select", "x.jsonl", "-o", "z.jsonl", "--score", "total")
     assert no_scores.code == 2
-    assert "x.jsonl:1:score" in no_scores.err
+    assert "x.jsonl:total: none of 12 records has a number" in no_scores.err
 
 
 def tiered(expert: int, selected: int, bulk: int) -> list[dict[str, Any]]:

@@ -57,6 +57,7 @@ def test_each_step_removes_its_own_and_the_funnel_adds_up() -> None:
     assert ids(found) == ["d2", "d5"]
     steps = [(step.name, step.entered, step.left) for step in found.funnel]
     assert steps == [
+        ("unscored", 7, 7),
         ("exact_duplicate", 7, 6),
         ("near_duplicate", 6, 5),
         ("leak", 5, 4),
@@ -67,7 +68,7 @@ def test_each_step_removes_its_own_and_the_funnel_adds_up() -> None:
     report = found.report()
     assert (report["entered"], report["kept"]) == (7, 2)
     assert report["evaluation_items_hit"] == {"moon": 1}
-    assert found.funnel[3].examples[0].reason == "0.400 < 0.5"
+    assert found.funnel[4].examples[0].reason == "0.400 < 0.5"
 
 
 def test_the_better_scored_duplicate_stays() -> None:
@@ -174,8 +175,16 @@ def test_scores_come_from_a_column(tmp_path: Path) -> None:
     assert [one.text for one in records] == ["a", "b", "a", "b"]
     assert scores == [0.5, 1.0, 0.5, 1.0]
     assert read([file], Document, None) == (records[:2], None)
-    file.write_text('{"text": "a", "s": true}\n{"text": "b"}\n{"text": "c", "s": 1e999}\n')
+    with pytest.raises(InputError, match="none of 2 records has a number"):
+        read([file], Document, "scores.relevance")
+    file.write_text('{"text": "a", "s": true}\n{"text": "b"}\n{"text": "c", "s": "1"}\n')
     with pytest.raises(InputError) as caught:
         list(tables.with_numbers(file, Document, "s"))
-    assert [(one.line, one.field) for one in caught.value.problems][:2] == [(1, "s"), (2, "s")]
-    assert len(caught.value.problems) == 3
+    assert [(one.line, one.field) for one in caught.value.problems] == [(1, "s"), (3, "s")]
+
+
+def test_a_missing_score_is_not_zero() -> None:
+    pool = documents("one", "two", "three")
+    found = select(pool, SelectSettings(min_score=-5), scores=[-1.0, None, -9.0])
+    assert ids(found) == ["d0"]
+    assert reasons(found) == {"d1": "unscored", "d2": "score"}

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog=example(
             "burnish data select examples.jsonl -o chosen.jsonl --share 0.2",
-            "burnish data select scored.jsonl -o chosen.jsonl --score score --set keep_top=0.3 "
+            "burnish data select scored.jsonl -o chosen.jsonl --score total --set keep_top=0.3 "
             "--evaluation eval.jsonl",
         )
     )(select)

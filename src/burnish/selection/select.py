@@ -1,9 +1,9 @@
 """Choosing records by score and diversity, in one pass with a funnel.
 
-Steps, in this order, each only where its setting is given: exact duplicates, near duplicates
-(MinHash), overlap with evaluation sets, lowest score, duplicates in meaning, the best share of
-every topic, and a sample balanced over clusters. What comes out depends on the contents of the
-records and the seed, not on the order of the input.
+Steps, in this order, each only where its setting is given: records whose score is missing, exact
+duplicates, near duplicates (MinHash), overlap with evaluation sets, lowest score, duplicates in
+meaning, the best share of every topic, and a sample balanced over clusters. What comes out depends
+on the contents of the records and the seed, not on the order of the input.
 """
 
 from __future__ import annotations
@@ -128,15 +128,18 @@ class Selection(Generic[R]):
 
 def read(
     paths: Sequence[Path], kind: type[R], score: str | None
-) -> tuple[list[R], list[float] | None]:
+) -> tuple[list[R], list[float | None] | None]:
     """The records of files, and the numbers in their column ``score`` where one is named.
 
     Raises:
-        InputError: a row is bad, or has no number in that column.
+        InputError: a row is bad, or none has a number in that column.
     """
     if score is None:
         return [record for path in paths for record in tables.read(path, kind)], None
     rows = [row for path in paths for row in tables.with_numbers(path, kind, score)]
+    if all(number is None for _, number in rows):
+        found = f"none of {len(rows)} records has a number there"
+        raise InputError(Problem(", ".join(map(str, paths)), None, score, found))
     return [record for record, _ in rows], [number for _, number in rows]
 
 
@@ -144,7 +147,7 @@ def select(
     records: Sequence[R],
     settings: SelectSettings,
     *,
-    scores: Sequence[float] | None = None,
+    scores: Sequence[float | None] | None = None,
     evaluations: Mapping[str, Sequence[Prompt]] | None = None,
     seed: int = 0,
     cache: Path | None = None,
@@ -152,7 +155,7 @@ def select(
     """Run the steps of ``settings`` over ``records``.
 
     Args:
-        scores: one a record, higher is better.
+        scores: one a record, higher is better; a record with None is left out.
         evaluations: items by the name of their evaluation set; records that hold one are left out.
         cache: where embeddings are kept, see ``embed``.
 
@@ -180,7 +183,7 @@ def select(
     return Selection([records[i] for i in kept], pool.removed, pool.funnel, hits, spread)
 
 
-def _check(settings: SelectSettings, scores: Sequence[float] | None) -> None:
+def _check(settings: SelectSettings, scores: Sequence[float | None] | None) -> None:
     if scores is None:
         problems = [
             Problem("", None, name, "needs scores, and there are none", "the column they are in")
@@ -200,7 +203,7 @@ class _Pool(Generic[R]):
         self,
         records: Sequence[R],
         digests: Sequence[str],
-        scores: Sequence[float] | None,
+        scores: Sequence[float | None] | None,
         examples: int,
     ) -> None:
         self.records, self.scores = records, scores
@@ -211,8 +214,8 @@ class _Pool(Generic[R]):
         self._digests, self._examples = digests, examples
 
     def score(self, index: int) -> float:
-        """The score of a record, 0 where there are none."""
-        return 0.0 if self.scores is None else self.scores[index]
+        """The score of a record, 0 where it has none."""
+        return 0.0 if self.scores is None else self.scores[index] or 0.0
 
     def drawn(self, seed: int) -> Callable[[int], str]:
         """A key that puts records into a random order set by their contents and the seed."""
@@ -241,6 +244,9 @@ def _leave_out(
     labels: Labels,
 ) -> list[Hit]:
     """The steps that judge a record by itself or by what it repeats."""
+    if pool.scores is not None:
+        missing = [index for index in pool.alive if pool.scores[index] is None]
+        pool.remove("unscored", dict.fromkeys(missing, "has no score"))
     if settings.exact:
         pool.remove("exact_duplicate", _repeats(pool, exact_duplicates))
     if settings.near is not None:

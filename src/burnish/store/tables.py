@@ -70,23 +70,26 @@ def iterate(
         raise InputError(Problem(str(path), None, "", "holds no records", _wanted(kind)))
 
 
-def with_numbers(path: Path | str, kind: type[R], column: str) -> Iterator[tuple[R, float]]:
+def with_numbers(path: Path | str, kind: type[R], column: str) -> Iterator[tuple[R, float | None]]:
     """Records as ``iterate`` gives them, each with the number in a column of its row.
 
     Args:
-        column: any column, burnish's own or not; ``scores.relevance`` is one inside another.
+        column: any column, burnish's own or not; ``scores.relevance`` is one inside another. None
+            where a row lacks it or has a null.
 
     Raises:
-        InputError: as ``iterate``, and where a row has no finite number there.
+        InputError: as ``iterate``, and where a row has something else than a finite number there.
     """
     path = Path(path)
     bad: list[Problem] = []
+    first, *inner = column.split(".")
     for file, row, found in _parsed(path, kind, bad):
-        value: Any = row.value
-        for part in column.split("."):
+        value: Any = getattr(found, first, row.value.get(first))
+        for part in inner:
             value = value.get(part) if isinstance(value, dict) else None
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            yield found, float(value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is None or (number and math.isfinite(value)):
+            yield found, None if value is None else float(value)
         else:
             bad.append(_problem(file, row, column, f"found {value!r:.80}", "a number"))
     _refuse(path, bad)

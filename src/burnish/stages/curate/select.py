@@ -19,13 +19,14 @@ Kind = Literal["document", "example", "prompt", "preference", "feedback", "rollo
 class Config(Settings):
     """Keep part of ``data``.
 
-    ``score`` is the column that holds each record's score, higher is better. Records that hold an
-    item of the ``evaluation`` files are left out and listed.
+    ``score`` is the column that holds each record's score, higher is better: ``total`` where
+    ``burnish data score`` wrote it, ``reward`` of rollouts. Records without one are left out.
+    Records that hold an item of the ``evaluation`` files are left out and listed.
     """
 
     data: list[DataRef] = Field(min_length=1)
     kind: Kind = Field("example", description="what ``data`` holds")
-    score: str | None = Field(None, description="such as ``reward`` or ``scores.relevance``")
+    score: str | None = Field(None, description="such as ``total`` or ``scores.relevance``")
     evaluation: list[PromptRef] = []
     select: SelectSettings = SelectSettings()
 
