@@ -79,10 +79,11 @@ def make_pool(seed: int) -> Pool:
     draw.shuffle(places)
     kind = {one.id: "clean" for one in rest}
     records = list(rest)
+    replies = replies_of(rest)
     for name, share in DAMAGED.items():
         for _ in range(round(share * len(rest))):
             place = places.pop()
-            records[place] = damaged(rest[place], name, rest, draw)
+            records[place] = damaged(rest[place], name, replies, draw)
             kind[records[place].id] = name
     for place in places[:ORIGINALS]:
         one = rest[place]
@@ -95,18 +96,29 @@ def make_pool(seed: int) -> Pool:
     return Pool(trusted, [replace(one, source="pool") for one in records], kind)
 
 
-def damaged(one: Example, name: str, pool: Sequence[Example], draw: random.Random) -> Example:
+Replies = dict[str, dict[str, set[str]]]
+"""By language and task."""
+
+
+def replies_of(examples: Sequence[Example]) -> Replies:
+    found: Replies = {}
+    for one in examples:
+        tasks = found.setdefault(one.lang, {})
+        tasks.setdefault(one.task, set()).add(one.messages[-1]["content"])
+    return found
+
+
+def damaged(one: Example, name: str, replies: Replies, draw: random.Random) -> Example:
     """The example with a reply that is wrong, cut or off topic."""
     reply = one.messages[-1]["content"]
     if name == "cut" and len(reply) > 1:
         changed = reply[: len(reply) // 2]
     else:
-        alike = [other for other in pool if other.lang == one.lang]
-        same = {other.messages[-1]["content"] for other in alike if other.task == one.task}
-        others = {other.messages[-1]["content"] for other in alike if other.task != one.task}
+        tasks = replies[one.lang]
+        others = set().union(*(tasks[task] for task in tasks if task != one.task))
         # Where a task has one reply only, every wrong one is off topic.
-        wrong = (others if name == "off_topic" else same) - {reply} or others - {reply}
-        changed = draw.choice(sorted(wrong))
+        same = others if name == "off_topic" else tasks[one.task]
+        changed = draw.choice(sorted(same - {reply} or others - {reply}))
     return replace(one, messages=[*one.messages[:-1], {"role": "assistant", "content": changed}])
 
 
@@ -271,7 +283,8 @@ their reply (cut), 10 % get a reply of another task (off topic), and 100 clean o
 more with another opening (copies). A model, the quickstart's after post-pretraining, is fitted to
 200 trusted examples and scores the pool (`relevance`, `completeness`, `fluency` at their default
 weights, calibrated on the other 100). From the same post-pretrained model each line below is then
-trained on the 300 trusted examples and a fifth of the pool, with equal settings (3 epochs).
+trained on the 300 trusted examples and a fifth of the pool, with equal settings (3 epochs). Settings
+of selection are its defaults; none was chosen by these questions.
 
 The table says how many of {items} held-out questions were answered right, in per cent
 (`assets/quickstart/{part}`; greedy; seeds {seeds}, of pool, choice and training alike). The last

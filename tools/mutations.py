@@ -298,13 +298,6 @@ MUTATIONS = (
         ("selection/test_clusters.py",),
     ),
     Mutation(
-        "the worst of a cluster is kept",
-        "selection/select.py",
-        "for index in sorted(pool.alive, key=lambda index: (-pool.score(index), drawn(index))):",
-        "for index in sorted(pool.alive, key=lambda index: (pool.score(index), drawn(index))):",
-        ("selection/test_select.py",),
-    ),
-    Mutation(
         "a tier that is short is not noticed",
         "selection/pyramid.py",
         "if counts[tier] > sum(there[tier])",
