@@ -283,8 +283,8 @@ their reply (cut), 10 % get a reply of another task (off topic), and 100 clean o
 more with another opening (copies). A model, the quickstart's after post-pretraining, is fitted to
 200 trusted examples and scores the pool (`relevance`, `completeness`, `fluency` at their default
 weights, calibrated on the other 100). From the same post-pretrained model each line below is then
-trained on the 300 trusted examples and a fifth of the pool, with equal settings (3 epochs). Selection
-has its default settings; none was chosen by these questions.
+trained on the 300 trusted examples and a fifth of the pool, with equal settings (3 epochs).
+Selection has its default settings; none was chosen by these questions.
 
 The table says how many of {items} held-out questions were answered right, in per cent
 (`assets/quickstart/{part}`; greedy; seeds {seeds}, of pool, choice and training alike). The last
