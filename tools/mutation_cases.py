@@ -296,4 +296,18 @@ MUTATIONS = (
         "        if bits",
         ("models/test_load.py",),
     ),
+    Mutation(
+        "semantic duplicates above the threshold only",
+        "selection/clusters.py",
+        "cosines[nearest] >= threshold - ROUNDING",
+        "cosines[nearest] > threshold + ROUNDING",
+        ("selection/test_clusters.py",),
+    ),
+    Mutation(
+        "a tier that is short is not noticed",
+        "selection/pyramid.py",
+        "if counts[tier] > sum(there[tier])",
+        "if False",
+        ("selection/test_pyramid.py",),
+    ),
 )

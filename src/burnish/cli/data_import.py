@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.table import Table
 
-from burnish.cli.shared import AsJson, RecordKind, err, example, out, print_json, say, warn
+from burnish.cli.data_files import RecordKind
+from burnish.cli.shared import AsJson, err, example, out, print_json, say, warn
 
 if TYPE_CHECKING:
     from burnish.records import Language, Record, Tier

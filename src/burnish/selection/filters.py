@@ -89,10 +89,11 @@ def run_filters(
         funnel.append(_step(name, kept, reasons, settings.examples))
         kept = [rollout for rollout, reason in zip(kept, reasons, strict=True) if not reason]
     if settings.keep_top is not None:
-        best = _top_ids(kept, settings.keep_top)
-        reasons = ["" if rollout.id in best else "not among the best" for rollout in kept]
+        rows = [(rollout.topic, rollout.reward, rollout.id) for rollout in kept]
+        best = best_within(rows, settings.keep_top)
+        reasons = ["" if index in best else "not among the best" for index in range(len(kept))]
         funnel.append(_step("keep_top", kept, reasons, settings.examples))
-        kept = [rollout for rollout in kept if rollout.id in best]
+        kept = [rollout for index, rollout in enumerate(kept) if index in best]
     return Filtered(kept, funnel)
 
 
@@ -138,14 +139,19 @@ def _refusal(prompt: Prompt, rollout: Rollout) -> Reason:
     return "refuses a harmless request" if not wanted and is_refusal(rollout.completion) else ""
 
 
-def _top_ids(rollouts: Sequence[Rollout], share: float) -> set[str]:
-    topics: dict[str, list[Rollout]] = defaultdict(list)
-    for rollout in rollouts:
-        topics[rollout.topic].append(rollout)
-    best: set[str] = set()
+def best_within(rows: Sequence[tuple[str, float, str]], share: float) -> set[int]:
+    """Indices of the best ``share`` of every topic, rounded up, so at least one of each.
+
+    Args:
+        rows: topic, score and what decides between equal scores (the lesser stays).
+    """
+    topics: dict[str, list[int]] = defaultdict(list)
+    for index, (topic, _, _) in enumerate(rows):
+        topics[topic].append(index)
+    best: set[int] = set()
     for group in topics.values():
-        ranked = sorted(group, key=lambda rollout: (-rollout.reward, rollout.id))
-        best.update(rollout.id for rollout in ranked[: max(1, math.ceil(share * len(ranked)))])
+        ranked = sorted(group, key=lambda index: (-rows[index][1], rows[index][2]))
+        best.update(ranked[: max(1, math.ceil(share * len(ranked)))])
     return best
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -63,22 +64,56 @@ def iterate(
     for found in islice(_records(path, kind, bad), limit):
         count += 1
         yield found
-    if bad and problems is None:
-        more = len(bad) - _SHOWN
-        rest = [Problem(str(path), None, "", f"and {more} more problems")] if more > 0 else []
-        raise InputError(bad[:_SHOWN] + rest)
+    if problems is None:
+        _refuse(path, bad)
     if count == 0 and not bad and limit != 0:
         raise InputError(Problem(str(path), None, "", "holds no records", _wanted(kind)))
 
 
+def with_numbers(path: Path | str, kind: type[R], column: str) -> Iterator[tuple[R, float | None]]:
+    """Records as ``iterate`` gives them, each with the number in a column of its row.
+
+    Args:
+        column: any column, burnish's own or not; ``scores.relevance`` is one inside another. None
+            where a row lacks it or has a null.
+
+    Raises:
+        InputError: as ``iterate``, and where a row has something else than a finite number there.
+    """
+    path = Path(path)
+    bad: list[Problem] = []
+    first, *inner = column.split(".")
+    for file, row, found in _parsed(path, kind, bad):
+        value: Any = getattr(found, first, row.value.get(first))
+        for part in inner:
+            value = value.get(part) if isinstance(value, dict) else None
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is None or (number and math.isfinite(value)):
+            yield found, None if value is None else float(value)
+        else:
+            bad.append(_problem(file, row, column, f"found {value!r:.80}", "a number"))
+    _refuse(path, bad)
+
+
+def _refuse(path: Path, bad: Sequence[Problem]) -> None:
+    if bad:
+        more = len(bad) - _SHOWN
+        rest = [Problem(str(path), None, "", f"and {more} more problems")] if more > 0 else []
+        raise InputError([*bad[:_SHOWN], *rest])
+
+
 def _records(path: Path, kind: type[R], bad: list[Problem]) -> Iterator[R]:
+    return (found for _, _, found in _parsed(path, kind, bad))
+
+
+def _parsed(path: Path, kind: type[R], bad: list[Problem]) -> Iterator[tuple[Path, formats.Row, R]]:
     for file in _files(path, kind):
         for row in formats.rows(file, alone=file == path):
             if isinstance(row, Problem):
                 bad.append(row)
                 continue
             try:
-                yield record(kind, row.value, formats.stem(file))
+                yield file, row, record(kind, row.value, formats.stem(file))
             except RowError as error:
                 bad += [_problem(file, row, *finding) for finding in error.findings]
 
