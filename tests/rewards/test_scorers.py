@@ -14,19 +14,18 @@ from burnish.models.forward import token_logprobs
 from burnish.models.heads import ScalarHead
 from burnish.models.load import save_model
 from burnish.records import Prompt, Rollout
-from burnish.rewards.likelihood import NO_PROMPT, reply_logprobs, reply_segments
+from burnish.rewards.candidates import of_rollout
+from burnish.rewards.likelihood import NO_PROMPT, reply_logprobs, reply_segments, surprises
 from burnish.rewards.reward_model import RewardModel
 from burnish.rewards.scorers import (
     Calibration,
     Resources,
     ScorerSettings,
-    aggregate,
     calibrate,
     completeness,
-    likelihoods,
-    score,
     standing,
 )
+from burnish.rewards.scoring import ScoreCache, aggregate, score
 from burnish.text.batches import pack
 from burnish.text.templates import encode
 
@@ -129,10 +128,11 @@ def test_npmi_is_the_explained_share_of_the_surprise(taught: torch.nn.Module) ->
     pair = (asked("Say a.").messages, "apple")
     ((given, _),) = reply_logprobs(taught, TOKENIZER, [pair])
     ((alone, count),) = reply_logprobs(taught, TOKENIZER, [(NO_PROMPT, "apple")])
-    ((npmi, nats),) = likelihoods(taught, TOKENIZER, [pair], 4096)
-    assert npmi == pytest.approx(1 - given / alone, rel=1e-4)
-    assert nats == pytest.approx(alone / count)
-    assert 0 < npmi < 1
+    (seen,) = surprises(taught, TOKENIZER, [pair])
+    assert seen is not None
+    assert seen.npmi == pytest.approx(1 - given / alone, rel=1e-4)
+    assert seen.fluency == pytest.approx(alone / count)
+    assert 0 < seen.npmi < 1
 
 
 def test_each_score_is_computed_once() -> None:
@@ -140,9 +140,12 @@ def test_each_score_is_computed_once() -> None:
     one = rollout(prompt, "Paris")
     settings = ScorerSettings(weights={"relevance": 1.0, "verifier": 1.0})
     resources = Resources(tiny.model(), TOKENIZER, Calibration((0.0,), (-9.0,)))
-    first = score({"p": prompt}, [one], settings, resources)
-    resources.model = None  # any further pass would fail
-    assert score({"p": prompt}, [one], settings, resources) == first
+    cache = ScoreCache()
+    first = score({"p": prompt}, [one], settings, resources, cache)
+    resources.model, resources.seen = None, {}  # any further pass would fail
+    assert score({"p": prompt}, [one], settings, resources, cache) == first
+    with pytest.raises(InputError, match="none given"):
+        score({"p": prompt}, [one], settings, resources)
     assert first[0]["verifier"] == 1.0
 
 
@@ -156,7 +159,8 @@ def test_completeness(reply: str, finish: str, expected: float) -> None:
     prompt = asked("Be brief.", verify={"kind": "format", "rules": rules})
     settings = ScorerSettings(min_words=2)
     # "one": below the minimum, 1/2, and one of two rules kept, 1/2
-    assert completeness(prompt, rollout(prompt, reply, finish=finish), settings) == expected
+    candidate = of_rollout(prompt, rollout(prompt, reply, finish=finish))
+    assert completeness(candidate, settings) == expected
 
 
 def test_the_aggregate_is_the_weighted_mean_of_what_is_there() -> None:
