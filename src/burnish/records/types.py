@@ -145,3 +145,14 @@ class Rollout(Record):
     topic: str = ""
     task: str = "chat"
     group: str = ""
+
+
+KINDS: dict[str, type[Record]] = {
+    "document": Document,
+    "example": Example,
+    "prompt": Prompt,
+    "preference": Preference,
+    "feedback": Feedback,
+    "rollout": Rollout,
+}
+"""Every kind of record by its name in settings and on the command line."""

@@ -188,8 +188,10 @@ def match_number(answer: float | int | str, reply: str) -> Match:
 
     Right when it is the only number of the reply, or the last thing said after the only ``=``,
     ``is``, ``equals``, ``是``, ``等于`` or ``得`` (``12 + 30 = 42``, ``12 加 30 等于 42。``). No
-    exponents and no fractions: only plain digits are read. A reply with ``\\boxed{42}`` may say what it
-    likes before its one box; what is in the box counts, and a second box makes it wrong.
+    exponents and no fractions: only plain digits are read.
+
+    A reply with ``\\boxed{42}`` may say what it likes before its one box; what is in the box
+    counts, and a second box makes it wrong.
     """
     text = prepare(reply)
     if "\\boxed" in text:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from burnish.records import Prompt, Rollout
+from burnish.records import Prompt, Rollout, content_id
 from burnish.rewards.candidates import Candidate, of_rollout
+from burnish.rewards.judge import Duel, Judge, settle
 from burnish.rewards.scorers import Resources, Scorer, ScorerSettings, find
 from burnish.store.metrics import Metrics
 
@@ -25,23 +26,19 @@ class ScoreCache:
             if isinstance(scorer, str) and isinstance(scores, dict):
                 self._known.update({(scorer, content): v for content, v in scores.items()})
 
-    def missing(self, scorer: str, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Those without a score, each content once."""
-        todo = {one.content: one for one in candidates if (scorer, one.content) not in self._known}
-        return list(todo.values())
+    def missing(self, scorer: str, contents: Iterable[str]) -> set[str]:
+        """Those of ``contents`` that have no score."""
+        return {content for content in contents if (scorer, content) not in self._known}
 
-    def put(
-        self, scorer: str, candidates: Sequence[Candidate], values: Sequence[float | None]
-    ) -> None:
-        """Keep scores; None is a score that is missing and is not asked for again."""
-        scores = {one.content: value for one, value in zip(candidates, values, strict=True)}
+    def put(self, scorer: str, scores: Mapping[str, float | None]) -> None:
+        """Keep scores by content; None is one that is missing and is not asked for again."""
         if self._log is not None:
             self._log.append({"scorer": scorer, "scores": scores})
         self._known.update({(scorer, content): value for content, value in scores.items()})
 
-    def get(self, scorer: str, candidate: Candidate) -> float | None:
+    def get(self, scorer: str, content: str) -> float | None:
         """A score that was put; raises KeyError where none was."""
-        return self._known[scorer, candidate.content]
+        return self._known[scorer, content]
 
 
 def score_candidates(
@@ -58,13 +55,16 @@ def score_candidates(
         EndpointError: the judge cannot be asked; what was scored before is in ``cache``.
     """
     rows: list[dict[str, float]] = [{} for _ in candidates]
+    contents = [one.content for one in candidates]
     for scorer in scorers:
         fingerprint = scorer.fingerprint(settings, resources)
-        todo = cache.missing(fingerprint, candidates)
+        missing = cache.missing(fingerprint, contents)
+        todo = {key: one for key, one in zip(contents, candidates, strict=True) if key in missing}
         if todo:
-            cache.put(fingerprint, todo, scorer.values(todo, settings, resources))
-        for one, row in zip(candidates, rows, strict=True):
-            value = cache.get(fingerprint, one)
+            values = scorer.values(list(todo.values()), settings, resources)
+            cache.put(fingerprint, dict(zip(todo, values, strict=True)))
+        for content, row in zip(contents, rows, strict=True):
+            value = cache.get(fingerprint, content)
             if value is not None:
                 row[scorer.name] = value
     return rows
@@ -85,6 +85,31 @@ def score(
     candidates = [of_rollout(prompts[one.prompt_id], one) for one in rollouts]
     scorers = [find(name) for name in settings.weights]
     return score_candidates(candidates, scorers, settings, resources, cache or ScoreCache())
+
+
+def compare_pairs(
+    pairs: Sequence[tuple[Candidate, Candidate]], judge: Judge, cache: ScoreCache
+) -> list[Duel]:
+    """``Judge.compare`` of pairs that are not in ``cache`` yet; equal pairs are judged once."""
+    forward, backward = (f"{way} {judge.fingerprint}" for way in ("forward", "backward"))
+    contents = [content_id(left.content, right.content) for left, right in pairs]
+    missing = cache.missing(forward, contents) | cache.missing(backward, contents)
+    todo = {key: pair for key, pair in zip(contents, pairs, strict=True) if key in missing}
+    duels = judge.compare(list(todo.values()))
+    cache.put(forward, {key: duel.forward for key, duel in zip(todo, duels, strict=True)})
+    cache.put(backward, {key: duel.backward for key, duel in zip(todo, duels, strict=True)})
+    return [
+        Duel(
+            _verdict(cache.get(forward, key)),
+            _verdict(cache.get(backward, key)),
+            settle(left, right) is None,
+        )
+        for key, (left, right) in zip(contents, pairs, strict=True)
+    ]
+
+
+def _verdict(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def total(scores: Mapping[str, float], weights: Mapping[str, float]) -> float | None:

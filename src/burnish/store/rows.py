@@ -51,10 +51,11 @@ class RowError(Exception):
 def record(kind: type[R], row: Mapping[str, Any], source: str) -> R:
     """Turn a row into a record of ``kind``.
 
-    Accepts burnish's own columns, TRL's (``messages``; ``prompt`` and ``completion``; ``prompt``,
-    ``chosen``, ``rejected``; a reply with ``label``; strings or lists of messages, with the prompt
-    inside the replies or apart), Alpaca's (``instruction``, ``input``, ``output``) and ShareGPT's
-    (``conversations`` of ``from`` and ``value``). Other columns are left out.
+    Accepts burnish's own columns, TRL's (``messages``; ``prompt`` and ``completion``, also called
+    ``reply``; ``prompt``, ``chosen``, ``rejected``; a reply with ``label``; strings or lists of
+    messages, with the prompt inside the replies or apart), Alpaca's (``instruction``, ``input``,
+    ``output``) and ShareGPT's (``conversations`` of ``from`` and ``value``). Other columns are
+    left out.
 
     Args:
         kind: the class of record wanted.
@@ -145,7 +146,8 @@ def _as_example(fields: Fields) -> None:
         fields["messages"] = _instruction(fields) + reply
     elif "prompt" in fields:
         prompt = _messages(fields["prompt"], "prompt", "user")
-        reply = _messages(_required(fields, "completion"), "completion", "assistant")
+        name = "reply" if "reply" in fields else "completion"
+        reply = _messages(_required(fields, name), name, "assistant")
         fields["messages"] = _system(fields) + prompt + reply
     else:
         raise RowError(_layouts("messages", "prompt + completion"))
