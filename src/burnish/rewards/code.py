@@ -5,10 +5,11 @@ literal that it must equal (``assert f(x)`` means True, ``assert not f(x)`` Fals
 the arguments only; what the function returned comes back as text and is compared here. Leaving
 early, changing ``assert`` or built-ins, or writing into files therefore gains nothing.
 
-The child has limits on processor time, memory, file size and processes, an empty folder of its own
-and no environment. Where ``unshare`` works it also has no network, and its processes end with it;
-where burnish runs as root it runs as nobody. It can still read files that are readable to it: code
-from people you distrust belongs into a container.
+The child has limits on processor time, memory, file size and processes, and an empty environment.
+It runs in name spaces of its own (``unshare``): no network, every mount read-only, and its
+processes end with it. Where these cannot be had but burnish runs as root, it runs as nobody; else
+nothing is run unless the environment variable ``BURNISH_UNCONFINED_CODE`` is 1, which is for
+containers that may be broken. It can read what this user can read.
 """
 
 from __future__ import annotations
@@ -29,12 +30,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from burnish.config import InputError, Problem
 from burnish.rewards import code_child
 
 SECONDS = 2
 """Processor time of one grading; four times as much by the clock."""
 LARGEST_RESULT = 1 << 20
 """Bytes that all results may have."""
+UNCONFINED = "BURNISH_UNCONFINED_CODE"
+MOUNTS = "/proc/self/ns/mnt"
 _FENCE = re.compile(r"```[ \t]*(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 
 
@@ -101,11 +105,17 @@ def grade(spec: Mapping[str, Any], reply: str, seconds: int = SECONDS) -> tuple[
     Args:
         spec: ``{"kind": "code", "function": "add", "tests": ["assert add(1, 2) == 3"]}``.
         seconds: of processor time; the child is ended after four times as much by the clock.
+
+    Raises:
+        InputError: nothing here would keep the program from writing files.
     """
     name = spec["function"]
     tests = [test for line in spec["tests"] if (test := parse_test(name, line)) is not None]
     calls = [repr((test.args, test.kwargs)) for test in tests]
     found = _run(program_of(reply, name), name, calls, seconds)
+    if found == code_child.UNCONFINED:
+        expected = f"name spaces (unshare), or {UNCONFINED}=1 where nothing can be broken"
+        raise InputError(Problem("", None, "verify", "code cannot be confined here", expected))
     if isinstance(found, str):
         return False, found
     for line, test, text in zip(spec["tests"], tests, found, strict=True):
@@ -123,9 +133,14 @@ def _run(program: str, function: str, calls: list[str], seconds: int) -> list[st
         Path(folder).chmod(0o777)  # the child may be another user
         file = Path(folder, "reply.py")
         file.write_text(program, encoding="utf-8", errors="replace")
-        work = {"file": str(file), "function": function, "calls": calls, "seconds": seconds}
+        prefix = _prefix(4 * seconds)
+        work = {
+            "file": str(file), "function": function, "calls": calls, "seconds": seconds,
+            "outside": os.readlink(MOUNTS) if prefix else "",
+            "unconfined": os.environ.get(UNCONFINED) == "1",
+        }  # fmt: skip
         child = subprocess.Popen(
-            [*_prefix(4 * seconds), sys.executable, "-I", code_child.__file__],
+            [*prefix, sys.executable, "-I", code_child.__file__],
             stdin=subprocess.PIPE, stdout=out, stderr=subprocess.DEVNULL,
             cwd=folder, env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,
@@ -148,6 +163,8 @@ def _results(said: bytes, count: int) -> list[str | None] | str:
         found = json.loads(said)
     except (ValueError, RecursionError):
         return "ends before its results are there, or exceeds a limit"
+    if found == code_child.UNCONFINED:
+        return code_child.UNCONFINED
     whole = isinstance(found, list) and len(found) == count
     if not whole or not all(item is None or isinstance(item, str) for item in found):
         return "gives no results"
@@ -164,7 +181,7 @@ def _prefix(seconds: int) -> tuple[str, ...]:
     if tool is None or shutil.which("timeout") is None:
         return ()
     user = () if os.geteuid() == 0 else ("--map-root-user",)
-    prefix = (tool, *user, "--net", "--pid", "--fork", "--kill-child")
+    prefix = (tool, *user, "--net", "--mount", "--pid", "--fork", "--kill-child")
     wait = ("timeout", "--foreground", "--signal=KILL", str(seconds))
     tried = subprocess.run([*prefix, *wait, "true"], capture_output=True, timeout=10, check=False)
     return (*prefix, *wait) if tried.returncode == 0 else ()

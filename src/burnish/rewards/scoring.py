@@ -112,13 +112,22 @@ def _verdict(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
-def total(scores: Mapping[str, float], weights: Mapping[str, float]) -> float | None:
+def mean(scores: Mapping[str, float], weights: Mapping[str, float]) -> float | None:
     """The weighted mean of the scores that are there; None where none of them has a weight."""
     there = {name: weights[name] for name in scores if weights.get(name, 0) > 0}
     whole = sum(there.values())
     return sum(there[name] * scores[name] for name in there) / whole if there else None
 
 
+def total(scores: Mapping[str, float], weights: Mapping[str, float]) -> float | None:
+    """As ``mean``, but None where a score that counts is missing: such means do not compare.
+
+    A prompt without a specification has no score of the verifier; that one is not missed.
+    """
+    missed = [name for name, weight in weights.items() if weight > 0 and name not in scores]
+    return mean(scores, weights) if set(missed) <= {"verifier"} else None
+
+
 def aggregate(scores: Mapping[str, float], settings: ScorerSettings) -> float:
-    """``total`` by the weights of settings; 0 where there is none."""
-    return total(scores, settings.weights) or 0.0
+    """``mean`` by the weights of settings; 0 where there is none."""
+    return mean(scores, settings.weights) or 0.0
