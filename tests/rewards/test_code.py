@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from burnish.config import InputError
+from burnish.rewards import code
 from burnish.rewards.code import grade, parse_test, program_of
 from burnish.rewards.verifiers import validate, verify
 
@@ -71,17 +74,51 @@ def test_an_exploit_earns_nothing(name: str) -> None:  # S-20
     assert time.monotonic() - begin < 20
 
 
-def test_the_child_sees_neither_network_nor_environment(
+def test_the_child_has_no_network_no_environment_and_writes_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("BURNISH_API_KEYS", "host=canary")
-    spec = {"kind": "code", "function": "look", "tests": ["assert look() == []"]}
-    reply = "import os\ndef look(): return [name for name in os.environ if 'BURNISH' in name]"
-    assert grade(spec, reply) == (True, "passes every test")
-    target = tmp_path / "big"
-    written = f"def look():\n    open({str(target)!r}, 'wb').write(b'x' * 10**8)\n    return []"
-    assert not grade(spec, written)[0]
-    assert not target.exists() or target.stat().st_size <= 1 << 20
+    (tmp_path / "precious").write_text("kept")
+    tmp_path.chmod(0o777)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reply = f"""
+import os, socket
+def look():
+    found = [name for name in os.environ if "BURNISH" in name]
+    try:
+        open({str(tmp_path / "new")!r}, "w")
+        found.append("wrote")
+    except OSError: pass
+    try:
+        os.remove({str(tmp_path / "precious")!r})
+        found.append("removed")
+    except OSError: pass
+    try:
+        socket.create_connection(("127.0.0.1", {server.getsockname()[1]}), 1)
+        found.append("connected")
+    except OSError: pass
+    return found
+"""
+        spec = {"kind": "code", "function": "look", "tests": ["assert look() == []"]}
+        if not code._prefix(8):
+            pytest.skip("no name spaces here")
+        assert grade(spec, reply) == (True, "passes every test")
+    assert (tmp_path / "precious").read_text() == "kept"
+
+
+def test_without_name_spaces_code_runs_as_nobody_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(code, "_prefix", lambda seconds: ())
+    spec = {"kind": "code", "function": "user", "tests": ["assert user() == 65534"]}
+    reply = "import os\ndef user(): return os.getuid()"
+    try:
+        found = grade(spec, reply)
+    except InputError as error:
+        found = (True, "passes every test") if "cannot be confined" in str(error) else (False, "")
+    assert found == (True, "passes every test")
+    monkeypatch.setenv(code.UNCONFINED, "1")
+    assert grade(SPEC, GOOD)[0]
 
 
 def test_a_test_is_a_call_with_literals() -> None:

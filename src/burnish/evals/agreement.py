@@ -22,7 +22,7 @@ Label = str | float
 Column = Sequence[Label | None]
 """The labels ``[n]`` of one rater; None where one is missing."""
 
-DRAWS = 2000
+DRAWS = 1000
 MOST_VALUES = 50
 THRESHOLD = 0.667
 """The least with which Krippendorff (2004, p. 241) would draw even tentative conclusions."""
@@ -195,11 +195,10 @@ def _figure(parts: Sequence[Array], statistic: Callable[[list[Array]], float], s
     value = statistic([part.sum(axis=0) for part in parts])
     if used < 2 or math.isnan(value):
         return Figure(value, -math.inf, math.inf, used)
-    draws = np.random.default_rng(seed)
-    samples = []
-    for _ in range(DRAWS):
-        times = np.bincount(draws.integers(n, size=n), minlength=n).astype(np.float64)
-        samples.append(statistic([np.tensordot(times, part, 1) for part in parts]))
+    picked = np.random.default_rng(seed).integers(n, size=(DRAWS, n))
+    times = np.stack([np.bincount(row, minlength=n) for row in picked]).astype(np.float64)
+    tables = [np.tensordot(times, part, 1) for part in parts]
+    samples = [statistic([table[at] for table in tables]) for at in range(DRAWS)]
     known = np.array([sample for sample in samples if not math.isnan(sample)])
     wide = value + (known - value) * widening(used, 0.95)
     low, high = np.quantile(wide, [0.025, 0.975])
