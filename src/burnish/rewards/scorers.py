@@ -107,7 +107,8 @@ class Resources:
 
     ``model`` and ``tokenizer`` may be None where no scorer of ``LIKELIHOOD`` is asked for.
     ``model_id``, ``reward_id`` and ``encoder_id`` identify weights, where scores outlive the
-    process. What the model and the reward model gave for a reply is kept, since several scorers read it.
+    process. What the model and the reward model gave for a reply is kept, since several scorers
+    read it.
     """
 
     model: Any
