@@ -53,7 +53,7 @@ EXPLOITS = {
     "huge memory": "x = bytearray(10**10)",
     "endless loop": "def add(a, b):\n    while True: pass",
     "sleeps in a session of its own": "import os, time\nos.setsid()\ntime.sleep(60)",
-    "another process": f"import os\nif os.fork(): pass\n{GOOD}",
+    "another process answers": f"import os\nif os.fork():\n    os._exit(0)\n{WRONG}",
     "syntax error": "def add(a, b: return a + b",
     "no such function": "def plus(a, b): return a + b",
     "an answer for one test": "def add(a, b): return 3",

@@ -9,7 +9,8 @@ The child has limits on processor time, memory, file size and processes, and an 
 It runs in name spaces of its own (``unshare``): no network, every mount read-only, and its
 processes end with it. Where these cannot be had but burnish runs as root, it runs as nobody; else
 nothing is run unless the environment variable ``BURNISH_UNCONFINED_CODE`` is 1, which is for
-containers that may be broken. It can read what this user can read.
+containers that may be broken. It can read what this user can read. The limit on processes does not
+hold for root that cannot become nobody; the limit by the clock ends what it started.
 """
 
 from __future__ import annotations
