@@ -1,4 +1,4 @@
-"""Verify a reply against a prompt's ``verify`` specification. Pure rules, no model.
+"""Verify a reply against a prompt's ``verify`` specification. Rules, no model.
 
 ========  ==========================================  ======================================
 kind      fields                                      right when
@@ -11,6 +11,8 @@ comply                                                the reply engages and does
 format    ``rules``: list (see ``formats``)           every rule holds
 choice    ``choices``: texts, ``gold``: the place of  the reply is the right one, or states it;
           the right one, from 0                       ``evals.choices`` asks by likelihood
+language  ``lang``: en or zh                          the reply is written in it
+code      ``function``, ``tests`` (see ``code``)      the function passes every test
 ========  ==========================================  ======================================
 """
 
@@ -24,9 +26,11 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from burnish.records import Prompt
+from burnish.rewards.code import code_problems, grade
 from burnish.rewards.formats import passes, rule_problems, split_words
 from burnish.rewards.matching import match_answer, match_number, normalise
 from burnish.rewards.refusal import is_abstention, is_refusal, plain, sentences
+from burnish.rewards.textstats import keeps_language
 
 Outcome = Literal["right", "abstained", "wrong"]
 SCORE: dict[Outcome, float] = {"right": 1.0, "abstained": 0.0, "wrong": -1.0}
@@ -40,6 +44,8 @@ _FIELDS = {
     "comply": set(),
     "format": {"rules"},
     "choice": {"choices", "gold"},
+    "language": {"lang"},
+    "code": {"function", "tests"},
 }
 _HEDGE = re.compile(
     r"\b(?:maybe|perhaps|probably|possibly|but (?:it|i (?:think|guess|believe)|the|my)"
@@ -85,6 +91,9 @@ def verify(spec: Mapping[str, Any], reply: str, question: str = "") -> Check:
     kind = spec["kind"]
     if kind == "format":
         return _format(spec["rules"], reply)
+    if kind == "code":
+        passed, reason = grade(spec, reply)
+        return Check("right", 1.0, reason) if passed else Check("wrong", -1.0, reason)
     outcome, reason = _outcome(kind, spec, reply, question)
     return Check(outcome, SCORE[outcome], reason)
 
@@ -118,6 +127,9 @@ def _outcome(kind: str, spec: Mapping[str, Any], reply: str, question: str) -> t
         return _comply(reply, question)
     if kind == "choice" and plain(reply).strip() == plain(spec["choices"][spec["gold"]]).strip():
         return "right", "is the right option"  # even where that says that it does not know
+    if kind == "language":
+        kept = keeps_language(reply, spec["lang"])
+        return ("right", "in the language") if kept else ("wrong", f"not in {spec['lang']}")
     if abstains(reply):
         return ("right" if kind == "abstain" else "abstained"), "says it does not know"
     if kind == "abstain":
@@ -179,7 +191,9 @@ def validate(spec: Any) -> list[str]:
         if not isinstance(rules, list) or not rules:
             return [f"kind 'format': 'rules' must be a list of rules, found {rules!r}"]
         return [problem for rule in rules for problem in rule_problems(rule)]
-    return []
+    if kind == "language" and spec["lang"] not in ("en", "zh"):
+        return [f"kind 'language': 'lang' must be en or zh, found {spec['lang']!r}"]
+    return code_problems(spec) if kind == "code" else []
 
 
 def _answer_problems(answers: Any) -> list[str]:

@@ -77,7 +77,8 @@ def _as_example(fields: Fields) -> None:
         fields["messages"] = _instruction(fields) + reply
     elif "prompt" in fields:
         prompt = _messages(fields["prompt"], "prompt", "user")
-        reply = _messages(_required(fields, "completion"), "completion", "assistant")
+        name = "reply" if "reply" in fields else "completion"
+        reply = _messages(_required(fields, name), name, "assistant")
         fields["messages"] = _system(fields) + prompt + reply
     else:
         raise RowError(_layouts("messages", "prompt + completion"))

@@ -40,11 +40,11 @@ _ADAPTERS: dict[type[Record], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for k
 def record(kind: type[R], row: Mapping[str, Any], source: str) -> R:
     """Turn a row into a record of ``kind``.
 
-    Accepts burnish's own columns, TRL's (``messages``; ``prompt`` and ``completion``; ``prompt``,
-    ``chosen``, ``rejected``; a reply with ``label``; strings or lists of messages, with the prompt
-    inside the replies or apart), Alpaca's (``instruction``, ``input``, ``output``, ``history``),
-    ShareGPT's (``conversations`` of ``from`` and ``value``) and OpenAI's (messages in parts, calls
-    of functions, ``preferred_output``). Other columns are left out.
+    Accepts burnish's own columns, TRL's (``messages``; ``prompt`` and ``completion``, also called
+    ``reply``; ``prompt``, ``chosen``, ``rejected``; a reply with ``label``; strings or lists of
+    messages, with the prompt inside the replies or apart), Alpaca's (``instruction``, ``input``,
+    ``output``, ``history``), ShareGPT's (``conversations`` of ``from`` and ``value``) and OpenAI's
+    (messages in parts, calls of functions, ``preferred_output``). Other columns are left out.
 
     Args:
         kind: the class of record wanted.
