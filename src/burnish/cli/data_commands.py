@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from burnish.cli import data_dedup
+from burnish.cli.kinds import RecordKind, guess
 from burnish.cli.shared import AsJson, example, print_json, say
 from burnish.config import InputError, Problem
 
@@ -17,17 +18,6 @@ if TYPE_CHECKING:
     from burnish.records import Record
 
 MOST_PROBLEMS = 20
-
-
-class RecordKind(StrEnum):
-    """What a file holds."""
-
-    document = "document"
-    example = "example"
-    prompt = "prompt"
-    preference = "preference"
-    feedback = "feedback"
-    rollout = "rollout"
 
 
 app = typer.Typer(help="Data files: statistics and checks.", no_args_is_help=True)
@@ -73,40 +63,13 @@ def read(file: Path, kind: RecordKind | None) -> tuple[RecordKind, list[Record],
 
     Without ``kind``, the kind with the fewest bad rows among the first is taken.
     """
-    from burnish.records import Document, Example, Feedback, Preference, Prompt, Rollout
+    from burnish.records import KINDS
     from burnish.store import tables
 
-    kinds: dict[RecordKind, type[Record]] = {
-        RecordKind.rollout: Rollout,
-        RecordKind.preference: Preference,
-        RecordKind.feedback: Feedback,
-        RecordKind.example: Example,
-        RecordKind.prompt: Prompt,
-        RecordKind.document: Document,
-    }
     if kind is None:
-        kind = _guess(file, kinds)
+        kind = guess(file)
     problems: list[Problem] = []
-    return kind, list(tables.read(file, kinds[kind], problems=problems)), problems
-
-
-def _guess(file: Path, kinds: dict[RecordKind, type[Record]]) -> RecordKind:
-    from burnish.store import tables
-
-    readable: dict[RecordKind, int] = {}
-    for name, cls in kinds.items():
-        problems: list[Problem] = []
-        try:
-            readable[name] = len(tables.read(file, cls, limit=50, problems=problems))
-        except InputError as error:
-            # Text is read as documents only: no such format says nothing about other kinds.
-            if not file.exists():
-                raise error from None
-    best = max(readable, key=lambda name: readable[name], default=None)
-    if best is None or not readable[best]:
-        expected = f"expected one of {', '.join(kinds)}; --kind shows what is wrong with each row"
-        raise InputError(Problem(str(file), None, "", "holds no known records", expected))
-    return best
+    return kind, list(tables.read(file, KINDS[kind], problems=problems)), problems
 
 
 def describe(kind: RecordKind, records: list[Record], bad: int) -> dict[str, Any]:
@@ -138,3 +101,6 @@ def text_length(record: Record) -> int:
         turns = value if isinstance(value, list) else [{"content": value}]
         total += sum(len(str(turn["content"])) for turn in turns)
     return total
+
+
+app.command("dedup", epilog=data_dedup.EXAMPLE)(data_dedup.dedup)

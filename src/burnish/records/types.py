@@ -145,3 +145,14 @@ class Rollout(Record):
     topic: str = ""
     task: str = "chat"
     group: str = ""
+
+
+KINDS: dict[str, type[Record]] = {
+    "document": Document,
+    "example": Example,
+    "prompt": Prompt,
+    "preference": Preference,
+    "feedback": Feedback,
+    "rollout": Rollout,
+}
+"""The classes of records by the names that settings and commands use."""

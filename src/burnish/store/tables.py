@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +21,7 @@ from burnish.store.rows import RowError, record
 R = TypeVar("R", bound=Record)
 
 _SHOWN = 20
-_OURS = frozenset({"manifest.json", "artifact.json"})
+_OURS = frozenset({"manifest.json", "artifact.json", "flow.json"})
 _JSON_COLUMNS = ("verify", "scores", "objectives")
 
 
@@ -146,7 +145,7 @@ def write(path: Path | str, records: Iterable[Record]) -> None:
     """
     path = Path(path)
     kind = formats.suffix(path)
-    rows = (asdict(item) for item in records)
+    rows = (vars(item) for item in records)
     if kind == ".parquet":
         data = _parquet([_flat(row) for row in rows])
     elif kind.startswith(".jsonl"):
