@@ -47,7 +47,7 @@ def test_a_worker_killed_at_its_work(tmp_path: Path, wanted: dict[str, bytes]) -
 
 def test_a_worker_that_hangs(tmp_path: Path, wanted: dict[str, bytes]) -> None:
     fault = Fault(1, signal.SIGSTOP, tmp_path / "struck")
-    run(tmp_path, flow.Executor(workers=2, timeout_s=8), fault)
+    run(tmp_path, flow.Executor(workers=2, timeout_s=6), fault)
     assert fault.count() == 1
     assert contents(tmp_path / "out") == wanted
     assert not [one for one in psutil.Process().children() if one.status() == "stopped"]
@@ -69,7 +69,7 @@ def test_a_part_that_always_kills_ends_the_run(
 
 def test_errors_of_a_worker_arrive_with_their_place(tmp_path: Path) -> None:
     made = Made(COUNT, tmp_path / "ledger")
-    with pytest.raises(InputError, match="x.jsonl:3:text: found 7; text"):
+    with pytest.raises(InputError, match=r"x\.jsonl:3:text: found 7; text"):
         flow.run(made, tmp_path / "a", [flow.Step("refuse", refuse)], Document, TWO)
     with pytest.raises(flow.WorkFailed, match=r"part [01]: (?s:.)*KeyError: 'no such thing'"):
         flow.run(made, tmp_path / "b", [flow.Step("crash", crash)], Document, TWO)
