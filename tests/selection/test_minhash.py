@@ -100,6 +100,7 @@ def test_many_equal_texts_are_not_compared_in_pairs() -> None:
     labels = components(content, [content] * 14, shingles_of, 0.7)
     assert labels.tolist() == [0] * 5000
     assert not compared
+    assert near_duplicates([]).kept == []
     assert near_duplicates(["Same, text", "same text!"] * 500).removed == 999
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections import Counter, deque
@@ -77,7 +78,12 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(task, theirs, os.getpid()), daemon=True)
-        self.process.start()
+        # Born with it blocked: Ctrl-C is for the parent, which then ends its workers.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         self.gone = False
         self.give(index)
@@ -126,7 +132,7 @@ def _work(task: Task, pipe: Connection, parent: int) -> None:
     while True:
         try:
             index = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return
         answer = attempt(task, index)
         with lock:

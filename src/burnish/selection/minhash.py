@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,14 +48,16 @@ def shingles(texts: Sequence[str], ngram: int) -> Shingles:
     A text of fewer words has the one n-gram of all it has; a text without words counts as a single
     word, itself.
     """
+    hashes = _WordHashes()
     flat: list[int] = []
     lengths = []
     content = []
     for text in texts:
         said = words(text) or [text]
         content.append(_hash(" ".join(said)))
+        flat.extend(map(hashes.__getitem__, said))
         # Zeros add nothing to the sum below.
-        flat += [_word_hash(word) for word in said] + [0] * (ngram - len(said))
+        flat.extend([0] * (ngram - len(said)))
         lengths.append(max(len(said), ngram))
     ends = np.cumsum(lengths, dtype=np.int64)
     found = np.array(flat, dtype=np.uint64)
@@ -214,6 +215,9 @@ def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-@lru_cache(maxsize=2**17)
-def _word_hash(word: str) -> int:
-    return _hash(word)
+class _WordHashes(dict[str, int]):
+    """Hashes of the words met so far."""
+
+    def __missing__(self, word: str) -> int:
+        found = self[word] = _hash(word)
+        return found
