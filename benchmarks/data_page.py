@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.data_sampler import REPLACED, similarity
 from burnish.selection.dedup import collision_probability
 
+TOOLS = ("burnish", "datasketch", "rensa", "distilabel", "semhash")
 ABOUT = """# Data at scale
 
 <!-- Written by benchmarks/data_scale.py; do not edit. -->
@@ -89,7 +90,7 @@ def _tools(found: Mapping[str, Any], count: int) -> str:
         f"| tool | texts/CPU-s | texts/s | peak MiB | removed | {heads} |",
         "| --- | ---: | ---: | ---: | ---: |" + " ---: |" * len(REPLACED),
     ]
-    for tool, value in found.items():
+    for tool, value in sorted(found.items(), key=lambda item: TOOLS.index(item[0])):
         if "problem" in value:
             lines.append(f"| {tool} | not measured: {value['problem'].replace('|', '/')} |")
             continue

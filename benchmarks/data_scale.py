@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.data_page import page
+from benchmarks.data_page import TOOLS, page
 from benchmarks.data_sampler import Sampler
 from benchmarks.data_steps import STEPS
 from benchmarks.run import processor
@@ -31,7 +31,6 @@ from burnish.store import atomic
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-PEERS = ("burnish", "datasketch", "rensa", "distilabel", "semhash")
 
 
 class Results:
@@ -146,7 +145,7 @@ def main(given: Sequence[str] | None = None) -> None:
     args = arguments(given)
     args.folder.mkdir(parents=True, exist_ok=True)
     results = Results(args.folder / "results.json")
-    pythons = dict.fromkeys(PEERS, sys.executable) | dict(p.split("=", 1) for p in args.python)
+    pythons = dict.fromkeys(TOOLS, sys.executable) | dict(p.split("=", 1) for p in args.python)
 
     def measure(key: str, job: Any) -> None:
         results.measure(key, job)
@@ -158,7 +157,7 @@ def main(given: Sequence[str] | None = None) -> None:
         for part in range(len(sampler)):
             for record in sampler.read(part):
                 file.write(json.dumps("\n".join(texts_of(record))).encode() + b"\n")
-    for tool in PEERS:
+    for tool in TOOLS:
         measure(
             f"compare {args.compare} {tool}",
             lambda tool=tool: compared(tool, pythons[tool], texts, sampler),
