@@ -29,7 +29,7 @@ used with its n-grams of 5 characters (threshold 0.7; its words need a download)
 with its own threshold and, since its embeddings need a download, with random word vectors of 256
 numbers: its time is told, its findings are of that stand-in. Only burnish compares candidates
 exactly. A planted pair counts as found where one of the two was removed; pairs of similarity 0.64
-should stay. rensa is Rust and does not compare candidates either.
+should stay. rensa (Rust) is used text by text and does not compare candidates either.
 """
 
 

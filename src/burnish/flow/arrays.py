@@ -44,7 +44,7 @@ class Arrays:
     def load(self, index: int, name: str) -> NDArray[Any]:
         """One array of one part, mapped from disk: only what is used is read."""
         path = self.path(index, name)
-        found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        found: NDArray[Any] = np.load(path, mmap_mode="r")
         return found
 
     def path(self, index: int, name: str) -> Path:

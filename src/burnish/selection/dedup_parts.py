@@ -187,8 +187,8 @@ def _ids(
 
 
 def _drop(part: flow.Part, removed: Path) -> flow.Sifted:
-    rows = np.load(removed / f"{part.index}-rows.npy", allow_pickle=False).tolist()
-    keepers = np.load(removed / f"{part.index}-keepers.npy", allow_pickle=False).tolist()
+    rows = np.load(removed / f"{part.index}-rows.npy").tolist()
+    keepers = np.load(removed / f"{part.index}-keepers.npy").tolist()
     kept_for = dict(zip(rows, keepers, strict=True))
     return flow.Sifted(
         [record for row, record in enumerate(part.records) if row not in kept_for],
