@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from burnish.cli import data_agree, data_import, data_mix, data_pairs, data_score, data_select
+from burnish.cli import (
+    data_agree,
+    data_dedup,
+    data_import,
+    data_mix,
+    data_pairs,
+    data_score,
+    data_select,
+)
 from burnish.cli.data_clean import clean
 from burnish.cli.data_files import Kind, RecordKind, read
 from burnish.cli.shared import AsJson, example, print_json, say
@@ -94,3 +102,4 @@ data_mix.register(app)
 data_pairs.register(app)
 data_agree.register(app)
 data_score.register(app)
+app.command("dedup", epilog=data_dedup.EXAMPLE)(data_dedup.dedup)

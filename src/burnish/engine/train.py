@@ -14,13 +14,13 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from burnish.config import InputError, Interrupted
+from burnish.config.progress import Handle, Progress, SilentProgress
 from burnish.engine import average, optim, ranks, state, trackers
 from burnish.engine.activations import recomputed, train_mode
 from burnish.engine.flops import cost
 from burnish.engine.guard import Patience, check_finite
 from burnish.engine.log import MetricsLog
 from burnish.engine.noise import noisy
-from burnish.engine.progress import Handle, Progress, SilentProgress
 from burnish.engine.schedule import learning_rate
 from burnish.engine.settings import TrainSettings
 from burnish.engine.shards import Share, shared

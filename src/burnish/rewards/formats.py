@@ -14,7 +14,7 @@ from typing import Any
 from burnish.rewards.matching import CJK
 from burnish.rewards.refusal import plain
 
-_WORD = re.compile(rf"[{CJK}]|(?:(?![{CJK}])[^\W_])+(?:['-](?:(?![{CJK}])[^\W_])+)*")
+_WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:['-][^\W_{CJK}]+)*")
 Rule = Mapping[str, Any]
 
 

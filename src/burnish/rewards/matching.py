@@ -26,7 +26,7 @@ CARRIER_WORDS = 20
 CJK = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 
 _GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_WORD = re.compile(rf"(?<!\S)-\d+(?:\.\d+)*(?![^\W_])|\d+(?:\.\d+)+|[{CJK}]|(?:(?![{CJK}])[^\W_])+")
+_WORD = re.compile(rf"(?<!\S)-\d+(?:\.\d+)*(?![^\W_])|\d+(?:\.\d+)+|[{CJK}]|[^\W_{CJK}]+")
 _NUMBER = re.compile(r"(?:(?<![\w)\].])-)?\d+(?:\.\d+)?")
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _NEGATION = re.compile(

@@ -1,9 +1,7 @@
-"""Exact and near duplicates. The result does not depend on the order of the input.
+"""Exact and near duplicates in memory. The result does not depend on the order of the input.
 
-Near duplicates: MinHash (Broder 1997) with locality-sensitive hashing in 14 bands of 8 rows. Two
-texts whose sets of word 5-grams have Jaccard similarity s become candidates with probability
-``1 - (1 - s^8)^14``; candidates are then compared exactly. Clusters are the connected components,
-and of each cluster one text is kept.
+Near duplicates are found as ``minhash`` says, in 14 bands of 8 rows over word 5-grams; of each
+cluster one text is kept. ``dedup_parts`` does the same with records on disk.
 """
 
 from __future__ import annotations
@@ -12,25 +10,46 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
-import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field
 
 from burnish.config import Settings
+from burnish.selection.minhash import (
+    Hashes,
+    band_hashes,
+    components,
+    jaccard,
+    shingles,
+    signature,
+    signatures,
+)
 from burnish.selection.texts import words
 
-Hashes = NDArray[np.uint64]
+__all__ = [
+    "Clusters",
+    "DedupSettings",
+    "collision_probability",
+    "exact_duplicates",
+    "jaccard",
+    "near_duplicates",
+    "preference",
+    "shingle_hashes",
+    "signature",
+]
 
 
 class DedupSettings(Settings):
-    """``threshold`` is the Jaccard similarity from which two texts are duplicates."""
+    """``threshold`` is the Jaccard similarity of word n-grams from which two texts are duplicates.
 
-    bands: int = 14
-    rows: int = 8
-    ngram: int = 5
-    threshold: float = 0.7
-    seed: int = 0
+    Candidates are found by MinHash in ``bands`` of ``rows``: the defaults find 56 in 100 pairs of
+    similarity 0.7, 92 of 0.8, and all of 0.9.
+    """
+
+    bands: int = Field(14, ge=1)
+    rows: int = Field(8, ge=1)
+    ngram: int = Field(5, ge=1)
+    threshold: float = Field(0.7, gt=0, le=1)
+    seed: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -58,16 +77,13 @@ def exact_duplicates(texts: Sequence[str]) -> Clusters:
 def near_duplicates(texts: Sequence[str], settings: DedupSettings | None = None) -> Clusters:
     """Clusters of texts that share most of their word n-grams; exact duplicates included."""
     settings = settings or DedupSettings()
-    shingles = [shingle_hashes(text, settings.ngram) for text in texts]
-    parent = list(range(len(texts)))
-    for bucket in _buckets(shingles, settings):
-        for left, right in combinations(bucket, 2):
-            first, second = _root(parent, left), _root(parent, right)
-            if first != second and jaccard(shingles[left], shingles[right]) >= settings.threshold:
-                parent[first] = second
+    found = shingles(texts, settings.ngram)
+    count = settings.bands * settings.rows
+    bands = band_hashes(signatures(found, count, settings.seed), settings.bands)
+    labels = components(found.content, bands, found.of, settings.threshold)
     groups: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(texts)):
-        groups[_root(parent, index)].append(index)
+    for index, label in enumerate(labels.tolist()):
+        groups[label].append(index)
     return _clusters(texts, groups.values())
 
 
@@ -78,57 +94,22 @@ def collision_probability(similarity: float, bands: int = 14, rows: int = 8) -> 
 
 def shingle_hashes(text: str, ngram: int) -> Hashes:
     """Sorted distinct 64-bit hashes of the word n-grams (of the whole text where shorter)."""
-    said = words(text)
-    width = min(ngram, len(said))
-    grams = (
-        {" ".join(said[i : i + width]) for i in range(len(said) - width + 1)} if said else {text}
-    )
-    digests = (hashlib.blake2b(gram.encode(), digest_size=8).digest() for gram in grams)
-    return np.unique(np.frombuffer(b"".join(digests), dtype=np.uint64))
+    return shingles([text], ngram).of(0)
 
 
-def signature(shingles: Hashes, count: int, seed: int) -> Hashes:
-    """``[count]`` MinHash values: for each of ``count`` hash functions the smallest value."""
-    keys = np.random.default_rng(seed).integers(0, 2**64, size=(count, 1), dtype=np.uint64)
-    lowest: Hashes = _mixed(shingles[None, :] ^ keys).min(axis=1)
-    return lowest
+def preference(text: str) -> tuple[int, int]:
+    """The text of a cluster with the least of these is kept: the longest, then by a hash.
 
-
-def jaccard(left: Hashes, right: Hashes) -> float:
-    """``|A ∩ B| / |A ∪ B|`` of two sorted sets of hashes."""
-    shared = len(np.intersect1d(left, right, assume_unique=True))
-    return shared / (len(left) + len(right) - shared)
-
-
-def _mixed(values: Hashes) -> Hashes:
-    """The finaliser of splitmix64 (Steele et al. 2014): every input bit moves every output bit."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def _buckets(shingles: Sequence[Hashes], settings: DedupSettings) -> Iterable[list[int]]:
-    count = settings.bands * settings.rows
-    tables: list[dict[bytes, list[int]]] = [defaultdict(list) for _ in range(settings.bands)]
-    for index, hashes in enumerate(shingles):
-        rows = signature(hashes, count, settings.seed).reshape(settings.bands, settings.rows)
-        for table, band in zip(tables, rows, strict=True):
-            table[band.tobytes()].append(index)
-    return (bucket for table in tables for bucket in table.values() if len(bucket) > 1)
-
-
-def _root(parent: list[int], index: int) -> int:
-    while parent[index] != index:
-        parent[index] = parent[parent[index]]
-        index = parent[index]
-    return index
+    By content, so that it is the same text for any order of the input.
+    """
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return -len(text), int.from_bytes(digest, "little")
 
 
 def _clusters(texts: Sequence[str], groups: Iterable[list[int]]) -> Clusters:
     kept, clusters = [], []
     for group in groups:
-        # The choice is by content, so that it is the same text for any order of the input.
-        kept.append(min(group, key=lambda index: (-len(texts[index]), texts[index], index)))
+        kept.append(min(group, key=lambda index: (*preference(texts[index]), index)))
         if len(group) > 1:
             clusters.append(sorted(group))
     return Clusters(sorted(kept), sorted(clusters))

@@ -8,7 +8,7 @@ from burnish.records import Document, Example, Feedback, Preference, Prompt, Rec
 from burnish.rewards.matching import CJK
 from burnish.rewards.refusal import plain
 
-_WORD = re.compile(rf"[{CJK}]|(?:(?![{CJK}])[^\W_])+")
+_WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+")
 
 
 def words(text: str) -> list[str]:

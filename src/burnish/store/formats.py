@@ -20,7 +20,7 @@ from burnish.store.streams import open_bytes
 
 TABLES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet", ".csv")
 TEXTS = (".txt", ".md")
-_OURS = frozenset({"manifest.json", "artifact.json", "clean.json"})
+_OURS = frozenset({"manifest.json", "artifact.json", "clean.json", "flow.json"})
 _MAX_LINE = 64 * 2**20
 _TORN = "the file ends in the middle of this record"
 _TORN_HINT = "a whole line; was its writer interrupted? delete the line or write the file again"

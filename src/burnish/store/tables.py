@@ -7,7 +7,6 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -156,7 +155,7 @@ def write(path: Path | str, records: Iterable[Record]) -> None:
     if kind == ".parquet":
         atomic.write_bytes(path, parquet(list(records)))
         return
-    rows = (asdict(item) for item in records)
+    rows = (vars(item) for item in records)
     if kind.startswith(".jsonl"):
         data = b"".join(_dump(row) + b"\n" for row in rows)
     elif kind.startswith(".json"):

@@ -1,0 +1,35 @@
+"""Data work in parts: records on disk in pieces, steps over the pieces, in processes or over Ray.
+
+What is made does not depend on how many workers made it, nor on how often they were killed.
+"""
+
+from burnish.flow.arrays import Arrays
+from burnish.flow.execute import execute
+from burnish.flow.parts import PART_RECORDS, PartsFolder, Source, cut, part_name, source_of
+from burnish.flow.plan import begin, is_finished
+from burnish.flow.run import Report, plan, run
+from burnish.flow.steps import Part, Removed, Sifted, Step
+from burnish.flow.work import Executor, Task, WorkFailed
+
+__all__ = [
+    "PART_RECORDS",
+    "Arrays",
+    "Executor",
+    "Part",
+    "PartsFolder",
+    "Removed",
+    "Report",
+    "Sifted",
+    "Source",
+    "Step",
+    "Task",
+    "WorkFailed",
+    "begin",
+    "cut",
+    "execute",
+    "is_finished",
+    "part_name",
+    "plan",
+    "run",
+    "source_of",
+]
