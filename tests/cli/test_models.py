@@ -55,6 +55,9 @@ def test_fit_then_use_the_model(burnish: Any, monkeypatch: pytest.MonkeyPatch) -
     compared = burnish("compare", "burnish-tiny", "m/mine", "--tasks", "items.jsonl")
     assert compared.code == 0, compared.err
     assert "items" in compared.out
+    itself = burnish("compare", "m/mine", "m/mine", "--tasks", "items.jsonl")
+    assert itself.code == 0, itself.err
+    assert "noise" in itself.out
 
     monkeypatch.setattr("sys.stdin", io.StringIO("Hi\n/reset\n\nBye\n/quit\n"))
     talked = burnish("chat", "m/mine", "--max-tokens", "4")

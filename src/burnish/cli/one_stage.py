@@ -54,8 +54,10 @@ def run_stages(
     run(loaded, work, progress=progress)
     folder = work / loaded.name
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    # By the stage: a measurement that two of them share is one artifact.
     folders = {
-        artifact["name"]: folder / "artifacts" / f"{artifact['name']}@{artifact['version']}"
-        for artifact in summary["artifacts"]
+        stage["name"]: folder / "artifacts" / stage["artifact"]
+        for stage in summary["stages"]
+        if stage["artifact"]
     }
     return Made(summary, folders)
