@@ -25,6 +25,23 @@ def write(name: str, rows: list[dict[str, Any]]) -> None:
     Path(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def test_a_record_beyond_the_context_is_left_out_and_said(burnish: Any) -> None:
+    endless = [{"role": "user", "content": "word " * 3000}, {"role": "assistant", "content": "No"}]
+    write("long.jsonl", [*EXAMPLES, {"messages": endless}])
+    fit = ["fit", "sft", "--model", "burnish-tiny", "--data", "long.jsonl", "--out", "mine"]
+    done = burnish(*fit, "--set", "train.max_steps=1", "--set", "heldout=0")
+    assert done.code == 0, done.err
+    assert "1 records are longer than the model's context" in done.out
+
+
+def test_a_group_needs_two_replies(burnish: Any) -> None:  # C-23
+    write("items.jsonl", [ITEM])
+    fit = ["fit", "grpo", "--model", "burnish-tiny", "--data", "items.jsonl", "--out", "mine"]
+    done = burnish(*fit, "--set", "online.per_prompt=1")
+    assert done.code == 2
+    assert "per_prompt must be at least 2" in done.err
+
+
 def test_fit_then_use_the_model(burnish: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     write("examples.jsonl", EXAMPLES)
     write("items.jsonl", [ITEM])

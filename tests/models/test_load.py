@@ -175,3 +175,14 @@ def test_the_shipped_model_loads() -> None:
     assert end_tokens(tokenizer) == {tokenizer.eos_token_id}
     model = load_model("burnish-tiny", device="cpu").model
     assert 1e6 < sum(weight.numel() for weight in model.parameters()) < 3e6
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+    small = tiny.model(vocab_size=len(tiny.tokenizer()) - 10)
+    folder = save_model(small, tiny.tokenizer(), tmp_path / "m")
+    with pytest.raises(InputError, match="tokenizer has 268 tokens, the model 258 embeddings"):
+        load_model(folder, device="cpu")
+    # Added tokens without an embedding are harmless: no text becomes one.
+    more = tiny.tokenizer()
+    more.add_special_tokens({"additional_special_tokens": ["<|image|>"]})
+    assert load_model(save_model(tiny.model(), more, tmp_path / "n"), device="cpu")

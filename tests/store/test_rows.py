@@ -194,3 +194,8 @@ def test_bad_rows_name_the_field(kind: type[Document], row: dict[str, Any], fiel
         record(kind, row, "s")
     assert info.value.findings[0][0] == field
     assert all(found and expected for _field, found, expected in info.value.findings)
+
+
+def test_two_equal_replies_are_no_preference() -> None:
+    with pytest.raises(RowError, match="the same as chosen"):
+        record(Preference, {"prompt": "Hi", "chosen": "Yes", "rejected": "Yes"}, "s")

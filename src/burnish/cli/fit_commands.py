@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from enum import StrEnum
 from pathlib import Path
@@ -79,10 +80,15 @@ def fit(
     dismiss()
     with new_folder(out_) as folder:
         shutil.copytree(made.folders[str(stage)], folder, dirs_exist_ok=True)
+        details = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))["details"]
+    too_long = details.get("too_long", 0)
     shutil.rmtree(work)
     if json_:
-        print_json({"out": str(out_), "figures": made.summary["stages"][0].get("figures", {})})
+        figures = made.summary["stages"][0]["figures"]
+        print_json({"out": str(out_), "figures": figures, "too_long": too_long})
     else:
+        if too_long:
+            say(f"note: {too_long} records are longer than the model's context and were left out")
         say(f"wrote {out_}")
 
 

@@ -117,6 +117,7 @@ def load_model(
     if template is not None and tokenizer.chat_template is None:
         _use_template(model, tokenizer, template)
     quantised.keep_differentiable(model)
+    _check_tokenizer(model, tokenizer, str(ref))
     model = model.to(target).eval()
     expected = _own_logits(model)
     fuse(model)
@@ -230,6 +231,17 @@ def _use_template(
     tokenizer.add_special_tokens({"additional_special_tokens": tokens})
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
+
+
+def _check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ref: str) -> None:
+    """Every token that text can become must have an embedding.
+
+    Added tokens may have none: some models carry tokens of a sibling that sees pictures.
+    """
+    rows = model.get_input_embeddings().num_embeddings
+    if tokenizer.vocab_size > rows:
+        found = f"the tokenizer has {tokenizer.vocab_size} tokens, the model {rows} embeddings"
+        raise InputError(Problem(ref, None, "tokenizer", found, "the model's own tokenizer"))
 
 
 @torch.no_grad()

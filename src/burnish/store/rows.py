@@ -126,6 +126,8 @@ def _check(found: Record) -> None:
         _ends_with(found.prompt, "prompt", "user")
         _ends_with(found.chosen, "chosen", "assistant")
         _ends_with(found.rejected, "rejected", "assistant")
+        if found.rejected == found.chosen:
+            raise RowError(("rejected", "the same as chosen", "another reply"))
     for field, value in _numbers(found):
         if not math.isfinite(value):
             raise RowError((field, f"found {value}", "a finite number"))

@@ -116,6 +116,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     details = {
         "pairs": len(units),
         "heldout": len(held),
+        "too_long": len(records) - len(units) - len(held),
         "before": before,
         "after": after,
         "stopped": result.stopped_reason,

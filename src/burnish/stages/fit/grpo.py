@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from burnish.models.forward import token_logprobs
 from burnish.objectives import (
@@ -42,6 +42,12 @@ class Config(policy.OnlineConfig):
     length: PositiveInt | None = None
     kl_coef: NonNegativeFloat = 0.04
     kl: Literal["k2", "k3"] = "k3"
+
+    @model_validator(mode="after")
+    def _groups(self) -> Self:
+        if self.online.per_prompt < 2:
+            raise ValueError("online.per_prompt must be at least 2: replies compete in a group")
+        return self
 
 
 def loss(model: Any, batch: Batch, config: Config) -> Loss:

@@ -250,6 +250,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     details = {
         "replies": len(units),
         "heldout": len(held),
+        "too_long": len(records) - len(units) - len(held),
         "balance": ratio,
         "before": before,
         "after": after,

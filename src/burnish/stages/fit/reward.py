@@ -123,6 +123,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     details = {
         "pairs": len(units),
         "heldout": len(held),
+        "too_long": len(records) - len(units) - len(held) - len(outside),
         "objectives": about,
         "left_out": {topic: sum(r.topic == topic for r in left_out) for topic in config.leave_out},
         "by_topic": _by_topic(heldout, gaps) if len(gaps) == len(heldout) else {},

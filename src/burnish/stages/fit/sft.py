@@ -96,6 +96,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "augmented": len(copies),
         "replay": count,
         "heldout": len(heldout),
+        "too_long": len(taught) - len(segments),
         "general_tokens": sum(len(row.tokens) for row in general),
         "stopped": result.stopped_reason,
         "curve": training.curve(result, ["loss", "eval_loss"]),
