@@ -310,4 +310,25 @@ MUTATIONS = (
         "if False",
         ("selection/test_pyramid.py",),
     ),
+    Mutation(
+        "a norm's gradient without the part of its scale",
+        "models/fused.py",
+        "(slope * weight).addcmul_(normal, mean).mul_(scale)",
+        "(slope * weight).mul_(scale)",
+        ("models/test_fused.py",),
+    ),
+    Mutation(
+        "a rotation's gradient turned the same way",
+        "models/fused.py",
+        "_turn(grads[0], cos, sin, back=True)",
+        "_turn(grads[0], cos, sin)",
+        ("models/test_fused.py",),
+    ),
+    Mutation(
+        "clipped to the square of the limit",
+        "engine/optim.py",
+        "(norm / limit).clamp(min=1.0)",
+        "(norm / limit**2).clamp(min=1.0)",
+        ("objectives/test_division.py", "engine/test_train.py"),
+    ),
 )
