@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from burnish.cli import data_diff, data_page, data_quarantine, data_why
 from burnish.cli.shared import AsJson, example, print_json, say
 from burnish.config import InputError, Problem
 
@@ -37,9 +38,22 @@ Kind = Annotated[
 ]
 
 
-@app.command(epilog=example("burnish data stats examples.jsonl"))
-def stats(file: File, kind: Kind = None, json_: AsJson = False) -> None:
-    """Count records, languages, tasks, sources and lengths."""
+@app.command(
+    epilog=example(
+        "burnish data stats examples.jsonl", "burnish data stats examples.jsonl --html data.html"
+    )
+)
+def stats(
+    file: File,
+    kind: Kind = None,
+    html: data_page.Html = None,
+    lang: data_page.Lang = data_page.PageLang.en,
+    model: data_page.Model = None,
+    json_: AsJson = False,
+) -> None:
+    """Count records, languages, tasks, sources and lengths; with --html on a page with charts."""
+    if html is not None:
+        data_page.write_page(file, html, lang, model)
     found_kind, records, problems = read(file, kind)
     found = describe(found_kind, records, len(problems))
     if json_:
@@ -138,3 +152,8 @@ def text_length(record: Record) -> int:
         turns = value if isinstance(value, list) else [{"content": value}]
         total += sum(len(str(turn["content"])) for turn in turns)
     return total
+
+
+app.command("why", epilog=data_why.EXAMPLE)(data_why.why)
+app.command("quarantine", epilog=data_quarantine.EXAMPLE)(data_quarantine.quarantine)
+app.command("diff", epilog=data_diff.EXAMPLE)(data_diff.diff)
