@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from burnish.cli import data_diff, data_page, data_quarantine, data_why
+from burnish.cli import data_diff, data_page, data_quarantine, data_sample, data_why
 from burnish.cli.shared import AsJson, example, print_json, say
 from burnish.config import InputError, Problem
 
@@ -157,3 +157,5 @@ def text_length(record: Record) -> int:
 app.command("why", epilog=data_why.EXAMPLE)(data_why.why)
 app.command("quarantine", epilog=data_quarantine.EXAMPLE)(data_quarantine.quarantine)
 app.command("diff", epilog=data_diff.EXAMPLE)(data_diff.diff)
+app.command("sample", epilog=data_sample.EXAMPLE)(data_sample.sample)
+app.command("unblind", epilog=data_sample.UNBLIND_EXAMPLE)(data_sample.unblind)

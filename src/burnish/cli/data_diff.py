@@ -55,6 +55,8 @@ def diff(
 
 
 def _overview(found: Difference) -> None:
+    from burnish.tracing.diff import FIELDS
+
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("")
     for column in ("A", "B"):
@@ -66,7 +68,7 @@ def _overview(found: Difference) -> None:
         table.add_row(
             f"characters, {name}", f"{found.a.lengths[name]:.0f}", f"{found.b.lengths[name]:.0f}"
         )
-    for field in found.a.counts.keys() | found.b.counts.keys():
+    for field in FIELDS:
         counts = found.a.counts[field] + found.b.counts[field]
         for value, _ in counts.most_common(8):
             sides = (str(side.counts[field][value]) for side in (found.a, found.b))

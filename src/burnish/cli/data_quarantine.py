@@ -45,12 +45,9 @@ def quarantine(
 
     listed = output.with_name(f"{output.name}.quarantine.jsonl")
     with Index(paths) as index:
-        targets = [target]
-        if target.endswith(".quarantine.jsonl"):
-            known = work.targets_of(Path(target))
-            # A list may name records that other data never had: that is no mistake.
-            targets = [id for id in known if index.places(id)]
-        found = work.quarantine(index, targets, output, listed)
+        known = target.endswith(".quarantine.jsonl")
+        targets = work.targets_of(Path(target)) if known else [target]
+        found = work.quarantine(index, targets, output, listed, strict=not known)
     if json_:
         print_json({"output": str(output), "list": str(listed), **asdict(found)})
         return

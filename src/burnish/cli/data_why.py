@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json, run_folders, say
+from burnish.cli.shared import (
+    DEFAULT_RUNS,
+    AsJson,
+    Runs,
+    example,
+    out,
+    print_json,
+    run_folders,
+    say,
+)
 from burnish.config import InputError, Problem
 
 if TYPE_CHECKING:
@@ -52,7 +61,7 @@ def every_run(runs: Path) -> list[Path]:
 
 def show(found: Explanation) -> None:
     """The tree of a record on standard output, its descendants and the models after it."""
-    _grow(found.record)
+    _grow(found.record, set())
     if found.descendants:
         where = " · ".join(f"{name} {count}" for name, count in found.descendants_in.items())
         say(f"\ndescendants  {found.descendants}: {where}")
@@ -71,21 +80,24 @@ def show(found: Explanation) -> None:
         say(f"note: {note}")
 
 
-def _grow(node: Node, first: str = "", rest: str = "") -> None:
-    """Print a node after ``first`` and what is below it after ``rest``, which draw the branches."""
-    name, *facts = _label(node)
+def _grow(node: Node, makers: set[str], first: str = "", rest: str = "") -> None:
+    """Print a node after ``first`` and what is below it after ``rest``, which draw the branches.
+
+    ``makers`` are the artifacts whose settings were shown already.
+    """
+    name, *facts = _label(node, makers)
     bar = "│ " if node.parents or node.more else "  "
     out.print(Text(first).append(name), soft_wrap=True)
     for fact in facts:
         out.print(Text(rest + bar).append(fact), soft_wrap=True)
     for place, parent in enumerate(node.parents, start=1):
         last = place == len(node.parents) and not node.more
-        _grow(parent, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
+        _grow(parent, makers, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
     if node.more:
         say(f"{rest}└─ and {node.more} more")
 
 
-def _label(node: Node) -> list[Text]:
+def _label(node: Node, makers: set[str]) -> list[Text]:
     """What is said of a record, a line each."""
     name = Text(printable(node.id), style="bold")
     if node.missing:
@@ -97,12 +109,12 @@ def _label(node: Node) -> list[Text]:
     written = "by a machine" if node.synthetic else "by people"
     marks = ", ".join(filter(None, [node.kind, node.tier, node.lang, written, node.topic]))
     lines = [Text().append(name).append(f"  {printable(marks)}", style="dim")]
-    for fact, value in _facts(node):
+    for fact, value in _facts(node, makers):
         lines.append(Text(f"{fact:<9}", style="dim").append(printable(value), style="not dim"))
     return lines
 
 
-def _facts(node: Node) -> list[tuple[str, str]]:
+def _facts(node: Node, makers: set[str]) -> list[tuple[str, str]]:
     from burnish.tracing.why import several
 
     facts = [("text", node.text), ("source", node.source)]
@@ -113,13 +125,15 @@ def _facts(node: Node) -> list[tuple[str, str]]:
         ("sha256", f"file {node.sha256[:16]} · text {node.hash}"),
     ]
     made = node.made_by
-    if made:
-        facts.append(("made by", f"{made['artifact']} ({made['stage']}, round {made['round']})"))
-        facts += [("model", made["model"])] if made["model"] else []
-        facts += [("judge", _listed(made["judge"]))] if made["judge"] else []
-        facts += [("filters", _listed(made["filters"]))] if made["filters"] else []
-        facts.append(("settings", _listed(made["settings"])))
-    return facts
+    if made is None:
+        return facts
+    facts.append(("made by", f"{made['artifact']} ({made['stage']}, round {made['round']})"))
+    if made["artifact"] in makers:
+        return facts
+    makers.add(made["artifact"])
+    facts += [("model", made["model"])] if made["model"] else []
+    facts += [(name, _listed(made[name])) for name in ("judge", "filters") if made[name]]
+    return [*facts, ("settings", _listed(made["settings"]))]
 
 
 def _listed(values: dict[str, Any]) -> str:

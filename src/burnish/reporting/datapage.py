@@ -125,7 +125,7 @@ def _lengths(profile: Profile, lang: Lang) -> Markup:
         chart = histogram(spread.bins, label=title, css=_COLOURS[place % len(_COLOURS)])
         cards.append(_card(title, chart, el("p", facts)))
     note = el("p", said(lang, "lengths_note"), class_="note")
-    return join(note, el("div", cards, class_="grid two")) if cards else Markup("")
+    return join(note, el("div", cards, class_="grid")) if cards else Markup("")
 
 
 def _composition(profile: Profile, lang: Lang) -> Markup:
@@ -147,7 +147,7 @@ def _composition(profile: Profile, lang: Lang) -> Markup:
         if values:
             cards.append(_card(said(lang, column), shares(_top(values, lang), whole, target="")))
     note = el("p", said(lang, "composition_note"), class_="note")
-    return join(note, el("div", cards, class_="grid two"))
+    return join(note, el("div", cards, class_="grid", style="align-items:start"))
 
 
 def _top(values: Mapping[str, int], lang: Lang) -> list[Share]:

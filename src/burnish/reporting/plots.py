@@ -20,7 +20,8 @@ _TITLE = 110
 class Histogram:
     """``counts [n]`` of values between ``edges [n + 1]``; a value on an edge counts to the right.
 
-    ``log`` puts them on a logarithmic axis; edges are then above 0.
+    ``log`` puts them on a logarithmic axis, for counts of things: edges are then above 0 and
+    between whole numbers.
     """
 
     edges: Sequence[float]
@@ -65,7 +66,8 @@ def histogram(values: Histogram, *, label: str, css: str = "c1") -> Markup:
         height = count / most * (base - TOP)
         if count:
             low, high = values.edges[place : place + 2]
-            title = el("title", f"{short(low)} – {short(high)}: {count:,}")
+            ends = (math.ceil(low), math.floor(high)) if values.log else (low, high)
+            title = el("title", f"{' – '.join(dict.fromkeys(map(short, ends)))}: {count:,}")
             x = LEFT + _along(values, low) * width + 0.5
             bar = max(LEFT + _along(values, high) * width - 0.5 - x, 1.0)
             shown = max(height, 1.0)

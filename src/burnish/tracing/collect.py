@@ -65,10 +65,9 @@ def _run(folder: Path, prefix: str, found: Collected) -> None:
     found.artifacts += made
     for artifact in made:
         if artifact.kind == "data":
-            found.files += [
-                DataFile(file, f"{prefix}{artifact.ref}/{file.relative_to(artifact.path)}", artifact)
-                for file in _below(artifact.path)
-            ]
+            for file in _below(artifact.path):
+                label = f"{prefix}{artifact.ref}/{file.relative_to(artifact.path)}"
+                found.files.append(DataFile(file, label, artifact))
     given = {
         value.ref: value.fingerprint
         for artifact in made

@@ -32,6 +32,7 @@ _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 CREATE TABLE a (id TEXT PRIMARY KEY, content TEXT, marks TEXT, shown TEXT) WITHOUT ROWID;
+CREATE INDEX a_content ON a (content);
 CREATE TABLE b (id TEXT PRIMARY KEY, content TEXT, marks TEXT, shown TEXT) WITHOUT ROWID;
 """
 
@@ -52,7 +53,8 @@ class Difference:
     """Ids only in one set and in both; ``changed`` counts the fields that differ in those.
 
     ``renamed`` counts records of only B whose text is in A under another id. ``triggers`` has the
-    phrases that B has more of than A, and, with ``by``, each group of B against the rest of B.
+    phrases that B's texts which A lacks have more of than A, and, with ``by``, each group of B
+    against the rest of B. They are of the share ``sampled`` of each side, or of more.
     """
 
     a: Side
@@ -89,14 +91,16 @@ def difference(
             base.executescript(_SCHEMA)
             sides = [_read(base, name, path) for name, path in (("a", a), ("b", b))]
             shares = [min(1.0, _CHARACTERS / max(side.characters, 1)) for side in sides]
-            share = min(shares)
-            rows_a, rows_b = (_rows(texts, path, share) for path in (a, b))
             triggers = {}
-            if rows_a and rows_b:
-                triggers["B against A"] = compare(texts, rows_a, rows_b, alpha)
+            # Texts that A has too say nothing of what is new, and would only thin it out.
+            new = (found for found in _sampled(b, shares[1]) if not _known(base, found))
+            rows_b = [texts.row(texts_of(found.record)) for found in new]
+            if rows_b:
+                rows_a = [texts.row(texts_of(found.record)) for found in _sampled(a, shares[0])]
+                triggers["new texts of B against A"] = compare(texts, rows_a, rows_b, alpha)
             if by is not None:
-                triggers |= _grouped(texts, b, by, share, alpha)
-            return _difference(base, sides, triggers, share, examples)
+                triggers |= _grouped(texts, b, by, shares[1], alpha)
+            return _difference(base, sides, triggers, min(shares), examples)
         finally:
             base.close()
 
@@ -143,23 +147,26 @@ def _read(base: sqlite3.Connection, name: str, path: Path) -> Side:
     return side
 
 
-def _rows(texts: Texts, path: Path, share: float) -> Rows:
-    return [texts.row(texts_of(f.record)) for f in _found(path) if _drawn(f.record.id, share)]
+def _sampled(path: Path, share: float) -> Iterator[Found]:
+    """A share of the records, drawn by their ids, so that both sides draw the same ones."""
+    for found in _found(path):
+        if share >= 1.0 or zlib.crc32(found.record.id.encode()) < share * 2**32:
+            yield found
 
 
-def _drawn(id: str, share: float) -> bool:
-    """Whether a record is in the sample: by its id, so that both sets draw the same ones."""
-    return share >= 1.0 or zlib.crc32(id.encode()) < share * 2**32
+def _known(base: sqlite3.Connection, found: Found) -> bool:
+    """Whether A has a record of the same texts."""
+    content = content_hash(found.record)
+    return base.execute("SELECT 1 FROM a WHERE content = ?", (content,)).fetchone() is not None
 
 
 def _grouped(
     texts: Texts, path: Path, by: str, share: float, alpha: float
 ) -> dict[str, TriggerDiff]:
     groups: dict[str, Rows] = defaultdict(list)
-    for found in _found(path):
-        if _drawn(found.record.id, share):
-            for name, turns in _in_group(found, by):
-                groups[name].append(texts.row(turns))
+    for found in _sampled(path, share):
+        for name, turns in _in_group(found, by):
+            groups[name].append(texts.row(turns))
     if set(groups) <= {""}:
         raise InputError(Problem(str(path), None, by, "no record has it", "a column of B"))
     large = sorted((name for name in groups if len(groups[name]) >= _LEAST_GROUP and name),
@@ -168,9 +175,7 @@ def _grouped(
     for name in large[:MOST_VALUES]:
         rest = [row for other, rows in groups.items() if other != name for row in rows]
         if rest:
-            result[f"{by} {name} against the rest of B"] = compare(
-                texts, rest, groups[name], alpha
-            )
+            result[f"{by} {name} against the rest of B"] = compare(texts, rest, groups[name], alpha)
     return result
 
 
@@ -218,7 +223,7 @@ def _difference(
         only_b=number(only_b),
         both=number("a JOIN b USING (id)"),
         changed=dict(changed.most_common()),
-        renamed=number(f"{only_b} AND content IN (SELECT content FROM a)"),
+        renamed=number(f"{only_b} AND content IN (SELECT content FROM a)"),  # noqa: S608
         examples=examples,
         triggers=triggers,
         sampled=share,

@@ -33,7 +33,7 @@ CREATE INDEX by_id ON records (id);
 CREATE INDEX by_source ON records (source);
 CREATE INDEX by_parent ON edges (parent);
 """
-_BATCH = 5000
+_BATCH = 1000
 _LAST = "\U0010ffff"
 
 
@@ -184,9 +184,10 @@ class Index:
         self._db.execute("DELETE FROM gone")
         named = {}
         for target in targets:
-            seeds = {id: f"is {target}" for id in self._ids("id = ?", target)}
-            seeds |= {id: f"source {target}" for id in self._ids("source = ?", target)}
-            seeds |= dict.fromkeys(self._of_parent(target), f"made from {target}")
+            seeds = dict.fromkeys(self._ids("id = ?", target), f"is {target}")
+            seeds |= dict.fromkeys(self._ids("source = ?", target), f"source {target}")
+            if not self.places(target):
+                seeds |= dict.fromkeys(self._of_parent(target), f"made from {target}")
             seeds |= dict.fromkeys(self._of_file(target), f"stands in {target}")
             self._db.executemany("INSERT OR IGNORE INTO gone VALUES (?, ?, 0)", seeds.items())
             named[target] = len(seeds)
@@ -219,7 +220,8 @@ class Index:
         numbers = [
             number
             for number, file in enumerate(self.files)
-            if target in (str(file.path), file.label) or Path(target).absolute() == file.path.absolute()
+            if target in (str(file.path), file.label)
+            or Path(target).absolute() == file.path.absolute()
         ]
         return [id for number in numbers for id in self._ids("file = ?", number)]
 

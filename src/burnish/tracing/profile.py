@@ -79,9 +79,7 @@ class _Pass:
             self.sample[place : place + 1] = [one]
 
 
-def profile(
-    path: Path, tokenize: Callable[[str], int] | None = None, seed: int = 0
-) -> Profile:
+def profile(path: Path, tokenize: Callable[[str], int] | None = None, seed: int = 0) -> Profile:
     """Statistics of a file, a folder or a run.
 
     Args:

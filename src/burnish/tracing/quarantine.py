@@ -8,10 +8,10 @@ import io
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 import pyarrow.parquet as pq
 
@@ -39,7 +39,9 @@ class Quarantine:
     notes: list[str] = field(default_factory=list)
 
 
-def quarantine(index: Index, targets: Sequence[str], output: Path, listed: Path) -> Quarantine:
+def quarantine(
+    index: Index, targets: Sequence[str], output: Path, listed: Path, strict: bool = True
+) -> Quarantine:
     """Write the files of an index without the records that ``targets`` name and their descendants.
 
     Files keep their names and formats, rows all of their columns. A file with nothing to remove is
@@ -52,6 +54,8 @@ def quarantine(index: Index, targets: Sequence[str], output: Path, listed: Path)
             named.
         listed: a JSONL file for what was removed: id, kind of file, line and the chain that leads
             from each record to its target. It is a list of targets for another quarantine.
+        strict: a target that names nothing is an error. A list of earlier ones may name records
+            that other data never had.
 
     Raises:
         InputError: a target is not found, a row cannot be read (its origin is then unknown), or
@@ -63,7 +67,7 @@ def quarantine(index: Index, targets: Sequence[str], output: Path, listed: Path)
         raise InputError(index.problems[:_SHOWN] + rest)
     found = Quarantine(index.mark(targets))
     absent = [name for name, count in found.named.items() if not count]
-    if absent:
+    if absent and strict:
         expected = "the id of a record, a source, a file, or a parent of records"
         raise InputError([_unknown(index, name, expected) for name in absent])
     alone = len(index.files) == 1 and formats.suffix(output) != ""
@@ -127,10 +131,12 @@ def _report(index: Index, found: Quarantine) -> None:
 
 def affected(files: Sequence[DataFile], artifacts: Sequence[Artifact]) -> dict[str, str]:
     """Artifacts that hold or took one of the files, or were made from one that did; and how."""
-    touched: dict[str, str] = {}
+    touched = {
+        file.artifact.ref: f"holds removed records ({file.path.name})"
+        for file in files
+        if file.artifact is not None
+    }
     for file in files:
-        if file.artifact is not None:
-            touched.setdefault(file.artifact.ref, f"holds removed records ({file.path.name})")
         for ref, name in users_of(file, artifacts).items():
             touched.setdefault(ref, f"took {file.path.name} as {name}")
     more = descended(touched, artifacts)
@@ -165,7 +171,7 @@ def _filter(path: Path, gone: set[int], sink: IO[bytes]) -> int:
         return _filter_parquet(path, gone, sink)
     packed = kind.endswith(".gz")
     opener: Any = gzip.open if packed else open
-    with opener(path, "rb") as source, _packed(sink) if packed else nullcontext(sink) as target:
+    with opener(path, "rb") as source, _packed(sink, packed) as target:
         if kind.startswith(".jsonl"):
             return _filter_lines(source, gone, target)
         if kind.startswith(".json"):
@@ -180,8 +186,13 @@ def _filter(path: Path, gone: set[int], sink: IO[bytes]) -> int:
         return len(documents)
 
 
-def _packed(sink: IO[bytes]) -> gzip.GzipFile:
-    return gzip.GzipFile(filename="", mode="wb", fileobj=sink, mtime=0)
+@contextmanager
+def _packed(sink: IO[bytes], packed: bool) -> Iterator[IO[bytes]]:
+    if not packed:
+        yield sink
+        return
+    with gzip.GzipFile(filename="", mode="wb", fileobj=sink, mtime=0) as file:
+        yield cast(IO[bytes], file)
 
 
 def _left(rows: Sequence[T], gone: set[int]) -> list[T]:
