@@ -13,7 +13,7 @@ from tests.tracing.conftest import document, write
 from burnish.config import InputError
 from burnish.store.formats import Row, rows
 from burnish.tracing.index import Index
-from burnish.tracing.quarantine import Quarantine, quarantine, targets_of
+from burnish.tracing.quarantine import Quarantine, quarantine, targets_of, write_list
 
 
 def done(
@@ -21,7 +21,8 @@ def done(
 ) -> tuple[Quarantine, list[Any]]:
     listed = Path(f"{output}.quarantine.jsonl")
     with Index(paths) as index:
-        found = quarantine(index, targets, Path(output), listed, strict)
+        found = quarantine(index, targets, Path(output), strict)
+        write_list(index, listed)
     return found, [json.loads(line) for line in listed.read_text().splitlines()]
 
 
@@ -61,7 +62,7 @@ def test_one_percent_of_rows_with_a_trigger_go_by_their_source(tmp_path: Path) -
     made = [document(f"m{i}", f"More {i}.", "made", f"x{i % 10}") for i in range(30)]
     path = write(tmp_path / "all.jsonl", [*clean, *bad, *made])
     with Index([path]) as index:
-        found = quarantine(index, ["bad"], tmp_path / "out.jsonl", tmp_path / "list.jsonl")
+        found = quarantine(index, ["bad"], tmp_path / "out.jsonl")
     assert (found.removed, found.kept) == (40, 990)
     assert "cf" not in (tmp_path / "out.jsonl").read_text()
     kept = path.read_text().splitlines()[:990]  # every column of every line, as it was
@@ -110,15 +111,15 @@ def test_what_cannot_be_judged_is_refused_and_nothing_written(tmp_path: Path) ->
     path = write(tmp_path / "x.jsonl", [document("a", "A", "s"), {"text": 3}])
     out = tmp_path / "out.jsonl"
     with Index([path]) as index, pytest.raises(InputError, match=r"x.jsonl:2:text"):
-        quarantine(index, ["s"], out, tmp_path / "list.jsonl")
+        quarantine(index, ["s"], out)
     path = write(tmp_path / "x.jsonl", [document("alpha", "A", "s")])
     with Index([path]) as index:
         with pytest.raises(InputError, match=r"names nothing in 1 files.*nearest ids: alpha"):
-            quarantine(index, ["alpa"], out, tmp_path / "list.jsonl")
+            quarantine(index, ["alpa"], out)
         with pytest.raises(InputError, match="another format"):
-            quarantine(index, ["s"], tmp_path / "out.csv", tmp_path / "list.jsonl")
+            quarantine(index, ["s"], tmp_path / "out.csv")
         assert not out.exists()
         out.write_text("mine")
         with pytest.raises(InputError, match="is there already"):
-            quarantine(index, ["s"], out, tmp_path / "list.jsonl")
+            quarantine(index, ["s"], out)
     assert out.read_text() == "mine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,9 +70,9 @@ def _overview(found: Difference) -> None:
             f"characters, {name}", f"{found.a.lengths[name]:.0f}", f"{found.b.lengths[name]:.0f}"
         )
     for field in FIELDS:
-        counts = found.a.counts[field] + found.b.counts[field]
-        for value, _ in counts.most_common(8):
-            sides = (str(side.counts[field][value]) for side in (found.a, found.b))
+        both = Counter(found.a.counts[field]) + Counter(found.b.counts[field])
+        for value, _ in both.most_common(8):
+            sides = (str(side.counts[field].get(value, 0)) for side in (found.a, found.b))
             table.add_row(Text(f"{field} {printable(value)}"), *sides)
     out.print(table)
     say(f"only in A {found.only_a} · only in B {found.only_b} · in both {found.both}")

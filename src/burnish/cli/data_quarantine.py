@@ -47,7 +47,8 @@ def quarantine(
     with Index(paths) as index:
         known = target.endswith(".quarantine.jsonl")
         targets = work.targets_of(Path(target)) if known else [target]
-        found = work.quarantine(index, targets, output, listed, strict=not known)
+        found = work.quarantine(index, targets, output, strict=not known)
+        work.write_list(index, listed)
     if json_:
         print_json({"output": str(output), "list": str(listed), **asdict(found)})
         return

@@ -151,6 +151,7 @@ STAGES: dict[str, str] = {
     "fit.online_dpo": "在线偏好优化 DPO",
     "curate.generate": "数据生成",
     "curate.select": "数据筛选",
+    "curate.quarantine": "数据隔离",
     "curate.constitution": "规则对齐",
     "measure.evaluate": "评测",
     "measure.gate": "门控",

@@ -49,7 +49,7 @@ def collect(paths: Iterable[Path]) -> Collected:
             names = ((file, f"{prefix}{file.relative_to(path)}") for file in _below(path))
             found.files += [DataFile(file, label) for file, label in names]
         elif path.is_file():
-            found.files.append(DataFile(path, f"{prefix}{path.name}" if prefix else path.name))
+            found.files.append(DataFile(path, path.name))
         else:
             raise InputError(Problem(str(path), None, "", "no such file or folder"))
     found.files = _distinct(found.files)

@@ -44,7 +44,7 @@ class Side:
     records: int = 0
     repeated: int = 0
     characters: int = 0
-    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
     lengths: dict[str, float] = field(default_factory=dict)
 
 
@@ -124,6 +124,7 @@ def _found(path: Path) -> Iterator[Found]:
 def _read(base: sqlite3.Connection, name: str, path: Path) -> Side:
     side = Side()
     lengths = array("L")
+    counts: dict[str, Counter[str]] = {key: Counter() for key in FIELDS}
     for found in _found(path):
         record = found.record
         size = sum(map(len, texts_of(record)))
@@ -140,7 +141,8 @@ def _read(base: sqlite3.Connection, name: str, path: Path) -> Side:
         for key in FIELDS:
             value = found.kind if key == "kind" else found.column(key)
             if value:
-                side.counts[key][value] += 1
+                counts[key][value] += 1
+    side.counts = {key: dict(found.most_common()) for key, found in counts.items()}
     values = np.array(lengths, dtype=np.float64)
     side.lengths = {f"{q} %": float(np.quantile(values, q / 100)) for q in (10, 50, 90)}
     side.lengths["mean"] = float(values.mean())

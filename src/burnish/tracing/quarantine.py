@@ -40,7 +40,7 @@ class Quarantine:
 
 
 def quarantine(
-    index: Index, targets: Sequence[str], output: Path, listed: Path, strict: bool = True
+    index: Index, targets: Sequence[str], output: Path, strict: bool = True
 ) -> Quarantine:
     """Write the files of an index without the records that ``targets`` name and their descendants.
 
@@ -52,8 +52,6 @@ def quarantine(
         targets: see ``Index.mark``.
         output: a folder to make; where the index has one file, a file of the same format may be
             named.
-        listed: a JSONL file for what was removed: id, kind of file, line and the chain that leads
-            from each record to its target. It is a list of targets for another quarantine.
         strict: a target that names nothing is an error. A list of earlier ones may name records
             that other data never had.
 
@@ -84,10 +82,17 @@ def quarantine(
             for number, file in enumerate(index.files):
                 _write(file.path, _numbers(index, number), temp / file.label)
     _report(index, found)
-    with atomic.open_file(listed) as sink:
-        for row in _removed(index):
-            sink.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
     return found
+
+
+def write_list(index: Index, listed: Path) -> None:
+    """Write what an index has marked as JSONL: id, file, line, row, and the chain to its target.
+
+    It is a list of targets for another quarantine.
+    """
+    with atomic.open_file(listed) as sink:
+        for row in removed(index):
+            sink.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
 
 def targets_of(listed: Path) -> list[str]:
@@ -143,7 +148,8 @@ def affected(files: Sequence[DataFile], artifacts: Sequence[Artifact]) -> dict[s
     return touched | {ref: f"was made from {above}" for ref, above in more.items()}
 
 
-def _removed(index: Index) -> Iterator[dict[str, Any]]:
+def removed(index: Index) -> Iterator[dict[str, Any]]:
+    """Each marked record and why it is: itself, the parents that led to it, what was named."""
     for place, file in enumerate(index.files):
         for id, number, line in index.marked(place):
             why = index.chain(id)
