@@ -18,7 +18,7 @@ def test_ancestors_and_descendants_of_a_run(run: Path) -> None:
         assert index.children("d2") == ["e2", "e3"]
         assert index.descendants("r1") == []
         assert [str(place) for place in index.places("d3")] == ["docs.jsonl:3"]
-        assert index.missing() == []
+        assert list(index.missing()) == []
         assert index.cycles() == []
 
 
@@ -38,12 +38,17 @@ def test_files_of_every_format_and_rows_that_are_no_records(tmp_path: Path) -> N
 def test_cycles_and_missing_parents_are_told_not_fatal(tmp_path: Path) -> None:
     rows = [
         document("a", "A", "s", "c"), document("b", "B", "s", "a"), document("c", "C", "s", "b"),
-        document("tail", "T", "s", "c"), document("x", "X", "s", "gone", "pages.jsonl:4"),
+        document("tail", "T", "s", "c"), document("end", "E", "s", "tail", "ok"),
+        document("ok", "O", "s"), document("x", "X", "s", "gone", "pages.jsonl:4"),
     ]  # fmt: skip
     with Index([write(tmp_path / "x.jsonl", rows)]) as index:
         assert index.cycles() == ["a", "b", "c"]
-        assert index.missing() == [("x", "gone")]
-        assert index.descendants("a") == ["b", "c", "tail"]
+        assert list(index.missing()) == [("x", "gone")]
+        assert index.notes() == [
+            "parents in none of the files: 1, such as gone of x",
+            "records that descend from themselves: 3, such as a",
+        ]
+        assert index.descendants("a") == ["b", "c", "end", "tail"]
         assert index.ancestors("tail") == ["a", "b", "c"]
         assert index.mark(["a"]) == {"a": 1}
         assert index.chain("tail") == ["tail", "c", "b", "a", "is a"]

@@ -92,6 +92,7 @@ def test_every_format_keeps_its_form(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (out / "f.txt").read_text() == "One.\nStill one.\n\nThree."
     assert (out / "g.jsonl").read_bytes() == (folder / "g.jsonl").read_bytes()
     assert not (out / "notes.json").exists()
+    assert found.notes == [f"left out, holds no records: {folder / 'notes.json'}"]
     assert found.removed == 6
 
 

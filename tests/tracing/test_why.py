@@ -7,6 +7,7 @@ from tests.tracing.conftest import document, write
 
 from burnish.config import InputError
 from burnish.store.manifest import file_hash
+from burnish.tracing import why
 from burnish.tracing.index import Index
 from burnish.tracing.why import explain
 
@@ -73,6 +74,35 @@ def test_cycles_missing_parents_and_many_parents(tmp_path: Path) -> None:
             ("a", True, False),
             ("nowhere", False, True),
         ]
-        assert "a cycle: a, b" in found.notes[0]
+        assert found.notes == ["a cycle: a ← b ← a"]
+        assert [child.id for child in found.children] == ["b"]
+        assert found.children[0].text == "B"
         wide = explain(index, "all").record
         assert (len(wide.parents), wide.more) == (12, 8)
+
+
+def test_a_long_line_of_descent_is_cut_and_read_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [document(f"{i}", f"Text {i}.", "s", *([f"{i - 1}"] if i else [])) for i in range(2000)]
+    path = write(tmp_path / "x.jsonl", rows)
+    opened = []
+    with Index([path]) as index:
+        read = why.records_of
+        monkeypatch.setattr(why, "records_of", lambda *a: opened.append(a) or read(*a))
+        node = explain(index, "1999").record
+    assert len(opened) == 1
+    for number in range(1999, 1969, -1):
+        assert (node.id, node.text, node.more) == (f"{number}", f"Text {number}.", 0)
+        [node] = node.parents
+    assert (node.id, node.text, node.more, node.parents) == ("1969", "Text 1969.", 1, [])
+
+
+def test_what_a_step_removed_is_told_with_its_reason(tmp_path: Path) -> None:
+    path = write(tmp_path / "part-00000.jsonl", [document("a", "A", "s"), document("b", "B", "s")])
+    (tmp_path / "removed-00000.tsv").write_text("id\tstep\treason\nx\tnear\tlike a\nb\tq\tbad\n")
+    with Index([path]) as index:
+        with pytest.raises(InputError, match=r"no record of.*removed by near: like a \(.*tsv\)"):
+            explain(index, "x")
+        assert explain(index, "a").notes == []
+        assert explain(index, "b").notes[0].startswith("removed by q: bad")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -76,13 +76,21 @@ def kind_of(file: Path) -> type[Record] | None:
     return best if fitting[best] else None
 
 
-def records_of(file: Path, kind: type[Record], problems: list[Problem]) -> Iterator[Found]:
-    """A file's records one at a time; bad rows go to ``problems``. Text files hold documents."""
+def records_of(
+    file: Path, kind: type[Record], problems: list[Problem], wanted: Container[int] | None = None
+) -> Iterator[Found]:
+    """A file's records one at a time; bad rows go to ``problems``. Text files hold documents.
+
+    ``wanted`` are the numbers of the rows to make records of; all where None.
+    """
     if formats.suffix(file) in formats.TEXTS:
         for number, document in enumerate(tables.iterate(file, Document, problems=problems)):
-            yield Found(document, {"text": document.text}, number, None)
+            if wanted is None or number in wanted:
+                yield Found(document, {"text": document.text}, number, None)
         return
     for number, row in enumerate(formats.rows(file)):
+        if wanted is not None and number not in wanted:
+            continue
         if isinstance(row, Problem):
             problems.append(row)
             continue

@@ -27,6 +27,7 @@ PRAGMA synchronous = OFF;
 CREATE TABLE records (id TEXT, file INTEGER, number INTEGER, line INTEGER, source TEXT);
 CREATE TABLE edges (child TEXT, parent TEXT, PRIMARY KEY (child, parent)) WITHOUT ROWID;
 CREATE TABLE gone (id TEXT PRIMARY KEY, via TEXT, level INTEGER) WITHOUT ROWID;
+CREATE INDEX gone_level ON gone (level);
 """
 _INDICES = """
 CREATE INDEX by_id ON records (id);
@@ -156,24 +157,45 @@ class Index:
                 return close
         return []
 
-    def missing(self) -> list[tuple[str, str]]:
+    def missing(self) -> Iterator[tuple[str, str]]:
         """(record, parent) where the parent is neither a record nor the place of an import."""
         rows = self._db.execute(
             "SELECT child, parent FROM edges WHERE parent NOT IN (SELECT id FROM records)"
         )
-        return [(child, parent) for child, parent in rows if not PLACE.fullmatch(parent)]
+        return ((child, parent) for child, parent in rows if not PLACE.fullmatch(parent))
 
     def cycles(self) -> list[str]:
         """Records that are among their own ancestors, or on a path from one such to another."""
-        self._db.execute("DROP TABLE IF EXISTS live")
-        self._db.execute("CREATE TEMP TABLE live AS SELECT child, parent FROM edges")
-        # What has no parent or no child left is in no cycle; taken away, it frees the next.
-        while True:
-            before = self._db.total_changes
-            self._db.execute("DELETE FROM live WHERE parent NOT IN (SELECT child FROM live)")
-            self._db.execute("DELETE FROM live WHERE child NOT IN (SELECT parent FROM live)")
-            if self._db.total_changes == before:
-                return self._column("SELECT DISTINCT child FROM live ORDER BY child")
+        self._db.executescript(_FREE)
+        level, more = 0, 1
+        while more:
+            more = self._db.execute(_FREED, (level + 1, level)).rowcount
+            level += 1
+        self._db.execute(
+            "CREATE TEMP TABLE held AS SELECT child, parent FROM edges"
+            " WHERE child NOT IN (SELECT id FROM free)"
+        )
+        # What is left is in a cycle or below one; what has no child left there is only below.
+        while self._db.execute(
+            "DELETE FROM held WHERE child NOT IN (SELECT parent FROM held)"
+        ).rowcount:
+            pass
+        return self._column("SELECT DISTINCT child FROM held ORDER BY child")
+
+    def notes(self) -> list[str]:
+        """What is to be said of the lineage as a whole: unknown origins and cycles."""
+        found = list(self.collected.notes)
+        missing = self.missing()
+        first = next(missing, None)
+        if first is not None:
+            count = 1 + sum(1 for _ in missing)
+            found.append(f"parents in none of the files: {count}, such as {first[1]} of {first[0]}")
+        cycles = self.cycles()
+        if cycles:
+            found.append(
+                f"records that descend from themselves: {len(cycles)}, such as {cycles[0]}"
+            )
+        return found
 
     def mark(self, targets: Sequence[str]) -> dict[str, int]:
         """Mark records and all that descends from them; returns how many each target names.
@@ -253,3 +275,17 @@ _FAR = (
     " UNION SELECT {0} FROM edges JOIN far ON far.id = {1})"
     " SELECT id FROM far WHERE id <> ?1 ORDER BY id"
 )
+# Freed, level by level, is what has only parents that are freed: it is in no cycle.
+_FREE = """
+DROP TABLE IF EXISTS free;
+DROP TABLE IF EXISTS held;
+CREATE TEMP TABLE free (id TEXT PRIMARY KEY, level INTEGER) WITHOUT ROWID;
+CREATE INDEX free_level ON free (level);
+INSERT INTO free SELECT DISTINCT parent, 0 FROM edges WHERE parent NOT IN (SELECT child FROM edges);
+"""
+_FREED = """
+INSERT OR IGNORE INTO free SELECT DISTINCT edges.child, ? FROM free
+JOIN edges ON edges.parent = free.id WHERE free.level = ? AND NOT EXISTS (
+    SELECT 1 FROM edges AS other WHERE other.child = edges.child
+    AND other.parent NOT IN (SELECT id FROM free))
+"""

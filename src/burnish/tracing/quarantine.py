@@ -131,7 +131,8 @@ def _report(index: Index, found: Quarantine) -> None:
     found.removed = sum(found.by_file.values())
     found.kept = len(index) - found.removed
     found.affected = affected(touched, index.collected.artifacts)
-    found.notes = list(index.collected.notes)
+    found.notes = index.notes()
+    found.notes += [f"left out, holds no records: {path}" for path in index.passed_over]
 
 
 def affected(files: Sequence[DataFile], artifacts: Sequence[Artifact]) -> dict[str, str]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import csv
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from burnish.config import InputError, Problem
 from burnish.store.artifacts import Artifact
 from burnish.store.manifest import file_hash
 from burnish.tracing.collect import DataFile, descended, resolved, users_of
-from burnish.tracing.files import KINDS, Found, content_hash, records_of, scores_of, shortened
+from burnish.tracing.files import KINDS, content_hash, one_line, records_of, scores_of, shortened
 from burnish.tracing.index import PLACE, Index, Place
 
-MOST_PARENTS, MOST_CHILDREN = 12, 10
+MOST_PARENTS, MOST_DEPTH, MOST_CHILDREN = 12, 30, 10
 _JUDGES = ("judge", "critic", "reward", "constitution")
 _CLASSES = {kind.__name__.lower(): kind for kind in KINDS}
 
@@ -88,74 +90,88 @@ def explain(index: Index, id: str) -> Explanation:
     """
     if not index.places(id):
         nearest = ", ".join(index.nearest(id))
-        found = f"no record of this id in {len(index.files)} files"
+        found = "; ".join(
+            [f"no record of this id in {len(index.files)} files", *removals(index, id)]
+        )
         raise InputError(Problem("", None, id, found, f"nearest: {nearest}" if nearest else ""))
-    shown: set[str] = set()
-    record = _tree(index, id, shown)
+    shown: dict[str, Node] = {}
+    notes = [*index.collected.notes, *removals(index, id)]
+    record = _tree(index, id, shown, notes)
+    children = [Node(child) for child in index.children(id)[:MOST_CHILDREN]]
+    _fill(index, [*shown.values(), *(child for child in children if child.id not in shown)])
+    children = [shown.get(child.id, child) for child in children]
     below = index.descendants(id)
     places = [place for one in (id, *below) for place in index.places(one)]
-    children = index.children(id)
     used = _used_by(places, index.collected.artifacts)
     kinds = {made.ref: made.kind for made in index.collected.artifacts}
-    cycles = set(index.cycles()) & shown
-    notes = list(index.collected.notes)
-    notes += [f"a cycle: {', '.join(sorted(cycles))} descend from themselves"] if cycles else []
     return Explanation(
         record=record,
         descendants=len(below),
         descendants_in=dict(
             Counter(f"{p.file.label} ({p.kind})" for one in below for p in index.places(one))
         ),
-        children=[_node(index, child) for child in children[:MOST_CHILDREN]],
+        children=[replace(child, parents=[]) for child in children],
         used_by=used,
         models=[ref for ref in used if kinds[ref] in ("model", "reward_model")],
         notes=notes,
     )
 
 
-def _tree(index: Index, id: str, shown: set[str]) -> Node:
-    node = _node(index, id)
-    shown.add(id)
+def removals(index: Index, id: str) -> list[str]:
+    """What steps removed a record, by the lists (``removed*.tsv``: id, step, reason) they left."""
+    found = []
+    folders = dict.fromkeys(file.path.parent for file in index.collected.files)
+    for listed in (path for folder in folders for path in sorted(folder.glob("*removed*.tsv"))):
+        with listed.open(encoding="utf-8", errors="replace", newline="") as file:
+            for row in csv.DictReader(file, dialect="excel-tab"):
+                if row.get("id") == id:
+                    step, reason = row.get("step") or "a step", row.get("reason") or "no reason"
+                    found.append(f"removed by {step}: {one_line(reason)} ({listed})")
+    return found
+
+
+def _tree(
+    index: Index, id: str, shown: dict[str, Node], notes: list[str], path: tuple[str, ...] = ()
+) -> Node:
+    """A record and its parents by id; ``shown`` collects the nodes that are to be filled.
+
+    A parent on the ``path`` from the record down to here closes a cycle, which ``notes`` tell.
+    """
+    node = shown[id] = Node(id)
+    path = (*path, id)
     parents = index.parents(id)
-    node.more = max(0, len(parents) - MOST_PARENTS)
-    for parent in parents[:MOST_PARENTS]:
+    most = MOST_PARENTS if len(path) <= MOST_DEPTH else 0
+    node.more = max(0, len(parents) - most)
+    for parent in parents[:most]:
         if parent in shown:
             node.parents.append(Node(parent, repeated=True))
+            if parent in path:
+                notes.append(f"a cycle: {' ← '.join([*path[path.index(parent) :], parent])}")
         elif index.places(parent):
-            node.parents.append(_tree(index, parent, shown))
+            node.parents.append(_tree(index, parent, shown, notes, path))
         else:
             origin = PLACE.fullmatch(parent) is not None
             node.parents.append(Node(parent, origin=origin, missing=not origin))
     return node
 
 
-def _node(index: Index, id: str) -> Node:
-    places = index.places(id)
-    first = places[0]
-    found = read(first)
-    record = found.record
-    artifact = first.file.artifact
-    return Node(
-        id=id,
-        kind=first.kind,
-        text=shortened(record),
-        hash=content_hash(record),
-        source=record.source,
-        tier=record.tier,
-        lang=record.lang,
-        topic=found.column("topic"),
-        synthetic=record.synthetic,
-        scores=scores_of(found),
-        places=[str(place) for place in places],
-        sha256=file_hash(first.file.path),
-        made_by=made_by(artifact, index.collected.artifacts) if artifact else None,
-    )
-
-
-def read(place: Place) -> Found:
-    """The record at a place, read again from its file."""
-    rows = records_of(place.file.path, _CLASSES[place.kind], [])
-    return next(found for found in rows if found.number == place.number)
+def _fill(index: Index, nodes: Iterable[Node]) -> None:
+    """Read the records of nodes from their first places, each file once."""
+    by_file: dict[Path, dict[int, tuple[Node, Place]]] = defaultdict(dict)
+    for node in nodes:
+        places = index.places(node.id)
+        node.places = [str(place) for place in places]
+        by_file[places[0].file.path][places[0].number] = (node, places[0])
+    for path, wanted in by_file.items():
+        place = next(iter(wanted.values()))[1]
+        sha256, artifact = file_hash(path), place.file.artifact
+        made = made_by(artifact, index.collected.artifacts) if artifact else None
+        for found in records_of(path, _CLASSES[place.kind], [], wanted):
+            node, record = wanted[found.number][0], found.record
+            node.kind, node.text, node.hash = found.kind, shortened(record), content_hash(record)
+            node.source, node.tier, node.lang = record.source, record.tier, record.lang
+            node.topic, node.synthetic = found.column("topic"), record.synthetic
+            node.scores, node.sha256, node.made_by = scores_of(found), sha256, made
 
 
 def made_by(artifact: Artifact, artifacts: Iterable[Artifact]) -> dict[str, Any]:
