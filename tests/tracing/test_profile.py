@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,9 @@ def test_texts_that_share_words_lie_together() -> None:
     near = [np.linalg.norm(places[i] - places[i + 1]) for i in (0, 2, 4)]
     assert max(near) < 0.2 * max(apart)
     assert (layout(["one", "two", "three"]) == 0).all()  # no word in common
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isfinite(layout(["the same words"] * 5)).all()
 
 
 def test_duplicates_and_their_groups() -> None:

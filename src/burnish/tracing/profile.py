@@ -195,6 +195,8 @@ def layout(texts: Sequence[str], seed: int = 0) -> Floats:
     )  # fmt: skip
     vectors = weigh.fit_transform(said)
     size = min(24, vectors.shape[1] - 1, len(texts) - 1)
-    near = normalize(TruncatedSVD(size, random_state=seed).fit_transform(vectors))
-    places: Floats = PCA(2, random_state=seed).fit_transform(near)
+    # Texts that are all alike have no variance, by which scikit-learn divides for its report.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        near = normalize(TruncatedSVD(size, random_state=seed).fit_transform(vectors))
+        places: Floats = PCA(2, random_state=seed).fit_transform(near)
     return places
