@@ -12,11 +12,16 @@ import typer
 from burnish.cli import (
     data_agree,
     data_dedup,
+    data_diff,
     data_import,
     data_mix,
+    data_page,
     data_pairs,
+    data_quarantine,
+    data_sample,
     data_score,
     data_select,
+    data_why,
 )
 from burnish.cli.data_clean import clean
 from burnish.cli.data_files import Kind, RecordKind, read
@@ -33,9 +38,22 @@ app = typer.Typer(help="Data files: import, clean, score, choose, mix, look.", n
 File = Annotated[Path, typer.Argument(help="JSONL, JSON, either with .gz, Parquet, CSV or text.")]
 
 
-@app.command(epilog=example("burnish data stats examples.jsonl"))
-def stats(file: File, kind: Kind = None, json_: AsJson = False) -> None:
-    """Count records, languages, tasks, sources and lengths."""
+@app.command(
+    epilog=example(
+        "burnish data stats examples.jsonl", "burnish data stats examples.jsonl --html data.html"
+    )
+)
+def stats(
+    file: File,
+    kind: Kind = None,
+    html: data_page.Html = None,
+    lang: data_page.Lang = data_page.PageLang.en,
+    model: data_page.Model = None,
+    json_: AsJson = False,
+) -> None:
+    """Count records, languages, tasks, sources and lengths; with --html on a page with charts."""
+    if html is not None:
+        data_page.write_page(file, html, lang, model)
     found_kind, records, problems = read(file, kind)
     found = describe(found_kind, records, len(problems))
     if json_:
@@ -103,3 +121,8 @@ data_pairs.register(app)
 data_agree.register(app)
 data_score.register(app)
 app.command("dedup", epilog=data_dedup.EXAMPLE)(data_dedup.dedup)
+app.command("why", epilog=data_why.EXAMPLE)(data_why.why)
+app.command("quarantine", epilog=data_quarantine.EXAMPLE)(data_quarantine.quarantine)
+app.command("diff", epilog=data_diff.EXAMPLE)(data_diff.diff)
+app.command("sample", epilog=data_sample.EXAMPLE)(data_sample.sample)
+app.command("unblind", epilog=data_sample.UNBLIND_EXAMPLE)(data_sample.unblind)

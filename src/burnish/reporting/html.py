@@ -54,9 +54,9 @@ def render(run_folder: Path, lang: Lang = "en") -> str:
     body = join(
         _navigation(run, [str(section) for section in sections], lang),
         el("main", overview.header(run, lang), sections, _footer(lang), class_="wrap"),
-        el("script", raw(THEME_SCRIPT)),
     )
-    return "<!doctype html>\n" + el("html", _head(run, lang), el("body", body), lang=lang)
+    title = f"{run.summary.get('run', run.folder.name)} · {text(lang, 'title')} · burnish"
+    return document(title, body, lang)
 
 
 def write_reports(run_folder: Path) -> Path:
@@ -66,10 +66,10 @@ def write_reports(run_folder: Path) -> Path:
     return run_folder / FILES["en"]
 
 
-def _head(run: RunData, lang: Lang) -> Markup:
+def document(title: str, body: Markup, lang: Lang) -> str:
+    """A whole page with the report's look and the switch between light and dark."""
     css = resources.files("burnish.reporting").joinpath("report.css").read_text(encoding="utf-8")
-    title = f"{run.summary.get('run', run.folder.name)} · {text(lang, 'title')} · burnish"
-    return el(
+    head = el(
         "head",
         el("meta", charset="utf-8"),
         el("meta", name="viewport", content="width=device-width, initial-scale=1"),
@@ -77,6 +77,8 @@ def _head(run: RunData, lang: Lang) -> Markup:
         el("title", title),
         el("style", raw(css)),
     )
+    shown = el("body", body, el("script", raw(THEME_SCRIPT)))
+    return "<!doctype html>\n" + el("html", head, shown, lang=lang)
 
 
 def _navigation(run: RunData, sections: list[str], lang: Lang) -> Markup:
