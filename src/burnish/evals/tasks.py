@@ -95,6 +95,7 @@ class Response:
     refused: bool = False
     score: float = 0.0
     reason: str = ""
+    topic: str = ""
 
 
 def load_task(settings: TaskSettings, *paths: Path) -> Task:
@@ -173,6 +174,7 @@ def answer(
                 lang=item.lang, source=item.source, category=item.category,
                 messages=item.messages, verify=item.verify, reply=reply.text,
                 finish=reply.finish, tokens=len(reply.tokens),
+                topic=item.topic,
             )
         )  # fmt: skip
     return score(responses)
