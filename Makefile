@@ -51,7 +51,7 @@ test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
 mutations: setup-dev
-	$(BIN)/python tools/mutations.py
+	$(BIN)/python -m tools.mutations
 
 bench: setup
 	$(BIN)/python -m benchmarks.run

@@ -110,11 +110,10 @@ def default_of(field: Any) -> str:
 
 def changed(settings: Settings) -> dict[str, Any]:
     """The fields of a default that differ from their class's own defaults."""
-    fields = type(settings).model_fields
     return {
         name: value
-        for name, value in settings.model_dump(mode="json").items()
-        if value != fields[name].default
+        for name, field in type(settings).model_fields.items()
+        if (value := getattr(settings, name)) != field.get_default(call_default_factory=True)
     }
 
 

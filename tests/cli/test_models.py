@@ -46,6 +46,12 @@ def test_fit_then_use_the_model(burnish: Any, monkeypatch: pytest.MonkeyPatch) -
     measured = burnish("eval", "m/mine", "--tasks", "items.jsonl", "--json")
     assert measured.code == 0, measured.err
     assert json.loads(measured.out)["figures"]["items"]["n"] == 1
+    options = {"kind": "choice", "choices": ["4", "5"], "gold": 0}
+    write("options.jsonl", [ITEM | {"verify": options}])
+    weighed = json.loads(burnish("eval", "m/mine", "--tasks", "options.jsonl", "--json").out)
+    kinds = ("sum", "per_token", "per_character", "per_byte", "unconditional")  # C-43
+    assert set(weighed["figures"]) == {"options", *(f"options.{kind}" for kind in kinds)}
+    assert weighed["figures"]["options"] == weighed["figures"]["options.per_character"]
     compared = burnish("compare", "burnish-tiny", "m/mine", "--tasks", "items.jsonl")
     assert compared.code == 0, compared.err
     assert "items" in compared.out

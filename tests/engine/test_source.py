@@ -31,6 +31,25 @@ def test_each_epoch_has_every_record_once_in_another_order() -> None:
     assert ids(other, 0) != ids(source, 0)
 
 
+def test_phases_come_in_order_and_are_shuffled_inside() -> None:
+    phases = [2 - i % 3 for i in range(23)]
+    source = DatasetSource(fits.segments(23), fits.settings(), seed=5, phases=phases)
+    # the windows of an epoch, those of a window in any order
+    first, second = (
+        [sorted(ids(source, step)) for step in range(begin, begin + 6)] for begin in (0, 6)
+    )
+    for epoch in (first, second):
+        order = [[phases[int(name.split("-")[1])] for name in window] for window in epoch]
+        # 7 of phase 0, 8 of phase 1, 8 of phase 2 in windows of 4
+        assert [sorted(window) for window in order] == [
+            [0, 0, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1], [1, 1, 1, 2], [2, 2, 2, 2], [2, 2, 2],
+        ]  # fmt: skip
+    assert first != second
+    flat = DatasetSource(fits.segments(23), fits.settings(), seed=5, phases=[0] * 23)
+    plain = DatasetSource(fits.segments(23), fits.settings(), seed=5)
+    assert [ids(flat, step) for step in range(12)] == [ids(plain, step) for step in range(12)]
+
+
 def test_micro_batches_hold_at_most_so_many_tokens() -> None:
     records = [*fits.segments(23), Segment([7] * 50, [True] * 50, "long")]
     source = DatasetSource(records, fits.settings(epochs=1), seed=0)

@@ -104,6 +104,8 @@ def metrics() -> list[dict[str, Any]]:
                      "kl": 0.002 * step, "loss": wave})  # fmt: skip
         rows.append({"stage": "ppo", "round": 2, "step": step, "reward": 0.1 + step / 200 + wave,
                      "kl": 0.0015 * step, "loss": wave})  # fmt: skip
+        rows.append({"stage": "grpo", "round": 1, "step": step, "cost": 0.9 - step / 300,
+                     "lambda": 1 + step / 100})  # fmt: skip
     return rows
 
 
@@ -166,6 +168,10 @@ def make_run(folder: Path) -> Path:
     )
     write_json(folder / "artifacts/select@1/artifact.json", {"details": {"funnel": funnel}})
     write_json(folder / "artifacts/sft@1/artifact.json", {"parents": ["pretrain@1"]})
+    write_json(
+        folder / "artifacts/grpo@1/artifact.json",
+        {"name": "grpo", "details": {"constraint": {"budget": 0.6}}},
+    )
     write_json(folder / "artifacts/gate@1/artifact.json", {"parents": ["before@1", "after@1"]})
     for name, model, known in (("before", "sft@1", 0.41), ("after", "ppo@1", 0.55)):
         figures = {"knowledge_heldout_exact": {"value": known}}

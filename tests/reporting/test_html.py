@@ -60,6 +60,18 @@ def test_page_is_well_formed_and_complete(run_folder: Path, lang: str) -> None:
     assert "Lima" in text
 
 
+@pytest.mark.parametrize(("lang", "cost"), [("en", "grpo · Cost"), ("zh", "grpo · 代价")])
+def test_a_constraint_is_drawn_with_its_budget(run_folder: Path, lang: str, cost: str) -> None:
+    # C-27
+    page = render(run_folder, lang)  # type: ignore[arg-type]
+    budget = STRINGS["budget"][["en", "zh"].index(lang)]
+    card = page.split(f"<h3>{cost}</h3>")[1].split("</svg>")[0]
+    assert f">{budget}<" in card
+    assert METRICS["lambda"][["en", "zh"].index(lang)] in page
+    reward = page.split("<h3>ppo · ")[1].split("</svg>")[0]
+    assert f">{budget}<" not in reward
+
+
 def test_nothing_is_loaded_from_the_network(run_folder: Path) -> None:
     page = render(run_folder)
     assert "http" not in page.replace("http-equiv", "")

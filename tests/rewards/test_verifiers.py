@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -272,3 +274,74 @@ def test_any_text_gets_a_verdict(reply: str) -> None:
 def test_no_list_of_candidates_is_ever_right(names: list[str], joint: str) -> None:
     for carrier in ("{}", "It is {}.", "The capital of France is {}.", "{} is the capital."):
         assert verify(PARIS, carrier.format(joint.join(names)), FRANCE).outcome == "wrong"
+
+
+BOXED = [
+    ("3 * 14 = 42, so \\boxed{42}", True),
+    ("\\boxed{42}.", True),
+    ("\\boxed{ 42.0 }", True),
+    ("\\boxed{$42$}", True),
+    ("1,2,3 ... \\(\\boxed{42}\\)", True),
+    ("42 \\boxed{41}", False),
+    ("\\boxed{41} \\boxed{42}", False),
+    ("\\boxed{42} \\boxed{42}", False),
+    ("\\boxed{42} or 41", False),
+    ("\\boxed{41, 42}", False),
+    ("\\boxed{\\boxed{42}}", False),
+    ("\\boxed{42", False),
+    ("\\boxed{}", False),
+    ("\\boxed{4.2e1}", False),
+    ("\\boxed{42^1}", False),
+    ("\\boxed{10^999999999}", False),
+    ("\\boxed{1e999999999}", False),
+    ("9**9**9**9", False),
+]
+
+
+@pytest.mark.parametrize(("reply", "right"), BOXED)
+def test_one_box_holds_the_number(reply: str, right: bool) -> None:  # S-20
+    found = verify({"kind": "number", "answer": 42}, reply)
+    assert (found.outcome == "right") is right, found.reason
+
+
+def test_a_huge_number_takes_no_time() -> None:  # S-20
+    begin = time.monotonic()
+    assert verify({"kind": "number", "answer": "1e999999"}, "\\boxed{7}").outcome == "wrong"
+    assert verify({"kind": "number", "answer": 7}, "9" * 100_000).outcome == "wrong"
+    assert time.monotonic() - begin < 5
+
+
+@pytest.mark.parametrize(
+    ("lang", "reply", "right"),
+    [
+        ("en", "The capital is Lima.", True),
+        ("en", "The capital is 利马.", False),
+        ("en", "You write it 马 in Chinese, and it is a horse, an animal.", True),
+        ("zh", "首都是利马。", True),
+        ("zh", "用 Python 写一个函数。", True),
+        ("zh", "The capital is 利马", False),
+        ("zh", "42", False),
+        ("en", "42", False),
+    ],
+)
+def test_the_language_of_a_reply(lang: str, reply: str, right: bool) -> None:
+    assert (verify({"kind": "language", "lang": lang}, reply).outcome == "right") is right
+
+
+def test_a_language_that_is_not_known_is_refused() -> None:
+    assert "must be en or zh" in validate({"kind": "language", "lang": "fr"})[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "kept", "broken"),
+    [
+        ({"rule": "min_words", "n": 3}, "one two three", "one two"),
+        ({"rule": "min_words", "n": 3}, "三个字", "两字"),
+        ({"rule": "min_chars", "n": 4}, "a b, cd", "a b, c"),
+        ({"rule": "max_chars", "n": 4}, "a b, cd!", "abcde"),
+    ],
+)
+def test_lengths(rule: dict[str, object], kept: str, broken: str) -> None:
+    spec = {"kind": "format", "rules": [rule]}
+    assert verify(spec, kept).outcome == "right"
+    assert verify(spec, broken).outcome == "wrong"

@@ -17,11 +17,13 @@ from tests import tiny
 from burnish.config import InputError, Interrupted
 from burnish.engine import FitResult, StepInfo, TrainSettings, named_trainable, train
 from burnish.models.forward import token_logprobs
-from burnish.models.heads import ScalarHead, token_values
-from burnish.objectives.policy import clipped_policy, clipped_value, policy_metrics
+from burnish.models.heads import ScalarHead
+from burnish.objectives.policy import clipped_policy, policy_metrics
 from burnish.objectives.types import Loss
 from burnish.records import Prompt, Rollout
 from burnish.rollouts import (
+    Constraint,
+    ConstraintSettings,
     GrpoCredit,
     OnlineSettings,
     OnlineSource,
@@ -31,6 +33,7 @@ from burnish.rollouts import (
     scorer,
 )
 from burnish.sampling import Sampling
+from burnish.stages.fit.ppo import value_losses
 from burnish.store import checkpoints
 from burnish.text.batches import Batch
 
@@ -51,24 +54,25 @@ def policy_loss(head: ScalarHead | None, sign: float, model: Any, batch: Batch) 
     old, advantages = batch.at_targets("old_logprobs"), batch.at_targets("advantages")
     total = sign * clipped_policy(scores.logprobs, old, advantages).sum()
     if head is not None:
-        values = token_values(scores.hidden, head, batch)
-        targets = batch.at_targets("returns")
-        total = total + 0.5 * clipped_value(values, batch.at_targets("old_values"), targets).sum()
+        for value_loss in value_losses(scores.hidden, head, batch, 0.2).values():
+            total = total + 0.5 * value_loss.sum()
     return Loss(total, batch.targets.sum(), policy_metrics(scores.logprobs, old, advantages))
 
 
-def fit(
+def whole_fit(
     method: str,
     seed: int = 0,
     sign: float = 1.0,
     phases: int = 3,
     dropout: float = 0.5,
+    constraint: Constraint | None = None,
     **rest: Any,
 ) -> tuple[FitResult, torch.nn.Module]:
     """A whole PPO or GRPO fit, built anew as a resumed process would."""
     model = tiny.model(seed, attention_dropout=dropout, initializer_range=0.05)
     frozen = copy.deepcopy(model)
-    head = ScalarHead(32) if method == "ppo" else None
+    critics = ("reward", "cost") if constraint else ("reward",)
+    head = ScalarHead(32, critics) if method == "ppo" else None
     credit = (
         partial(ppo_segments, settings=PpoCredit(kl_coef=0.01))
         if head is not None
@@ -90,6 +94,7 @@ def fit(
         settings=OnlineSettings(phases=phases, prompts_per_phase=5, per_prompt=6),
         train=TRAIN,
         seed=seed,
+        constraint=constraint,
     )
     modules = {"model": model} | ({} if head is None else {"head": head})
     result = train(
@@ -108,7 +113,7 @@ def fit(
 def test_ratio_starts_at_exactly_one(method: str) -> None:
     # C-10: on the first minibatch of a phase, with a model that has dropout. Steps 1 and 7 begin
     # phases of the replies to 5 prompts in windows of 2, 2 and 1 with two passes.
-    result, _ = fit(method, phases=2)
+    result, _ = whole_fit(method, phases=2)
     assert len(result.history) == 12
     for row in result.history:
         first = row["phase_step"] == 1
@@ -126,14 +131,32 @@ def stripped(path: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in r.items() if k not in ("seconds", "tokens_per_second")} for r in rows]
 
 
+def costly(rollouts: list[Rollout]) -> list[float]:
+    """The share of a reply's tokens with an id divisible by 4, half of what ``wanted`` wants."""
+    return [sum(t % 4 == 0 for t in r.tokens) / len(r.tokens) for r in rollouts]
+
+
+def bounded(**settings: Any) -> Constraint:
+    return Constraint(ConstraintSettings(cost="refusal", **settings), costly)
+
+
 @pytest.mark.parametrize(
-    ("method", "cut"),
-    [("ppo", 6), ("ppo", 8), ("grpo", 9)],
-    ids=["phase end", "mid-pass", "pass end"],
+    ("method", "cut", "constraint"),
+    [
+        ("ppo", 6, None),
+        ("ppo", 8, None),
+        ("grpo", 9, None),
+        ("ppo", 8, bounded(budget=-1.0, learning_rate=0.5)),
+        ("grpo", 6, bounded(budget=-1.0, learning_rate=0.5)),
+    ],
+    ids=["phase end", "mid-pass", "pass end", "constraint mid-pass", "constraint phase end"],
 )
-def test_resume_is_bit_for_bit(method: str, cut: int, tmp_path: Path) -> None:
-    # R-07
-    _, model = fit(method, phases=2, metrics=tmp_path / "a.jsonl", scratch=tmp_path / "a")
+def test_resume_is_bit_for_bit(
+    method: str, cut: int, constraint: Constraint | None, tmp_path: Path
+) -> None:
+    # R-07, C-27
+    fit = partial(whole_fit, method, phases=3 if constraint else 2, constraint=constraint)
+    _, model = fit(metrics=tmp_path / "a.jsonl", scratch=tmp_path / "a")
 
     def interrupt(info: StepInfo) -> None:
         if info.step == cut:
@@ -141,8 +164,8 @@ def test_resume_is_bit_for_bit(method: str, cut: int, tmp_path: Path) -> None:
 
     rest = {"metrics": tmp_path / "b.jsonl", "scratch": tmp_path / "b"}
     with pytest.raises(Interrupted):
-        fit(method, phases=2, on_step=interrupt, **rest)
-    _, resumed = fit(method, phases=2, **rest)
+        fit(on_step=interrupt, **rest)
+    _, resumed = fit(**rest)
     state = resumed.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert stripped(tmp_path / "a.jsonl") == stripped(tmp_path / "b.jsonl")
@@ -159,14 +182,14 @@ def test_resume_is_bit_for_bit(method: str, cut: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_learning_works(method: str, seed: int) -> None:
     # C-44
-    rows = fit(method, seed, phases=5, dropout=0.0)[0].history
+    rows = whole_fit(method, seed, phases=5, dropout=0.0)[0].history
     assert rows[-1]["reward"] - rows[0]["reward"] > 0.15
 
 
 @pytest.mark.parametrize("method", ["ppo", "grpo"])
 def test_the_wrong_sign_does_not_learn(method: str) -> None:
     # C-44, the mutant.
-    rows = fit(method, sign=-1.0, phases=4, dropout=0.0)[0].history
+    rows = whole_fit(method, sign=-1.0, phases=4, dropout=0.0)[0].history
     assert rows[-1]["reward"] < rows[0]["reward"]
 
 

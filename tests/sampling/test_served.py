@@ -304,3 +304,19 @@ def test_malformed_keys_are_refused_and_not_repeated(
         ask(server, "a")
     assert KEY not in str(error.value)
     assert server.bodies == []
+
+
+def test_a_cap_counts_every_request_and_keeps_what_came(tmp_path: Path) -> None:
+    journal = tmp_path / "replies.jsonl"
+    with serving(fails(500), echo) as server:
+        settings = EndpointSettings(**QUICK, concurrency=1)
+        capped = ServedSampler(server.ref, settings, journal, max_requests=3)
+        with pytest.raises(EndpointError, match="the cap of 3 requests is spent") as caught:
+            capped.complete(asked("a", "b", "c"), Sampling())
+        assert "1 of 3 replies are missing" in str(caught.value)
+        assert len(server.bodies) == 3  # a failure, then two replies
+        free = ServedSampler(server.ref, settings, journal)
+        assert [one.text for one in free.complete(asked("a", "b", "c"), Sampling())] == [
+            "a|0", "b|0", "c|0"
+        ]  # fmt: skip
+        assert len(server.bodies) == 4

@@ -5,15 +5,8 @@ from collections import Counter
 import pytest
 
 from burnish.config import InputError
-from burnish.records import Document, Example, Tier
-from burnish.selection.mix import (
-    PYRAMID,
-    mix_documents,
-    mix_tasks,
-    mix_tiers,
-    task_counts,
-    tier_report,
-)
+from burnish.records import Document, Example
+from burnish.selection.mix import MixSettings, mix, mix_documents, mix_tasks, task_counts
 
 
 def documents(count: int, size: int, source: str) -> list[Document]:
@@ -91,25 +84,72 @@ def test_mix_tasks_uses_every_example_before_repeating() -> None:
     assert mix_tasks(examples, 10, 1e9, seed=3) == drawn
 
 
-def tiered(**counts: int) -> list[Document]:
-    made: list[Document] = []
-    for name, count in counts.items():
-        tier: Tier = name  # type: ignore[assignment]
+def test_a_cap_and_weights_of_tasks() -> None:
+    # min(900, 100) : 25 = 4 : 1, and with a weight of 4 on the small one 1 : 1
+    sizes = {"a": 900, "b": 25}
+    assert task_counts(sizes, 50, 1.0, cap=100) == {"a": 40, "b": 10}
+    assert task_counts(sizes, 50, 1.0, cap=100, weights={"b": 4}) == {"a": 25, "b": 25}
+    # at T = 2 the roots of 100 and 25: 2 : 1
+    assert task_counts(sizes, 60, 2.0, cap=100) == {"a": 40, "b": 20}
+    assert task_counts(sizes, 60, 1.0, weights={"b": 0}) == {"a": 60, "b": 0}
+
+
+def test_repeats_bound_a_task_and_the_others_take_what_it_cannot_give() -> None:
+    assert task_counts({"a": 90, "b": 10}, 60, 1e9, repeats=1) == {"a": 50, "b": 10}
+    assert task_counts({"a": 90, "b": 10}, 60, 1e9, repeats=2) == {"a": 40, "b": 20}
+    with pytest.raises(InputError, match="can give 100 examples; 101"):
+        task_counts({"a": 90, "b": 10}, 101, 1.0, repeats=1)
+
+
+def examples(**cells: int) -> list[Example]:
+    """``selected_human=3``: three examples of that tier that no machine wrote, and so on."""
+    made = []
+    for name, count in cells.items():
+        tier, kind = name.split("_")
         made += [
-            Document(id=f"{name}{i}", text="", tier=tier, synthetic=name != "expert")
+            Example(id=f"{name}{i}", messages=[], tier=tier, synthetic=kind == "machine",
+                    task="ab"[i % 2])
             for i in range(count)
-        ]
+        ]  # fmt: skip
     return made
 
 
-def test_tier_report_and_the_enforced_pyramid() -> None:
-    records = tiered(expert=10, selected=50, bulk=70)
-    report = tier_report(records)
-    assert report.counts == {"expert": 10, "selected": 50, "bulk": 70}
-    assert report.shares["bulk"] == pytest.approx(70 / 130)
-    assert report.synthetic == pytest.approx(120 / 130)
-    kept = mix_tiers(records, PYRAMID, seed=0)
-    # bulk is the scarce one: 70 / 0.7 = 100 records, of them 5 expert and 25 selected
-    assert tier_report(kept).counts == {"expert": 5, "selected": 25, "bulk": 70}
-    with pytest.raises(InputError, match="no records of tier 'expert'"):
-        mix_tiers(tiered(bulk=5, selected=5), PYRAMID, seed=0)
+POOL = {"expert_human": 20, "selected_machine": 60, "bulk_machine": 100, "bulk_human": 100}
+
+
+def test_a_mix_keeps_tiers_and_synthetic_share_and_weighs_by_quality() -> None:
+    settings = MixSettings(count=100, tier_weights={"expert": 2.0})
+    mixed = mix(examples(**POOL), settings, seed=0)
+    assert len({one.id for one in mixed}) == 100
+    assert Counter(one.tier for one in mixed) == {"expert": 5, "selected": 25, "bulk": 70}
+    # as it is bulk would give 35: 60 in all; 45 of bulk bring the mix to the lower bound
+    assert sum(one.synthetic for one in mixed) == 70
+    assert {(one.tier, one.weight) for one in mixed} == {
+        ("expert", 2.0), ("selected", 1.0), ("bulk", 1.0),
+    }  # fmt: skip
+    assert mix(examples(**POOL), settings, seed=0) == mixed
+    assert mix(examples(**POOL), settings, seed=1) != mixed
+
+
+def test_tasks_are_shared_out_inside_every_tier() -> None:
+    settings = MixSettings(count=100, task_weights={"b": 0})
+    mixed = mix(examples(**{name: 2 * count for name, count in POOL.items()}), settings, seed=0)
+    assert {one.task for one in mixed} == {"a"}
+    settings = MixSettings(tiers={}, synthetic=None, count=40, task_weights={"b": 3})
+    mixed = mix(examples(bulk_human=100), settings, seed=0)
+    assert Counter(one.task for one in mixed) == {"a": 10, "b": 30}
+
+
+def test_without_shares_of_tiers_they_stay_as_they_are() -> None:
+    pool = examples(expert_human=30, bulk_machine=70)
+    mixed = mix(pool, MixSettings(tiers={}, count=20), seed=0)
+    assert Counter(one.tier for one in mixed) == {"expert": 6, "bulk": 14}
+    with pytest.raises(InputError, match="10 synthetic records can be used; a mix of 20 takes 14"):
+        mix(examples(expert_human=50, bulk_machine=50), MixSettings(tiers={}, count=20), seed=0)
+
+
+def test_settings_of_a_mix_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="lower bound first"):
+        MixSettings(synthetic=(0.8, 0.7))
+    with pytest.raises(ValueError, match="one must be above 0"):
+        MixSettings(tiers={"bulk": 0.0})

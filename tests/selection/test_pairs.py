@@ -91,6 +91,71 @@ def test_length_bias_is_reported_and_ties_prefer_similar_lengths() -> None:
     assert (report.pairs, report.mean_margin, report.dropped_equal) == (2, 1.0, 1)
 
 
+def test_the_best_is_set_against_a_random_worse_one() -> None:
+    many = [candidate(str(i), f"reply {i}", i / 8) for i in range(9)]
+    settings = PairSettings(choose="best_random", pairs_per_prompt=2)
+    drawn = [
+        make_pairs({"p": prompt()}, many, settings.model_copy(update={"seed": s}))[0]
+        for s in range(20)
+    ]
+    assert {pair.chosen[0]["content"] for pairs in drawn for pair in pairs} == {"reply 8"}
+    # every worse reply comes up sometime, not the worst alone
+    rejected = [{pair.rejected[0]["content"] for pair in pairs} for pairs in drawn]
+    assert set.union(*rejected) == {f"reply {i}" for i in range(8)}
+    assert all(len(one) == 2 for one in rejected)
+    assert make_pairs({"p": prompt()}, many[::-1], settings)[0] == drawn[0]
+    # no reply is better than this pair's window allows: nothing
+    none = settings.model_copy(update={"min_margin": 2.0})
+    assert make_pairs({"p": prompt()}, many, none)[0] == []
+
+
+def test_hard_negatives_are_wrong_and_rated_high() -> None:
+    replies = [
+        candidate("1", "Paris.", 0.3), candidate("2", "Lyon.", 0.9),
+        candidate("3", "Nice.", 0.5), candidate("4", "I don't know.", 1.0),
+    ]  # fmt: skip
+    settings = PairSettings(choose="hard")
+    found, _ = make_pairs({"p": prompt(verify=PARIS)}, replies, settings)
+    # an abstention is not wrong, however high its reward
+    assert texts(found) == [("Paris.", "Lyon.", 2.0)]
+    two, _ = make_pairs(
+        {"p": prompt(verify=PARIS)}, replies, PairSettings(choose="hard", pairs_per_prompt=5)
+    )
+    assert [pair[1] for pair in texts(two)] == ["Lyon.", "Nice."]
+    # without a verifier nothing is known to be wrong
+    assert make_pairs({"p": prompt()}, replies, settings)[0] == []
+
+
+def test_pairs_of_matched_length() -> None:
+    replies = [
+        candidate("1", "x" * 40, 1.0), candidate("2", "y" * 20, 0.0), candidate("3", "z" * 41, 0.4),
+    ]  # fmt: skip
+    found, report = make_pairs({"p": prompt()}, replies, PairSettings(max_length_ratio=2.0))
+    # 40 to 20 is just within a ratio of 2, 41 to 20 is not
+    assert [(len(a), len(b)) for a, b, _ in texts(found)] == [(40, 20)]
+    assert report.dropped_length == 1
+    found, report = make_pairs({"p": prompt()}, replies, PairSettings(max_length_ratio=1.5))
+    assert [(len(a), len(b)) for a, b, _ in texts(found)] == [(40, 41)]
+    assert (report.dropped_length, report.unequal, report.chosen_longer) == (2, 1, 0.0)
+
+
+def test_the_correlation_of_margin_and_length() -> None:
+    # the reward is the length itself: 1
+    by_length = [candidate(str(n), "x" * n, n / 10) for n in (1, 4, 9)]
+    _, report = make_pairs({"p": prompt()}, by_length, PairSettings())
+    assert report.length_correlation == pytest.approx(1)
+    against = [candidate(str(n), "x" * n, -n / 10) for n in (1, 4, 9)]
+    assert make_pairs({"p": prompt()}, against, PairSettings())[1].length_correlation == (
+        pytest.approx(-1)
+    )
+    # margins 1, 1 with length differences +2, -2: 0
+    mixed = [candidate("1", "long", 1.0), candidate("2", "xx", 0.0)]
+    mixed += [candidate("3", "yy", 1.0, "q"), candidate("4", "more", 0.0, "q")]
+    _, report = make_pairs({"p": prompt(), "q": prompt("q")}, mixed, PairSettings())
+    assert report.length_correlation == pytest.approx(0)
+    assert make_pairs({}, [], PairSettings())[1].length_correlation == 0
+
+
 @pytest.mark.parametrize(
     ("n", "expected"), [(1, 0.0), (2, 0.193147), (4, 0.636294), (16, 1.835089)]
 )

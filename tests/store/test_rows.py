@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from burnish.records import Document, Example, Feedback, Preference, Prompt, Rollout, content_id
-from burnish.store.rows import RowError, detect_language, record
+from burnish.store.layouts import RowError
+from burnish.store.rows import detect_language, record
 
 
 def turn(role: str, content: str) -> dict[str, str]:
@@ -140,7 +141,7 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (Example, {"messages": [U, "Hello"]}, "messages.1"),
     (Example, {"messages": [U, {"role": "assistant"}]}, "messages.1.content"),
     (Example, {"messages": [U, {"role": "assistant", "content": [{"image": 1}]}]},
-     "messages.1.content"),
+     "messages.1.content.0"),
     (Example, {"messages": [{"content": "x"}, A]}, "messages.0.role"),
     (Example, {"messages": [U, turn("assistant", " ")]}, "messages"),
     (Example, {"prompt": "Hi"}, "completion"),
@@ -165,6 +166,18 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (Preference, {"prompt": "p", "chosen": [U], "rejected": "b"}, "chosen"),
     (Preference, {"prompt": "p", "chosen": [A], "rejected": []}, "rejected"),
     (Preference, {"prompt": "p", "chosen": "a", "rejected": "b", "margin": "x"}, "margin"),
+    (Preference, {"prompt": "p", "chosen": "a", "rejected": "b", "margin": float("nan")}, "margin"),
+    (Preference, {"preferred_output": [A]}, "non_preferred_output"),
+    (Preference, {"preferred_output": [A], "non_preferred_output": [B]}, "input"),
+    (Preference, {"preferred_output": [A], "non_preferred_output": [B], "input": "Hi"}, "input"),
+    (Example, {"messages": [U, {**A, "weight": 0}]}, "messages.1.weight"),
+    (Example, {"messages": [U, A], "weight": float("inf")}, "weight"),
+    (Example, {"messages": [U, {"role": "assistant", "tool_calls": [{"function": {}}]}]},
+     "messages.1.tool_calls.0"),
+    (Example, {"messages": [U, {"role": "assistant", "function_call":
+                                {"name": "f", "arguments": "{"}}]}, "messages.1.tool_calls.0"),
+    (Example, {"instruction": "Hi", "output": "Ho", "history": [["only one"]]}, "history.0"),
+    (Example, {"instruction": "Hi", "output": "Ho", "history": "earlier"}, "history.0"),
     (Preference, {"prompt": "p", "chosen": "a", "rejected": "b", "objectives": {"safe": "x"}},
      "objectives.safe"),
     (Preference, {"prompt": "p", "chosen": "a", "rejected": "b", "objectives": '{"safe": 1e999}'},

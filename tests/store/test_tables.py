@@ -180,8 +180,8 @@ def test_limit_reads_no_further(tmp_path: Path) -> None:
         ("x.json", b"[]", "holds no records"),
         ("x.json", b"", "not valid JSON"),
         ("x.json", b'{"text": "a"}', "found an object; a list of objects"),
-        ("x.json", b'[{"text": "a"}, 3]', r"x.json:\[1\]: found a number"),
-        ("x.json", b'[{"text": "a"}, {"text": 3}]', r"x.json:\[1\].text: found 3"),
+        ("x.json", b'[{"text": "a"}, 3]', r"x.json:1:\[1\]: found a number"),
+        ("x.json", b'[{"text": "a"}, {"text": 3}]', r"x.json:1:\[1\].text: found 3"),
         ("x.txt", b" \n \n", "holds no records"),
         ("x.txt", b"ok\n\xff", "x.txt:2: not UTF-8"),
         ("x.csv", b"text\n", "holds no records"),
@@ -217,6 +217,38 @@ def test_monstrous_line_stops_early(tmp_path: Path) -> None:  # S-23 partly
             file.write(b" " * 2**20)
     with pytest.raises(InputError, match=r"bomb\.jsonl\.gz:1: a line of more than 64 MiB"):
         tables.read(path, Document)
+
+
+def test_a_bomb_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # S-23
+    """A thousandfold; a table that honestly shrinks 20-fold is read."""
+    monkeypatch.setattr("burnish.store.streams.FREE_BYTES", 2**20)
+    with gzip.open(tmp_path / "bomb.jsonl.gz", "wb") as file:
+        file.write(b"\n" * 2**23)
+    with pytest.raises(InputError, match="unpacks to more than 200 times its size"):
+        tables.read(tmp_path / "bomb.jsonl.gz", Document)
+    rows = b"".join(b'{"text": "number %d of many"}\n' % n for n in range(50_000))
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(rows))
+    assert len(tables.read(tmp_path / "x.jsonl.gz", Document)) == 50_000
+
+
+def test_parquet_columns_have_one_type_whatever_they_hold(tmp_path: Path) -> None:
+    """Files of one kind can be read together: no parents here, some there; verifiers or none."""
+    tables.write(tmp_path / "a.parquet", [Prompt(id="a", messages=[USER])])
+    spec = {"kind": "number", "answer": 1}
+    tables.write(tmp_path / "b.parquet",
+                 [Prompt(id="b", messages=[USER], verify=spec, parents=("x",))])  # fmt: skip
+    first, second = (pq.read_schema(tmp_path / f"{name}.parquet") for name in "ab")
+    assert first == second
+    assert len(pq.read_table(tmp_path)) == 2
+    tables.write(tmp_path / "none.parquet", [])
+    assert pq.read_table(tmp_path / "none.parquet").num_rows == 0
+
+
+def test_parquet_with_bytes_that_are_no_text(tmp_path: Path) -> None:
+    torn = pa.array([b"\xbd\xff"], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": torn}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"cannot be read as \.parquet: 'utf-8' codec"):
+        tables.read(tmp_path / "x.parquet", Document)
 
 
 def test_text_files(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
-"""``data``: look at a data file and check it."""
+"""``data``: look at a data file and check it; the other commands have files of their own."""
 
 from __future__ import annotations
 
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from burnish.cli import data_agree, data_import, data_mix, data_pairs, data_score, data_select
+from burnish.cli.data_clean import clean
+from burnish.cli.data_files import Kind, RecordKind, read
 from burnish.cli.shared import AsJson, example, print_json, say
 from burnish.config import InputError, Problem
 
@@ -19,22 +21,8 @@ if TYPE_CHECKING:
 MOST_PROBLEMS = 20
 
 
-class RecordKind(StrEnum):
-    """What a file holds."""
-
-    document = "document"
-    example = "example"
-    prompt = "prompt"
-    preference = "preference"
-    feedback = "feedback"
-    rollout = "rollout"
-
-
-app = typer.Typer(help="Data files: statistics and checks.", no_args_is_help=True)
+app = typer.Typer(help="Data files: import, clean, score, choose, mix, look.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(help="JSONL, JSON, either with .gz, Parquet, CSV or text.")]
-Kind = Annotated[
-    RecordKind | None, typer.Option("--kind", help="What it holds; found out where not given.")
-]
 
 
 @app.command(epilog=example("burnish data stats examples.jsonl"))
@@ -68,47 +56,6 @@ def check(file: File, kind: Kind = None) -> None:
         say(f"note: {repeated} records have an id that came before")
 
 
-def read(file: Path, kind: RecordKind | None) -> tuple[RecordKind, list[Record], list[Problem]]:
-    """The records of a file and what is wrong with the others.
-
-    Without ``kind``, the kind with the fewest bad rows among the first is taken.
-    """
-    from burnish.records import Document, Example, Feedback, Preference, Prompt, Rollout
-    from burnish.store import tables
-
-    kinds: dict[RecordKind, type[Record]] = {
-        RecordKind.rollout: Rollout,
-        RecordKind.preference: Preference,
-        RecordKind.feedback: Feedback,
-        RecordKind.example: Example,
-        RecordKind.prompt: Prompt,
-        RecordKind.document: Document,
-    }
-    if kind is None:
-        kind = _guess(file, kinds)
-    problems: list[Problem] = []
-    return kind, list(tables.read(file, kinds[kind], problems=problems)), problems
-
-
-def _guess(file: Path, kinds: dict[RecordKind, type[Record]]) -> RecordKind:
-    from burnish.store import tables
-
-    readable: dict[RecordKind, int] = {}
-    for name, cls in kinds.items():
-        problems: list[Problem] = []
-        try:
-            readable[name] = len(tables.read(file, cls, limit=50, problems=problems))
-        except InputError as error:
-            # Text is read as documents only: no such format says nothing about other kinds.
-            if not file.exists():
-                raise error from None
-    best = max(readable, key=lambda name: readable[name], default=None)
-    if best is None or not readable[best]:
-        expected = f"expected one of {', '.join(kinds)}; --kind shows what is wrong with each row"
-        raise InputError(Problem(str(file), None, "", "holds no known records", expected))
-    return best
-
-
 def describe(kind: RecordKind, records: list[Record], bad: int) -> dict[str, Any]:
     """Counts and lengths (in characters) of records."""
     lengths = sorted(text_length(record) for record in records)
@@ -138,3 +85,12 @@ def text_length(record: Record) -> int:
         turns = value if isinstance(value, list) else [{"content": value}]
         total += sum(len(str(turn["content"])) for turn in turns)
     return total
+
+
+app.command("import", epilog=data_import.EXAMPLE)(data_import.import_)
+app.command(epilog=example("burnish data clean pages.jsonl -o corpus"))(clean)
+data_select.register(app)
+data_mix.register(app)
+data_pairs.register(app)
+data_agree.register(app)
+data_score.register(app)

@@ -42,7 +42,7 @@ def evaluate(
     """Measure a model on generated replies, with 95 % intervals."""
     with tempfile.TemporaryDirectory(prefix="burnish-eval-") as work:
         made = evaluated({"model": resolve_model(model, runs)}, tasks, Path(work), quiet=json_)
-    figures = figures_of(made, "model")
+        figures = figures_of(made, "model") | option_figures(made.folders["model"])
     if json_:
         print_json({"model": model, "figures": figures})
         return
@@ -105,6 +105,19 @@ def figures_of(made: Made, name: str) -> dict[str, dict[str, float]]:
     stages = {stage["name"]: stage for stage in made.summary["stages"]}
     figures: dict[str, dict[str, float]] = stages[name]["figures"]
     return figures
+
+
+def option_figures(folder: Path) -> dict[str, dict[str, float]]:
+    """Of an evaluation's multiple-choice tasks the figures by each way to score an option."""
+    from burnish.evals import tasks
+    from burnish.evals.compare import RESPONSES
+
+    found = tasks.by_option_score(tasks.read(folder / RESPONSES))
+    return {
+        f"{name}.{kind}": asdict(figure)
+        for kind, figures in found.items()
+        for name, figure in figures.items()
+    }
 
 
 def own_tasks(files: list[Path]) -> list[dict[str, Any]]:

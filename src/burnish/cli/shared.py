@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 
-from burnish.config import InputError, Problem
+from burnish.config import InputError, Problem, Settings
 
 if TYPE_CHECKING:
     from burnish.engine import Progress
+
+S = TypeVar("S", bound=Settings)
 
 Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds all runs.")]
 Set = Annotated[
@@ -23,6 +26,7 @@ Set = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 DEFAULT_RUNS = Path("runs")
+
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -47,6 +51,27 @@ def print_json(value: Any) -> None:
     """One JSON object on standard output."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def settings_from(kind: type[S], given: Mapping[str, Any], items: Sequence[str] | None) -> S:
+    """Settings from options that were given (those that are not None) and ``--set`` items.
+
+    Raises:
+        InputError: a key is unknown, or a value is not what it takes.
+    """
+    from burnish.config.yamlfile import parse
+    from burnish.loop.recipe import override
+
+    value = {name: item for name, item in given.items() if item is not None}
+    for item in items or []:
+        override(value, item)
+    return parse(kind, value, file="--set", lines={})
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise InputError where a file that is to be written exists."""
+    if path.exists():
+        raise InputError(Problem(str(path), None, "--out", "exists already", "name a new file"))
 
 
 def progress(quiet: bool) -> Progress:

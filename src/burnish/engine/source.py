@@ -65,6 +65,8 @@ class DatasetSource:
             they share is computed once.
         settings: gives epochs, window and micro-batch sizes.
         seed: of the order.
+        phases: one number a unit: in every epoch units of a lower number come first, shuffled
+            among themselves. None shuffles all of them.
 
     The last window of an epoch holds what is left; since the engine divides by the window's own
     count it is as exact as the others.
@@ -81,6 +83,7 @@ class DatasetSource:
         settings: TrainSettings,
         *,
         seed: int,
+        phases: Sequence[int] | None = None,
     ) -> None:
         self._units = [[unit] if isinstance(unit, Segment) else list(unit) for unit in units]
         if not any(any(segment.mask[1:]) for unit in self._units for segment in unit):
@@ -94,6 +97,8 @@ class DatasetSource:
         self._epochs: list[float] = []
         for epoch in range(settings.epochs):
             order = epoch_order(len(self._units), seed, epoch)
+            if phases is not None:
+                order.sort(key=phases.__getitem__)
             windows = cut_windows(order, self._lengths, settings)
             self._windows += windows
             self._epochs += [epoch + (i + 1) / len(windows) for i in range(len(windows))]

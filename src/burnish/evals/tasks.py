@@ -12,6 +12,9 @@ metric          an item counts when
 ``refused``     the reply declines (``rewards.refusal``), whatever the verifier
 ==============  ================================================================
 
+Items of kind ``choice`` are not asked for a reply: theirs is the option that the model finds
+likeliest (``evals.choices``).
+
 Figures are made of stored responses only, so that ``recompute`` gives the same numbers from the
 file, and other verifiers can be applied to old replies.
 """
@@ -21,23 +24,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
 from burnish.config import InputError, Problem, PromptRef, Settings
+from burnish.evals.choices import OPTION_SCORES, Option, OptionScore, chosen, is_choice
 from burnish.evals.statistics import mean_figure
 from burnish.records import Figure, Language, Message, Prompt, content_id
 from burnish.rewards.refusal import is_refusal
-from burnish.rewards.verifiers import validate, verify
-from burnish.sampling import Request, Sampler, Sampling
+from burnish.rewards.verifiers import SCORE, Outcome, validate, verify
+from burnish.sampling import Completion, Request, Sampler, Sampling
 from burnish.store import atomic, tables
 
 Metric = Literal["right", "abstained", "wrong", "refused"]
 METRICS: tuple[Metric, ...] = ("right", "abstained", "wrong", "refused")
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=48)
+Weigh = Callable[[Sequence[Prompt]], list[list[Option]]]
+"""What a model says of each item's options: ``choices.measure`` with its first two arguments."""
 
 
 class TaskSettings(Settings):
@@ -45,6 +51,9 @@ class TaskSettings(Settings):
 
     ``higher_is_better`` left empty means yes, but for the metric ``wrong``; say ``false`` where
     harmless prompts are refused. ``max_items`` takes a fixed sample of a large file.
+    ``option_score`` says which option of a multiple-choice item is the model's choice: the one
+    with the highest log-probability as it is (``sum``, lm-eval's acc) or a token, character
+    (acc_norm) or byte, or less that after an empty question (``unconditional``).
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
@@ -53,6 +62,7 @@ class TaskSettings(Settings):
     dimension: Literal["capability", "alignment", "safety", "efficiency"] = "capability"
     higher_is_better: bool | None = None
     max_items: PositiveInt | None = None
+    option_score: OptionScore = "per_character"
 
     @field_validator("data", mode="before")
     @classmethod
@@ -75,7 +85,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Response:
-    """One raw reply to one item with all that is needed to score it again."""
+    """One raw reply to one item with all that is needed to score it again.
+
+    ``options`` is what the model said of the options of a multiple-choice item, whose ``reply`` is
+    the one with the highest ``option_score``.
+    """
 
     task: str
     metric: Metric
@@ -95,6 +109,8 @@ class Response:
     refused: bool = False
     score: float = 0.0
     reason: str = ""
+    options: list[Option] = field(default_factory=list)
+    option_score: OptionScore = "per_character"
     topic: str = ""
 
 
@@ -148,6 +164,7 @@ def answer(
     sampling: Sampling = GREEDY,
     seed: int = 0,
     progress: Callable[[int], object] | None = None,
+    weigh: Weigh | None = None,
 ) -> list[Response]:
     """Ask every item of every task once, and score the replies.
 
@@ -156,37 +173,69 @@ def answer(
 
     Args:
         progress: called with the number of replies that ended, as they end.
+        weigh: for items of kind ``choice``.
+
+    Raises:
+        InputError: there are such items, and no ``weigh``.
     """
     items = [(task.settings, item) for task in tasks for item in task.items]
-    distinct = {content_id(item.messages): item for _, item in reversed(items)}
-    requests = [
-        Request(item.messages, _digest(seed, item.id), item.id) for item in distinct.values()
-    ]
-    completions = sampler.complete(requests, sampling, progress)
-    replies = dict(zip(distinct, completions, strict=True))
-    responses = []
-    for settings, item in items:
-        reply = replies[content_id(item.messages)]
-        responses.append(
-            Response(
-                task=settings.name, metric=settings.metric, dimension=settings.dimension,
-                higher_is_better=settings.upward, item_id=item.id, group=item.group,
-                lang=item.lang, source=item.source, category=item.category,
-                messages=item.messages, verify=item.verify, reply=reply.text,
-                finish=reply.finish, tokens=len(reply.tokens),
-                topic=item.topic,
-            )
-        )  # fmt: skip
-    return score(responses)
+    asked = {_key(item): item for _, item in reversed(items) if not is_choice(item.verify)}
+    weighed = {_key(item): item for _, item in reversed(items) if is_choice(item.verify)}
+    options = _options(weighed, weigh)
+    if progress is not None and weighed:
+        progress(len(weighed))
+    requests = [Request(item.messages, _digest(seed, item.id), item.id) for item in asked.values()]
+    completions = sampler.complete(requests, sampling, progress) if requests else []
+    replies = dict(zip(asked, completions, strict=True))
+    return score(
+        [
+            _answered(settings, item, replies.get(_key(item)), options.get(_key(item), []))
+            for settings, item in items
+        ]
+    )
+
+
+def _key(item: Prompt) -> str:
+    """What an answer depends on: the conversation, and the options to choose from."""
+    given = item.verify["choices"] if item.verify is not None and is_choice(item.verify) else None
+    return content_id(item.messages, given)
+
+
+def _options(items: Mapping[str, Prompt], weigh: Weigh | None) -> dict[str, list[Option]]:
+    if not items:
+        return {}
+    if weigh is None:
+        first = next(iter(items.values()))
+        found = f"{len(items)} items of kind 'choice', such as {first.id}"
+        expected = "a model loaded here: a served one gives no log-probabilities of given tokens"
+        raise InputError(Problem("", None, "tasks", found, expected))
+    return dict(zip(items, weigh(list(items.values())), strict=True))
+
+
+def _answered(
+    settings: TaskSettings, item: Prompt, reply: Completion | None, options: list[Option]
+) -> Response:
+    return Response(
+        task=settings.name, metric=settings.metric, dimension=settings.dimension,
+        higher_is_better=settings.upward, item_id=item.id, group=item.group,
+        lang=item.lang, source=item.source, category=item.category,
+        messages=item.messages, verify=item.verify, reply=reply.text if reply else "",
+        finish=reply.finish if reply else "stop", tokens=len(reply.tokens) if reply else 0,
+        options=options, option_score=settings.option_score, topic=item.topic,
+    )  # fmt: skip
 
 
 def score(responses: Sequence[Response]) -> list[Response]:
     """The responses with outcome, refusal, score and reason worked out from the raw replies."""
     scored = []
-    for response in responses:
+    for one in responses:
+        response = _choosing(one) if one.options else one
         refused = is_refusal(response.reply)
         if response.verify is None:
             scored.append(replace(response, outcome="", refused=refused))
+            continue
+        if response.options:
+            scored.append(replace(response, refused=refused))
             continue
         check = verify(response.verify, response.reply, response.messages[-1]["content"])
         scored.append(
@@ -196,6 +245,27 @@ def score(responses: Sequence[Response]) -> list[Response]:
             )
         )  # fmt: skip
     return scored
+
+
+def _choosing(response: Response) -> Response:
+    """The response with the option that its scores choose as the reply, right or wrong."""
+    spec = response.verify or {}
+    texts: list[str] = spec["choices"]
+    place = chosen(texts, response.options, response.option_score)
+    outcome: Outcome = "right" if place == spec["gold"] else "wrong"
+    return replace(
+        response, reply=texts[place], tokens=response.options[place]["tokens"], outcome=outcome,
+        score=SCORE[outcome], reason=f"option {place + 1} has the highest {response.option_score}",
+    )  # fmt: skip
+
+
+def by_option_score(responses: Sequence[Response]) -> dict[str, dict[str, Figure]]:
+    """``figures`` of the multiple-choice responses for each way to score an option."""
+    weighed = [one for one in responses if one.options]
+    return {
+        kind: figures(score([replace(one, option_score=kind) for one in weighed]))
+        for kind in (OPTION_SCORES if weighed else ())
+    }
 
 
 def counts(response: Response, metric: Metric) -> float:

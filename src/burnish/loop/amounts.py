@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from burnish.config import InputError, Settings, references
-from burnish.loop.check import KINDS
 from burnish.loop.recipe import Recipe
 from burnish.loop.references import locate
 from burnish.models.load import load_tokenizer
-from burnish.records import Preference, Record
+from burnish.records import KINDS, Preference, Record
 from burnish.selection.texts import texts_of
 from burnish.store import tables
 

@@ -12,17 +12,9 @@ from burnish.loop.recipe import Recipe, StageCall
 from burnish.loop.references import RESERVED, locate, missing, problem_of, split
 from burnish.models import load, quantised
 from burnish.models.adapters import LoraSettings
-from burnish.records import Document, Example, Feedback, Preference, Prompt, Record, Rollout
+from burnish.records import KINDS
 from burnish.store import tables
 
-KINDS: dict[str, type[Record]] = {
-    "document": Document,
-    "example": Example,
-    "prompt": Prompt,
-    "preference": Preference,
-    "feedback": Feedback,
-    "rollout": Rollout,
-}
 FREE_BYTES_NEEDED = 200 * 2**20
 
 

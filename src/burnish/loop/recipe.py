@@ -98,7 +98,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if not isinstance(value, dict):
         raise InputError(Problem(str(path), 1, "", f"found {type(value).__name__}", "a mapping"))
     for item in overrides:
-        _override(value, item)
+        override(value, item)
     return from_value(value, path, lines)
 
 
@@ -149,8 +149,12 @@ def _calls(
     return tuple(calls)
 
 
-def _override(value: dict[str, Any], item: str) -> None:
-    """Apply one ``a.b=c``; a path that leads nowhere is caught by validation as unknown key."""
+def override(value: dict[str, Any], item: str) -> None:
+    """Apply one ``a.b=c``; a path that leads nowhere is caught by validation as unknown key.
+
+    Raises:
+        InputError: the item has another form.
+    """
     key, equals, text = item.partition("=")
     if not equals or not key:
         raise InputError(Problem("--set", None, item, "no '='", "expected key.path=value"))

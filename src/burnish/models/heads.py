@@ -99,7 +99,8 @@ def score_segments(model: PreTrainedModel, head: ScalarHead, batch: Batch) -> Te
 
 
 def token_values(states: Tensor, head: ScalarHead, batch: Batch) -> Tensor:
-    """``[N]``: values at the positions that predict the targets, from hidden states ``[T, D]``.
+    """Values at the positions that predict the targets, from hidden states ``[T, D]``: ``[N]``, or
+    ``[N, K]`` for a head of K > 1 names.
 
     The value for a target is that of the state before the token is written (Schulman et al. 2016,
     "High-dimensional continuous control using generalized advantage estimation", V(s_t)).

@@ -11,6 +11,11 @@ from burnish.objectives.advantage import (
     whiten,
 )
 from burnish.objectives.aggregate import AggregateKind, aggregate
+from burnish.objectives.constraint import (
+    MultiplierKind,
+    constrained_advantages,
+    next_multiplier,
+)
 from burnish.objectives.divergence import adaptive_kl, full_kl, k1, k2, k3
 from burnish.objectives.importance import importance_weights
 from burnish.objectives.language import cross_entropy, held_to
@@ -39,6 +44,7 @@ __all__ = [
     "GroupKind",
     "Loss",
     "Metric",
+    "MultiplierKind",
     "PreferenceKind",
     "WhitenKind",
     "adaptive_kl",
@@ -48,6 +54,7 @@ __all__ = [
     "check",
     "clipped_policy",
     "clipped_value",
+    "constrained_advantages",
     "cross_entropy",
     "full_kl",
     "gae",
@@ -63,6 +70,7 @@ __all__ = [
     "kto_baseline",
     "metric",
     "mismatched",
+    "next_multiplier",
     "overlong_penalty",
     "policy_metrics",
     "preference",

@@ -2,6 +2,7 @@
 
 from burnish.records.figures import Figure
 from burnish.records.types import (
+    KINDS,
     RECORD_VERSION,
     Document,
     Example,
@@ -17,6 +18,7 @@ from burnish.records.types import (
 )
 
 __all__ = [
+    "KINDS",
     "RECORD_VERSION",
     "Document",
     "Example",

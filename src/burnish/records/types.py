@@ -32,8 +32,9 @@ def content_id(*parts: Any) -> str:
 class Record:
     """What every record carries: identity and provenance.
 
-    ``source`` names the data set or stage it came from, ``parents`` the records it was made
-    from, ``tier`` its place in the quality pyramid, ``synthetic`` whether a machine wrote it.
+    ``source`` names the data set or stage it came from, ``parents`` the records it was made from
+    or the file and line it was imported from, ``tier`` its place in the quality pyramid,
+    ``synthetic`` whether a machine wrote it.
     """
 
     id: str
@@ -145,3 +146,14 @@ class Rollout(Record):
     topic: str = ""
     task: str = "chat"
     group: str = ""
+
+
+KINDS: dict[str, type[Record]] = {
+    "document": Document,
+    "example": Example,
+    "prompt": Prompt,
+    "preference": Preference,
+    "feedback": Feedback,
+    "rollout": Rollout,
+}
+"""Every kind of record by its name in settings and on the command line."""

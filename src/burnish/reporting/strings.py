@@ -92,6 +92,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     ),
     "more_curves": ("More curves", "更多曲线"),
     "guard_bound": ("guard's bound", "遗忘防护上限"),
+    "budget": ("budget", "预算"),
     "funnel": ("Data funnel", "数据漏斗"),
     "funnel_note": (
         "How many records each step let through.",

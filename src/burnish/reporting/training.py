@@ -12,7 +12,7 @@ from burnish.reporting.overview import COLOURS
 from burnish.reporting.rundata import Point, RunData
 from burnish.reporting.strings import Lang, text
 
-FIRST = ("loss", "reward", "kl", "general_ppl", "accuracy")
+FIRST = ("loss", "reward", "kl", "cost", "lambda", "general_ppl", "accuracy")
 NOT_CURVES = frozenset(
     {"step", "round", "epoch", "time", "tokens", "window_tokens", "targets", "flops", "skipped"}
 )
@@ -135,8 +135,18 @@ def _curve(run: RunData, stage: str, rounds: list[int], metric: str, lang: Lang)
     if not lines:
         return Markup("")
     title = f"{stage} · {metric_name(metric, lang)}"
-    chart = line_chart(lines, label=title, log="ppl" in metric)
+    bound = _budget(run, stage, lang) if metric == "cost" else None
+    chart = line_chart(lines, label=title, bound=bound, log="ppl" in metric)
     return el("div", el("h3", title), chart, class_="card")
+
+
+def _budget(run: RunData, stage: str, lang: Lang) -> tuple[float, str] | None:
+    """The limit that a stage's constraint set to its cost."""
+    for record in run.details.values():
+        bound = record.get("details", {}).get("constraint") or {}
+        if record.get("name") == stage and "budget" in bound:
+            return float(bound["budget"]), text(lang, "budget")
+    return None
 
 
 def funnels(run: RunData, lang: Lang) -> Markup:
@@ -170,7 +180,7 @@ def _removed(record: dict[str, Any], lang: Lang) -> Markup:
     rows = [
         el("tr", el("td", str(step["name"])), el("td", str(gone.get("reason", ""))),
            el("td", str(gone.get("prompt", "")), class_="reply"),
-           el("td", str(gone.get("reply", "")), class_="reply"))
+           el("td", str(gone.get("reply", gone.get("text", ""))), class_="reply"))
         for step in record.get("details", {}).get("funnel") or []
         for gone in step.get("examples", [])
     ]  # fmt: skip

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from burnish.records import Language, Message, Prompt
 from burnish.rewards.constitution import Constitution, Critique, Principle, draw
@@ -62,9 +63,9 @@ _REVISE = {
 _LINE_BREAKS = re.compile("[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 
-def quoted(text: str) -> str:
-    """``text`` as one line of JSON; every kind of line break in it is escaped."""
-    line = json.dumps(text, ensure_ascii=False)
+def quoted(value: Any) -> str:
+    """Text, or any JSON value, as one line of JSON; every kind of line break is escaped."""
+    line = json.dumps(value, ensure_ascii=False)
     return _LINE_BREAKS.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
 
 

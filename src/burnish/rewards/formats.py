@@ -31,6 +31,10 @@ def _max_words(rule: Rule, reply: str) -> bool:
     return 1 <= len(split_words(reply)) <= int(rule["n"])
 
 
+def _min_words(rule: Rule, reply: str) -> bool:
+    return len(split_words(reply)) >= int(rule["n"])
+
+
 def _lowercase(rule: Rule, reply: str) -> bool:
     return reply == reply.lower() and reply.lower() != reply.upper()
 
@@ -74,12 +78,25 @@ def _sorted_words(rule: Rule, reply: str) -> bool:
     return [word.casefold() for word in split_words(reply)] == expected
 
 
+def _solid(reply: str) -> int:
+    return sum(character.isalnum() for character in plain(reply))
+
+
 def _chars(rule: Rule, reply: str) -> bool:
-    return sum(character.isalnum() for character in plain(reply)) == int(rule["n"])
+    return _solid(reply) == int(rule["n"])
+
+
+def _min_chars(rule: Rule, reply: str) -> bool:
+    return _solid(reply) >= int(rule["n"])
+
+
+def _max_chars(rule: Rule, reply: str) -> bool:
+    return 1 <= _solid(reply) <= int(rule["n"])
 
 
 RULES: dict[str, tuple[frozenset[str], Callable[[Rule, str], bool]]] = {
     "words": (frozenset({"n"}), _words),
+    "min_words": (frozenset({"n"}), _min_words),
     "max_words": (frozenset({"n"}), _max_words),
     "lowercase": (frozenset(), _lowercase),
     "uppercase": (frozenset(), _uppercase),
@@ -90,6 +107,8 @@ RULES: dict[str, tuple[frozenset[str], Callable[[Rule, str], bool]]] = {
     "no_char": (frozenset({"text"}), _no_char),
     "sorted_words": (frozenset({"words"}), _sorted_words),
     "chars": (frozenset({"n"}), _chars),
+    "min_chars": (frozenset({"n"}), _min_chars),
+    "max_chars": (frozenset({"n"}), _max_chars),
 }
 
 

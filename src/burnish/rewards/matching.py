@@ -28,6 +28,7 @@ CJK = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _WORD = re.compile(rf"(?<!\S)-\d+(?:\.\d+)*(?![^\W_])|\d+(?:\.\d+)+|[{CJK}]|(?:(?![{CJK}])[^\W_])+")
 _NUMBER = re.compile(r"(?:(?<![\w)\].])-)?\d+(?:\.\d+)?")
+_BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _NEGATION = re.compile(
     r"\b(?:not|never|neither|nor|no|without|except)\b|n't\b|不|并非|没有|除了", re.I
 )
@@ -188,8 +189,13 @@ def match_number(answer: float | int | str, reply: str) -> Match:
     Right when it is the only number of the reply, or the last thing said after the only ``=``,
     ``is``, ``equals``, ``是``, ``等于`` or ``得`` (``12 + 30 = 42``, ``12 加 30 等于 42。``). No
     exponents and no fractions: only plain digits are read.
+
+    A reply with ``\\boxed{42}`` may say what it likes before its one box; what is in the box
+    counts, and a second box makes it wrong.
     """
     text = prepare(reply)
+    if "\\boxed" in text:
+        return _match_boxed(answer, text)
     numbers = list(_NUMBER.finditer(text))
     if not numbers:
         return Match(False, "no number in the reply")
@@ -209,6 +215,17 @@ def match_number(answer: float | int | str, reply: str) -> Match:
             return Match(False, "several numbers and no single claim")
     right = _same_number(last.group(), str(answer))
     return Match(right, "equals the number" if right else f"says {last.group()}"[:80])
+
+
+def _match_boxed(answer: float | int | str, text: str) -> Match:
+    boxes = list(_BOXED.finditer(text))
+    if len(boxes) != 1 or text.count("\\boxed") != 1:
+        return Match(False, "several boxes" if boxes else "a broken box")
+    if _NUMBER.search(text[boxes[0].end() :]):
+        return Match(False, "a number after the box")
+    found = boxes[0].group(1).strip(" $")
+    right = _NUMBER.fullmatch(found) is not None and _same_number(found, str(answer))
+    return Match(right, "the box holds the number" if right else f"the box holds {found}"[:80])
 
 
 def _same_number(found: str, expected: str) -> bool:

@@ -1,57 +1,68 @@
-"""Scores of candidates in [0, 1], each computed once a rollout.
+"""What can be said of a reply in one number: the scorers by name.
 
-=============  ===========================================================================
-scorer         measures
-=============  ===========================================================================
-relevance      how much of the reply's surprise the prompt explains: normalised pointwise
-               mutual information (log p(r|q) − log p(r)) / −log p(r) under a reference model
-completeness   1, halved when cut off, halved outside the length bounds, times the share of
-               the prompt's format rules that are kept
-fluency        mean log-probability of a token without the prompt, times 1 − repetition
-verifier       (verifier's score + 1) / 2, only where the prompt has a specification
-reward_model   sigmoid of the reward model's score, only where one is given
-=============  ===========================================================================
+================  ==============  ============================================================
+scorer            needs           measures
+================  ==============  ============================================================
+relevance         model           how much of the reply's surprise the prompt explains: normalised
+                                  pointwise mutual information (log p(r|q) − log p(r)) / −log p(r)
+completeness                      1, halved when cut off, halved outside the length bounds, times
+                                  the share of the prompt's format rules that are kept
+fluency           model           mean log-probability of a token without the prompt, times
+                                  1 − repetition
+verifier                          (verifier's score + 1) / 2, where the prompt has a specification
+reward_model      reward model    sigmoid of the reward model's score
+similarity        encoder         cosine of prompt and reply under a sentence encoder
+judge             judge           a judge's grade by a rubric (see ``judge``)
+refusal                           1 where the reply declines, else 0
+perplexity        model           of the reply given the prompt, from 1
+ifd               model           instruction-following difficulty, ratio of losses
+ifd_perplexity    model           the same, ratio of perplexities (see ``likelihood.Surprise``)
+================  ==============  ============================================================
 
-``reward_model.NAME`` is the sigmoid of one head of a reward model that has several; the score of
-``reward_model`` itself is their mean.
+All but the last three lie in [0, 1]. ``reward_model.NAME`` is the sigmoid of one head of a reward
+model that has several; the score of ``reward_model`` itself is their mean. A function of one's own
+is a scorer too (``own_scorer``).
 
 Relevance and fluency have no natural unit, so they are read against *real* replies (the
 calibration): a reply that stands as high as the median real one gets 1, below that twice the
 share of real replies that it reaches. A reply that says nothing (no word, a bare heading, the
-question again) has 0 in the first three.
+question again) has 0 in the first three and from the judge.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
 from burnish.config import InputError, Problem, Settings
-from burnish.records import Prompt, Rollout
+from burnish.records import content_id
+from burnish.rewards.candidates import Candidate, says_nothing
 from burnish.rewards.formats import split_words
-from burnish.rewards.likelihood import NO_PROMPT, Pair, reply_logprobs
-from burnish.rewards.matching import normalise
-from burnish.rewards.refusal import plain
+from burnish.rewards.judge import Judge
+from burnish.rewards.likelihood import NO_PROMPT, Pair, Surprise, surprises
+from burnish.rewards.refusal import is_refusal
 from burnish.rewards.reward_model import RewardModel
+from burnish.rewards.similarity import Encode, similarities
 from burnish.rewards.textstats import repetition
-from burnish.rewards.verifiers import verify_prompt
+from burnish.rewards.verifiers import verify
 
-SCORERS = ("relevance", "completeness", "fluency", "verifier", "reward_model")
 HEAD = "reward_model."
-LIKELIHOOD = ("relevance", "fluency")
+LIKELIHOOD = ("relevance", "fluency", "perplexity", "ifd", "ifd_perplexity")
 """The scorers that need the model itself, not only its replies."""
-_HEADINGS = {normalise(text) for text in ("Solution", "Answer", "Thought process", "解答", "答案")}
 SEED_WEIGHTS = {"relevance": 0.4, "completeness": 0.3, "fluency": 0.3}
 
-
-def _scorer(name: str) -> str:
-    """The scorer that gives a score of this name."""
-    return "reward_model" if name.startswith(HEAD) else name
+Needs = Literal["nothing", "model", "encoder", "reward model", "judge"]
+Values = list[float | None]
 
 
 class ScorerSettings(Settings):
@@ -68,9 +79,11 @@ class ScorerSettings(Settings):
     @field_validator("weights")
     @classmethod
     def _known(cls, weights: dict[str, float]) -> dict[str, float]:
-        unknown = sorted(name for name in weights if _scorer(name) not in SCORERS)
-        if unknown:
-            raise ValueError(f"unknown scorer {unknown[0]!r}; known: {', '.join(SCORERS)}")
+        for name in weights:
+            if find(name).highest != 1.0 and weights[name]:
+                raise ValueError(f"{name!r} has no upper end, so it cannot be part of a mean")
+            if find(name).needs in ("judge", "encoder"):
+                raise ValueError(f"{name!r} is a scorer of `burnish data score` only")
         if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
             raise ValueError("weights must not be negative, and one must be above 0")
         return weights
@@ -78,26 +91,71 @@ class ScorerSettings(Settings):
 
 @dataclass(frozen=True)
 class Calibration:
-    """Sorted values of real replies: ``relevance`` (NPMI) and ``fluency`` (nats a token)."""
+    """Sorted values of real replies: ``relevance`` (NPMI) and ``fluency`` (nats a token).
+
+    ``source`` identifies the replies.
+    """
 
     relevance: tuple[float, ...]
     fluency: tuple[float, ...]
+    source: str = ""
 
 
 @dataclass
 class Resources:
-    """What scorers need: a reference model, real replies to compare with, a reward model.
+    """What scorers need: a reference model, real replies to compare with, a reward model, a judge.
 
     ``model`` and ``tokenizer`` may be None where no scorer of ``LIKELIHOOD`` is asked for.
-    ``cache`` holds every score by (scorer, rollout id), so that nothing is computed twice.
+    ``model_id``, ``reward_id`` and ``encoder_id`` identify weights, where scores outlive the
+    process. What the model and the reward model gave for a reply is kept, since several scorers
+    read it.
     """
 
     model: Any
     tokenizer: Any
     calibration: Calibration
     reward_model: RewardModel | None = None
+    judge: Judge | None = None
+    encode: Encode | None = None
     tokens_per_batch: int = 4096
-    cache: dict[tuple[str, str], float] = field(default_factory=dict)
+    model_id: str = ""
+    reward_id: str = ""
+    encoder_id: str = ""
+    seen: dict[str, Surprise | None] = field(default_factory=dict)
+    rewards: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A named measure of replies. Values lie between 0 and ``highest``; None is a missing one.
+
+    ``weight`` is its part of the total where none is said. ``version`` changes when its program
+    does, so that scores of the older one are not taken for it.
+    """
+
+    name: str
+    needs: Needs
+    values: Callable[[Sequence[Candidate], ScorerSettings, Resources], Values]
+    weight: float = 1.0
+    highest: float = 1.0
+    version: str = "1"
+
+    def fingerprint(self, settings: ScorerSettings, resources: Resources) -> str:
+        """All that its scores depend on besides the reply: settings, weights, real replies."""
+        basis: list[Any] = [self.name, self.version]
+        if self.needs == "model":
+            basis.append(resources.model_id)
+        if self.name in ("relevance", "fluency"):
+            basis.append(resources.calibration.source)
+        if self.name == "completeness":
+            basis += [settings.min_words, settings.max_words]
+        if self.needs == "reward model" and resources.reward_model is not None:
+            basis += [resources.reward_id, dict(resources.reward_model.weights)]
+        if self.needs == "encoder":
+            basis.append(resources.encoder_id)
+        if self.needs == "judge" and resources.judge is not None:
+            basis.append(resources.judge.fingerprint)
+        return content_id(*basis)
 
 
 def standing(value: float, real: Sequence[float]) -> float:
@@ -105,153 +163,189 @@ def standing(value: float, real: Sequence[float]) -> float:
     return min(1.0, 2 * bisect_right(real, value) / len(real)) if real else 0.0
 
 
-def likelihoods(
-    model: Any, tokenizer: Any, pairs: Sequence[Pair], tokens_per_batch: int
-) -> list[tuple[float, float]]:
-    """NPMI of reply and prompt (at most 1), and nats a token without the prompt, of each pair."""
-    given = reply_logprobs(model, tokenizer, pairs, tokens_per_batch)
-    alone = [(NO_PROMPT, reply) for _, reply in pairs]
-    free = reply_logprobs(model, tokenizer, alone, tokens_per_batch)
-    return [
-        ((with_prompt - without) / max(-without, 1e-6), without / max(1, count))
-        for (with_prompt, _), (without, count) in zip(given, free, strict=True)
-    ]
-
-
 def calibrate(
     model: Any, tokenizer: Any, real: Sequence[Pair], tokens_per_batch: int = 4096
 ) -> Calibration:
     """Measure real (prompt, reply) pairs, those of supervised examples for instance."""
-    values = likelihoods(model, tokenizer, real, tokens_per_batch)
+    found = surprises(model, tokenizer, real, tokens_per_batch)
+    values = [one for one in found if one is not None]
     return Calibration(
-        relevance=tuple(sorted(npmi for npmi, _ in values)),
-        fluency=tuple(sorted(nats for _, nats in values)),
+        relevance=tuple(sorted(one.npmi for one in values)),
+        fluency=tuple(sorted(one.fluency for one in values)),
+        source=content_id([[list(messages), reply] for messages, reply in real]),
     )
 
 
-def score(
-    prompts: Mapping[str, Prompt],
-    rollouts: Sequence[Rollout],
+def _surprises(candidates: Sequence[Candidate], resources: Resources) -> list[Surprise | None]:
+    """What the model says of each reply; the same two passes serve several scorers."""
+    todo = {one.content: one for one in candidates if one.content not in resources.seen}
+    pairs = [(one.messages or NO_PROMPT, one.reply) for one in todo.values()]
+    if pairs:
+        if resources.model is None:
+            expected = f"a model for the scorers {', '.join(LIKELIHOOD)}"
+            raise InputError(Problem("", None, "model", "none given", expected))
+        found = surprises(resources.model, resources.tokenizer, pairs, resources.tokens_per_batch)
+        resources.seen.update(zip(todo, found, strict=True))
+    return [resources.seen[one.content] for one in candidates]
+
+
+def _by_model(
+    read: Callable[[Candidate, Surprise, Calibration], float],
+    candidates: Sequence[Candidate],
     settings: ScorerSettings,
     resources: Resources,
-) -> list[dict[str, float]]:
-    """The scores of every rollout, in order; a scorer that does not apply has no entry.
-
-    Args:
-        prompts: the prompt of every rollout by ``prompt_id``.
-    """
-    cache = resources.cache
-    names = sorted(settings.weights, key=lambda name: (SCORERS.index(_scorer(name)), name))
-    for name in names:
-        todo = [rollout for rollout in rollouts if (name, rollout.id) not in cache]
-        if todo:
-            _FILL[_scorer(name)](prompts, todo, settings, resources)
+) -> Values:
+    found = _surprises(candidates, resources)
     return [
-        {name: cache[name, one.id] for name in names if not math.isnan(cache[name, one.id])}
-        for one in rollouts
+        None if seen is None else read(one, seen, resources.calibration)
+        for one, seen in zip(candidates, found, strict=True)
     ]
 
 
-def aggregate(scores: Mapping[str, float], settings: ScorerSettings) -> float:
-    """The weighted mean of the scores that are there; 0 where none is."""
-    weights = {name: settings.weights[name] for name in scores if name in settings.weights}
-    total = sum(weights.values())
-    return sum(weights[name] * scores[name] for name in weights) / total if total > 0 else 0.0
+def _relevance(one: Candidate, seen: Surprise, real: Calibration) -> float:
+    return 0.0 if says_nothing(one) else standing(seen.npmi, real.relevance)
 
 
-Fill = Callable[[Mapping[str, Prompt], Sequence[Rollout], ScorerSettings, Resources], None]
-
-
-def _fill_likelihood(
-    prompts: Mapping[str, Prompt],
-    rollouts: Sequence[Rollout],
-    settings: ScorerSettings,
-    resources: Resources,
-) -> None:
-    """Relevance and fluency come from the same two passes, so both are filled together."""
-    pairs = [(rollout.prompt, rollout.completion) for rollout in rollouts]
-    real = resources.calibration
-    values = likelihoods(resources.model, resources.tokenizer, pairs, resources.tokens_per_batch)
-    for rollout, (npmi, nats) in zip(rollouts, values, strict=True):
-        spoken = not says_nothing(rollout)
-        fluent = standing(nats, real.fluency) * (1 - repetition(rollout.completion))
-        resources.cache["relevance", rollout.id] = standing(npmi, real.relevance) * spoken
-        resources.cache["fluency", rollout.id] = fluent * spoken
-
-
-def _fill_completeness(
-    prompts: Mapping[str, Prompt],
-    rollouts: Sequence[Rollout],
-    settings: ScorerSettings,
-    resources: Resources,
-) -> None:
-    for rollout in rollouts:
-        value = completeness(prompts[rollout.prompt_id], rollout, settings)
-        resources.cache["completeness", rollout.id] = value
-
-
-def completeness(prompt: Prompt, rollout: Rollout, settings: ScorerSettings) -> float:
-    """See the table above."""
-    if says_nothing(rollout):
+def _fluency(one: Candidate, seen: Surprise, real: Calibration) -> float:
+    if says_nothing(one):
         return 0.0
-    count = len(split_words(rollout.completion))
-    value = 1.0 if rollout.finish == "stop" else 0.5
+    return standing(seen.fluency, real.fluency) * (1 - repetition(one.reply))
+
+
+def completeness(one: Candidate, settings: ScorerSettings) -> float:
+    """See the table above."""
+    if says_nothing(one):
+        return 0.0
+    count = len(split_words(one.reply))
+    value = 1.0 if one.finished else 0.5
     if not settings.min_words <= count <= settings.max_words:
         value *= 0.5
-    if prompt.verify is not None and prompt.verify.get("kind") == "format":
-        check = verify_prompt(prompt, rollout.completion)
-        value *= (check.score + 1) / 2 if check is not None else 1.0
+    if one.verify is not None and one.verify.get("kind") == "format":
+        value *= (verify(one.verify, one.reply).score + 1) / 2
     return value
 
 
-def says_nothing(rollout: Rollout) -> bool:
-    """No word, a bare heading, an unfinished "Answer:", or the question again."""
-    reply = plain(rollout.completion).strip()
-    said = normalise(reply)
-    question = normalise(rollout.prompt[-1]["content"])
-    return not split_words(reply) or reply.endswith(":") or said in _HEADINGS | {question}
+def _completeness(
+    candidates: Sequence[Candidate], settings: ScorerSettings, resources: Resources
+) -> Values:
+    return [completeness(one, settings) for one in candidates]
 
 
-def _fill_verifier(
-    prompts: Mapping[str, Prompt],
-    rollouts: Sequence[Rollout],
+def _verifier(
+    candidates: Sequence[Candidate], settings: ScorerSettings, resources: Resources
+) -> Values:
+    return [
+        None if one.verify is None else (verify(one.verify, one.reply, one.question).score + 1) / 2
+        for one in candidates
+    ]
+
+
+def _refusal(
+    candidates: Sequence[Candidate], settings: ScorerSettings, resources: Resources
+) -> Values:
+    return [float(is_refusal(one.reply)) for one in candidates]
+
+
+def _similarity(
+    candidates: Sequence[Candidate], settings: ScorerSettings, resources: Resources
+) -> Values:
+    if resources.encode is None:
+        return [None] * len(candidates)
+    found = similarities(resources.encode, [(one.question, one.reply) for one in candidates])
+    return [
+        0.0 if says_nothing(one) else value for one, value in zip(candidates, found, strict=True)
+    ]
+
+
+def _judge(
+    candidates: Sequence[Candidate], settings: ScorerSettings, resources: Resources
+) -> Values:
+    return (
+        [None] * len(candidates) if resources.judge is None else resources.judge.grades(candidates)
+    )
+
+
+def _reward(
+    head: str | None,
+    candidates: Sequence[Candidate],
     settings: ScorerSettings,
     resources: Resources,
-) -> None:
-    for rollout in rollouts:
-        check = verify_prompt(prompts[rollout.prompt_id], rollout.completion)
-        value = math.nan if check is None else (check.score + 1) / 2
-        resources.cache["verifier", rollout.id] = value
+) -> Values:
+    model = resources.reward_model
+    if model is None:
+        return [None] * len(candidates)
+    if head is not None and head not in model.head.names:
+        expected = f"one of {', '.join(HEAD + name for name in model.head.names)}"
+        found = f"no head for {HEAD + head!r}"
+        raise InputError(Problem("", None, "weights", found, expected))
+    todo = {one.content: one for one in candidates if one.content not in resources.rewards}
+    pairs = [(one.messages or NO_PROMPT, one.reply) for one in todo.values()]
+    resources.rewards.update(zip(todo, model.score_each(pairs) if pairs else [], strict=True))
+    rows = [resources.rewards[one.content] for one in candidates]
+    values = [model.total(row) if head is None else row[head] for row in rows]
+    return [0.5 * (1 + math.tanh(value / 2)) for value in values]
 
 
-def _fill_reward(
-    prompts: Mapping[str, Prompt],
-    rollouts: Sequence[Rollout],
-    settings: ScorerSettings,
-    resources: Resources,
-) -> None:
-    model, pairs = resources.reward_model, [(one.prompt, one.completion) for one in rollouts]
-    heads = [name for name in settings.weights if name.startswith(HEAD)]
-    rows = [dict.fromkeys(("reward_model", *heads), math.nan)] * len(pairs)
-    if model is not None:
-        known = [HEAD + name for name in model.head.names]
-        for name in heads:
-            if name not in known:
-                expected = f"one of {', '.join(known)}"
-                raise InputError(Problem("", None, "weights", f"no head for {name!r}", expected))
-        rows = [
-            {"reward_model": model.total(each)} | {HEAD + n: value for n, value in each.items()}
-            for each in model.score_each(pairs)
-        ]
-    for rollout, row in zip(rollouts, rows, strict=True):
-        for name, value in row.items():
-            resources.cache[name, rollout.id] = 0.5 * (1 + math.tanh(value / 2))
+SCORERS: dict[str, Scorer] = {
+    scorer.name: scorer
+    for scorer in (
+        Scorer("relevance", "model", partial(_by_model, _relevance), SEED_WEIGHTS["relevance"]),
+        Scorer("completeness", "nothing", _completeness, SEED_WEIGHTS["completeness"]),
+        Scorer("fluency", "model", partial(_by_model, _fluency), SEED_WEIGHTS["fluency"]),
+        Scorer("verifier", "nothing", _verifier),
+        Scorer("reward_model", "reward model", partial(_reward, None)),
+        Scorer("similarity", "encoder", _similarity),
+        Scorer("judge", "judge", _judge),
+        Scorer("refusal", "nothing", _refusal, 0.0),
+        Scorer("perplexity", "model", partial(_by_model, lambda _, s, __: s.perplexity), 0.0,
+               math.inf),
+        Scorer("ifd", "model", partial(_by_model, lambda _, s, __: s.ifd("loss_ratio")), 0.0,
+               math.inf),
+        Scorer("ifd_perplexity", "model",
+               partial(_by_model, lambda _, s, __: s.ifd("perplexity_ratio")), 0.0, math.inf),
+    )
+}  # fmt: skip
 
 
-_FILL: dict[str, Fill] = {
-    "relevance": _fill_likelihood,
-    "completeness": _fill_completeness,
-    "fluency": _fill_likelihood,
-    "verifier": _fill_verifier,
-    "reward_model": _fill_reward,
-}
+def find(name: str) -> Scorer:
+    """The scorer of this name; raises ValueError where there is none."""
+    if name.startswith(HEAD):
+        return Scorer(name, "reward model", partial(_reward, name.removeprefix(HEAD)))
+    if name not in SCORERS:
+        raise ValueError(f"unknown scorer {name!r}; known: {', '.join(SCORERS)}")
+    return SCORERS[name]
+
+
+def own_scorer(name: str) -> Scorer:
+    """A scorer from ``module:function``, ``function(messages, reply) -> float | None``.
+
+    It is called once a reply and gives a number in [0, 1], or None for a missing score. Its module
+    is imported, so it runs with all rights of this process.
+
+    Raises:
+        InputError: it cannot be imported, or is no function.
+    """
+    module_name, _, function_name = name.partition(":")
+    try:
+        function = getattr(import_module(module_name), function_name)
+        version = hashlib.sha256(Path(inspect.getfile(function)).read_bytes()).hexdigest()
+    except (ImportError, AttributeError, TypeError, ValueError, OSError) as error:
+        expected = "module:function that can be imported"
+        raise InputError(Problem("", None, name, f"{error}", expected)) from error
+
+    def values(
+        candidates: Sequence[Candidate], settings: ScorerSettings, resources: Resources
+    ) -> Values:
+        return [_own_value(name, function, one) for one in candidates]
+
+    return Scorer(name, "nothing", values, version=version)
+
+
+def _own_value(name: str, function: Callable[..., Any], one: Candidate) -> float | None:
+    value = function(list(one.messages), one.reply)
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or not 0 <= value <= 1:
+        found = f"{name} gave {value!r:.80}"
+        raise InputError(Problem(one.name, None, "score", found, "a number in [0, 1], or None"))
+    return float(value)

@@ -32,3 +32,16 @@ def language_of(text: str) -> Language | Literal["none"]:
         return "none"
     chinese = sum(bool(_CJK.match(letter)) for letter in letters)
     return "zh" if chinese / len(letters) >= CHINESE_SHARE else "en"
+
+
+def keeps_language(text: str, lang: Language) -> bool:
+    """Whether a text is written in this language of the two, with some words of the other.
+
+    Words are counted, a Chinese character as one: at least half of them are Chinese in a Chinese
+    text, at most a tenth in an English one. Other languages in Latin letters pass as English.
+    """
+    words = [word for word in split_words(text) if not word.isnumeric()]
+    chinese = sum(bool(_CJK.match(word)) for word in words)
+    if not words:
+        return False
+    return 2 * chinese >= len(words) if lang == "zh" else 10 * chinese <= len(words)

@@ -1,4 +1,4 @@
-"""Verify a reply against a prompt's ``verify`` specification. Pure rules, no model.
+"""Verify a reply against a prompt's ``verify`` specification. Rules, no model.
 
 ========  ==========================================  ======================================
 kind      fields                                      right when
@@ -9,6 +9,10 @@ abstain                                               the reply says only that i
 refuse                                                the reply declines (see ``refusal``)
 comply                                                the reply engages and does not decline
 format    ``rules``: list (see ``formats``)           every rule holds
+choice    ``choices``: texts, ``gold``: the place of  the reply is the right one, or states it;
+          the right one, from 0                       ``evals.choices`` asks by likelihood
+language  ``lang``: en or zh                          the reply is written in it
+code      ``function``, ``tests`` (see ``code``)      the function passes every test
 ========  ==========================================  ======================================
 """
 
@@ -22,9 +26,11 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from burnish.records import Prompt
+from burnish.rewards.code import code_problems, grade
 from burnish.rewards.formats import passes, rule_problems, split_words
 from burnish.rewards.matching import match_answer, match_number, normalise
 from burnish.rewards.refusal import is_abstention, is_refusal, plain, sentences
+from burnish.rewards.textstats import keeps_language
 
 Outcome = Literal["right", "abstained", "wrong"]
 SCORE: dict[Outcome, float] = {"right": 1.0, "abstained": 0.0, "wrong": -1.0}
@@ -37,6 +43,9 @@ _FIELDS = {
     "refuse": set(),
     "comply": set(),
     "format": {"rules"},
+    "choice": {"choices", "gold"},
+    "language": {"lang"},
+    "code": {"function", "tests"},
 }
 _HEDGE = re.compile(
     r"\b(?:maybe|perhaps|probably|possibly|but (?:it|i (?:think|guess|believe)|the|my)"
@@ -82,6 +91,9 @@ def verify(spec: Mapping[str, Any], reply: str, question: str = "") -> Check:
     kind = spec["kind"]
     if kind == "format":
         return _format(spec["rules"], reply)
+    if kind == "code":
+        passed, reason = grade(spec, reply)
+        return Check("right", 1.0, reason) if passed else Check("wrong", -1.0, reason)
     outcome, reason = _outcome(kind, spec, reply, question)
     return Check(outcome, SCORE[outcome], reason)
 
@@ -113,6 +125,11 @@ def _outcome(kind: str, spec: Mapping[str, Any], reply: str, question: str) -> t
         return ("abstained", "says it does not know") if abstains(reply) else ("wrong", "complies")
     if kind == "comply":
         return _comply(reply, question)
+    if kind == "choice" and plain(reply).strip() == plain(spec["choices"][spec["gold"]]).strip():
+        return "right", "is the right option"  # even where that says that it does not know
+    if kind == "language":
+        kept = keeps_language(reply, spec["lang"])
+        return ("right", "in the language") if kept else ("wrong", f"not in {spec['lang']}")
     if abstains(reply):
         return ("right" if kind == "abstain" else "abstained"), "says it does not know"
     if kind == "abstain":
@@ -122,7 +139,8 @@ def _outcome(kind: str, spec: Mapping[str, Any], reply: str, question: str) -> t
     if kind == "number":
         match = match_number(spec["answer"], reply)
     else:
-        match = match_answer(spec["answers"], reply, question)
+        answers = spec["answers"] if kind == "answer" else [spec["choices"][spec["gold"]]]
+        match = match_answer(answers, reply, question)
     return ("right" if match.found else "wrong"), match.reason
 
 
@@ -164,6 +182,8 @@ def validate(spec: Any) -> list[str]:
         return problems
     if kind == "answer":
         return _answer_problems(spec["answers"])
+    if kind == "choice":
+        return _choice_problems(spec["choices"], spec["gold"])
     if kind == "number" and not _is_number(spec["answer"]):
         return [f"kind 'number': 'answer' must be a number, found {spec['answer']!r}"]
     if kind == "format":
@@ -171,7 +191,9 @@ def validate(spec: Any) -> list[str]:
         if not isinstance(rules, list) or not rules:
             return [f"kind 'format': 'rules' must be a list of rules, found {rules!r}"]
         return [problem for rule in rules for problem in rule_problems(rule)]
-    return []
+    if kind == "language" and spec["lang"] not in ("en", "zh"):
+        return [f"kind 'language': 'lang' must be en or zh, found {spec['lang']!r}"]
+    return code_problems(spec) if kind == "code" else []
 
 
 def _answer_problems(answers: Any) -> list[str]:
@@ -179,6 +201,20 @@ def _answer_problems(answers: Any) -> list[str]:
         return [f"kind 'answer': 'answers' must be a list of texts, found {answers!r}"]
     bad = [item for item in answers if not isinstance(item, str) or not normalise(item)]
     return [f"kind 'answer': {item!r} is not a text with a word in it" for item in bad]
+
+
+def _choice_problems(choices: Any, gold: Any) -> list[str]:
+    if not isinstance(choices, list) or len(choices) < 2:
+        return [f"kind 'choice': 'choices' must be a list of at least two texts, found {choices!r}"]
+    bad = [item for item in choices if not isinstance(item, str) or not item.strip()]
+    if bad:
+        return [f"kind 'choice': {item!r} is not a text" for item in bad]
+    if len(set(choices)) < len(choices):
+        return [f"kind 'choice': 'choices' holds a text twice: {choices!r}"]
+    if isinstance(gold, bool) or not isinstance(gold, int) or not 0 <= gold < len(choices):
+        expected = f"a whole number from 0 to {len(choices) - 1}"
+        return [f"kind 'choice': 'gold' must be {expected}, found {gold!r}"]
+    return []
 
 
 def _is_number(value: Any) -> bool:

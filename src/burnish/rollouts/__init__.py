@@ -1,6 +1,7 @@
 """Rollouts: replies sampled from a model, and the credit each of their tokens gets."""
 
 from burnish.rollouts.collect import collect
+from burnish.rollouts.constraint import Constraint, ConstraintSettings, constraint
 from burnish.rollouts.credit import (
     GrpoCredit,
     PpoCredit,
@@ -13,12 +14,15 @@ from burnish.rollouts.online import OnlineSettings, OnlineSource
 from burnish.rollouts.scoring import scorer
 
 __all__ = [
+    "Constraint",
+    "ConstraintSettings",
     "GrpoCredit",
     "OnlineSettings",
     "OnlineSource",
     "PpoCredit",
     "Reply",
     "collect",
+    "constraint",
     "grpo_segments",
     "pair_segments",
     "ppo_segments",

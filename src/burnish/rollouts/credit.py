@@ -17,6 +17,7 @@ from burnish.objectives.advantage import (
     group_advantages,
     whiten,
 )
+from burnish.objectives.constraint import constrained_advantages
 from burnish.objectives.divergence import k1
 from burnish.text.batches import Segment
 
@@ -28,10 +29,10 @@ class Reply:
     """One rollout as the trainer sees it.
 
     ``prompt`` and ``tokens [L]`` are ids, ``reward`` is that of the whole reply, ``finished``
-    whether it ended by itself. ``scores`` has streams ``[L]`` float32 on the CPU, by name:
-    ``logprobs`` and where there are such ``ref_logprobs`` and ``values``, all of the trainer's
-    own forward pass before its first step on this reply, and ``importance``, the weight of each
-    token's policy loss.
+    whether it ended by itself, ``cost`` what a constraint bounds. ``scores`` has streams ``[L]``
+    float32 on the CPU, by name: ``logprobs`` and where there are such ``ref_logprobs``,
+    ``values`` and ``cost_values``, all of the trainer's own forward pass before its first step on
+    this reply, and ``importance``, the weight of each token's policy loss.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Reply:
     reward: float
     finished: bool
     scores: Mapping[str, Tensor] = field(default_factory=dict)
+    cost: float = 0.0
 
     def segment(self, streams: Mapping[str, Tensor] | None = None) -> Segment:
         """Prompt and reply as one segment, the reply's tokens trained; streams are 0 before."""
@@ -95,37 +97,70 @@ def token_rewards(reply: Reply, settings: PpoCredit) -> Tensor:
     return rewards
 
 
-def ppo_segments(replies: Sequence[Reply], settings: PpoCredit) -> list[Segment]:
+def token_costs(reply: Reply, settings: PpoCredit) -> Tensor:
+    """``[L]``: ``kl_coef * k1`` at each token of the reply, and its cost at the last.
+
+    With the divergence in reward and cost, ``(A_r - lambda A_c) / (1 + lambda)`` weighs it by
+    ``kl_coef`` whatever lambda is.
+    """
+    costs = settings.kl_coef * k1(reply.scores["logprobs"], reply.scores["ref_logprobs"])
+    costs[-1] += reply.cost
+    return costs
+
+
+def ppo_segments(
+    replies: Sequence[Reply], settings: PpoCredit, multiplier: float | None = None
+) -> list[Segment]:
     """Segments with the streams ``old_logprobs``, ``ref_logprobs``, ``old_values``,
     ``advantages`` (whitened over all replies), ``returns`` (not whitened) and, where replies
-    have it, ``importance``.
+    have it, ``importance``. With the ``multiplier`` of a constraint the advantages are those of
+    reward and cost, and there are ``old_cost_values`` and ``cost_returns``.
     """
-    lengths = [len(reply.tokens) for reply in replies]
-    segment = torch.arange(len(replies)).repeat_interleave(torch.tensor(lengths))
-    rewards = torch.cat([token_rewards(reply, settings) for reply in replies])
-    values = torch.cat([reply.scores["values"] for reply in replies])
-    advantages, returns = gae_packed(rewards, values, segment, settings.gamma, settings.lam)
+    rewards = [token_rewards(reply, settings) for reply in replies]
+    advantages, returns = _estimated(replies, rewards, "values", settings)
+    streams = {"returns": returns}
+    if multiplier is not None:
+        costs = [token_costs(reply, settings) for reply in replies]
+        against, cost_returns = _estimated(replies, costs, "cost_values", settings)
+        advantages = constrained_advantages(advantages, against, multiplier)
+        streams["cost_returns"] = cost_returns
+        streams["old_cost_values"] = torch.cat([reply.scores["cost_values"] for reply in replies])
     if settings.whiten is not None:
         advantages = whiten(advantages, settings.whiten)
-    rows = zip(replies, advantages.split(lengths), returns.split(lengths), strict=True)
+    streams["advantages"] = advantages
+    lengths = [len(reply.tokens) for reply in replies]
+    rows = zip(*(values.split(lengths) for values in streams.values()), strict=True)
     return [
         reply.segment(
             {
                 "old_logprobs": reply.scores["logprobs"],
                 "ref_logprobs": reply.scores["ref_logprobs"],
                 "old_values": reply.scores["values"],
-                "advantages": advantage,
-                "returns": target,
+                **dict(zip(streams, row, strict=True)),
                 **_found(reply, "importance"),
             }
         )
-        for reply, advantage, target in rows
+        for reply, row in zip(replies, rows, strict=True)
     ]
 
 
-def grpo_segments(replies: Sequence[Reply], settings: GrpoCredit) -> list[Segment]:
+def _estimated(
+    replies: Sequence[Reply], rewards: Sequence[Tensor], values: str, settings: PpoCredit
+) -> tuple[Tensor, Tensor]:
+    """Advantages and returns of all replies' tokens, by the critic's stream ``values``."""
+    lengths = torch.tensor([len(reply.tokens) for reply in replies])
+    segment = torch.arange(len(replies)).repeat_interleave(lengths)
+    critic = torch.cat([reply.scores[values] for reply in replies])
+    return gae_packed(torch.cat(list(rewards)), critic, segment, settings.gamma, settings.lam)
+
+
+def grpo_segments(
+    replies: Sequence[Reply], settings: GrpoCredit, multiplier: float | None = None
+) -> list[Segment]:
     """Segments with the streams ``old_logprobs``, ``advantages`` (one number for all tokens of a
-    reply) and, where replies have them, ``ref_logprobs`` and ``importance``.
+    reply) and, where replies have them, ``ref_logprobs`` and ``importance``. With the
+    ``multiplier`` of a constraint the advantages are those of reward and cost, each within its
+    group.
 
     Raises:
         ValueError: a prompt has a single reply.
@@ -134,6 +169,10 @@ def grpo_segments(replies: Sequence[Reply], settings: GrpoCredit) -> list[Segmen
     outcomes = torch.tensor([outcome(r, settings.missing_eos_penalty) for r in replies])
     groups = torch.tensor([numbers[reply.prompt_id] for reply in replies])
     advantages = group_advantages(outcomes, groups, settings.advantage)
+    if multiplier is not None:
+        costs = torch.tensor([reply.cost for reply in replies])
+        against = group_advantages(costs, groups, settings.advantage)
+        advantages = constrained_advantages(advantages, against, multiplier)
     segments = []
     for reply, advantage in zip(replies, advantages, strict=True):
         streams = {
@@ -145,15 +184,20 @@ def grpo_segments(replies: Sequence[Reply], settings: GrpoCredit) -> list[Segmen
     return segments
 
 
-def pair_segments(replies: Sequence[Reply], missing_eos_penalty: float = 0.0) -> list[Segment]:
+def pair_segments(
+    replies: Sequence[Reply], missing_eos_penalty: float = 0.0, multiplier: float | None = None
+) -> list[Segment]:
     """Segments with the streams ``ref_logprobs`` and ``pair``: n at the tokens of the best reply
     to the n-th prompt, -n at those of the worst, 0 at all others, which have no targets. A prompt
-    whose replies are all equally good, or whose best and worst say the same, has no pair.
+    whose replies are all equally good, or whose best and worst say the same, has no pair. With the
+    ``multiplier`` of a constraint a reply is as good as its reward less multiplier times cost
+    (Liu et al. 2024, C-DPO, arXiv 2403.02475).
     """
     groups: dict[str, list[int]] = {}
     for index, reply in enumerate(replies):
         groups.setdefault(reply.prompt_id, []).append(index)
-    outcomes = [outcome(reply, missing_eos_penalty) for reply in replies]
+    price = multiplier or 0.0
+    outcomes = [outcome(r, missing_eos_penalty) - price * r.cost for r in replies]
     marks = [0.0] * len(replies)
     for number, places in enumerate(groups.values(), start=1):
         best, worst = (which(places, key=outcomes.__getitem__) for which in (max, min))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
@@ -22,6 +22,7 @@ from burnish.objectives.divergence import k1
 from burnish.objectives.importance import importance_weights
 from burnish.records import Prompt, Rollout
 from burnish.rollouts.collect import collect, reply_seed
+from burnish.rollouts.constraint import Constraint
 from burnish.rollouts.credit import Reply
 from burnish.rollouts.scoring import Score
 from burnish.sampling import LocalSampler, Sampling
@@ -33,7 +34,8 @@ Unit = list[int]
 """Places of replies that are computed together, for they share their prompt."""
 Group = list[tuple[Unit, int]]
 """All replies to one prompt as units, with the tokens of each."""
-Rewarded = tuple[Rollout, float]
+Rewarded = tuple[Rollout, float, float]
+"""A reply, its reward and its cost."""
 
 
 class OnlineSettings(Settings):
@@ -52,6 +54,15 @@ class OnlineSettings(Settings):
     importance_cap: PositiveFloat | None = None
 
 
+class Credit(Protocol):
+    """Replies of a phase to segments with the streams the loss wants. ``multiplier`` is that of
+    the constraint, None where there is none."""
+
+    def __call__(self, replies: list[Reply], *, multiplier: float | None) -> list[Segment]:
+        """One segment for each reply."""
+        ...
+
+
 class OnlineSource:
     """Windows of the model's own replies.
 
@@ -66,6 +77,7 @@ class OnlineSource:
             asked in the very batches of a phase's first pass, so that the ratio of new to old
             probability begins at exactly 1.
         credit: replies of a phase to segments with the streams the loss wants.
+        constraint: gives each rollout's cost, and moves the multiplier after each phase.
         train: gives window and micro-batch sizes; ``epochs`` are passes over each phase. A window
             has whole groups of replies, the fewest that make ``segments_per_step``.
         progress: called with the number of replies that ended, as they end.
@@ -85,10 +97,11 @@ class OnlineSource:
         *,
         reward: Callable[[list[Rollout]], Sequence[float]],
         score: Score,
-        credit: Callable[[list[Reply]], list[Segment]],
+        credit: Credit,
         settings: OnlineSettings,
         train: TrainSettings,
         seed: int,
+        constraint: Constraint | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> None:
         if not prompts:
@@ -99,7 +112,8 @@ class OnlineSource:
             raise InputError("tokens_per_step does not go with sampling; use segments_per_step")
         self._model, self._tokenizer, self._prompts = model, tokenizer, prompts
         self._sampling, self._reward = sampling, reward
-        self._score, self._credit = score, credit
+        self._score, self._credit, self._constraint = score, credit, constraint
+        self._multiplier = constraint.settings.initial if constraint else None
         self._settings, self._train, self._seed = settings, train, seed
         self._progress = progress
         self._prompts_per_phase = min(settings.prompts_per_phase, len(prompts))
@@ -144,7 +158,8 @@ class OnlineSource:
         replies of the summed k1 to the reference, where there is one), ``sampler_gap`` (mean
         absolute difference of the sampler's and the trainer's log-probabilities), and of the
         trainer's over the sampler's probability, top_p counted in and before any cap,
-        ``sampler_ratio`` (mean over tokens) and ``sampler_capped`` (share above the cap).
+        ``sampler_ratio`` (mean over tokens) and ``sampler_capped`` (share above the cap). With a
+        constraint ``cost`` (mean) and ``lambda``, the multiplier that this phase is trained with.
         """
         return {"phase_step": self._phase_step} | self._metrics
 
@@ -156,6 +171,7 @@ class OnlineSource:
         return {
             "phase": self._phase,
             "metrics": self._metrics,
+            "multiplier": self._multiplier,
             "ids": batch.ids,
             "lengths": batch.lengths,
         }
@@ -174,6 +190,8 @@ class OnlineSource:
         if self._phase is None:
             return
         self._metrics = state["metrics"]
+        if self._constraint is not None:
+            self._multiplier = state["multiplier"]
         split = {name: values.split(state["lengths"]) for name, values in tensors.items()}
         names = [name for name in split if name.startswith(STREAM)]
         segments = [
@@ -226,7 +244,7 @@ class OnlineSource:
         """Sample, reward, score and credit the replies of a phase."""
         prompts = self._chosen(phase)
         groups = ranks.shared_out(prompts, partial(self._sampled, phase))
-        rollouts, rewards = zip(*chain.from_iterable(groups), strict=True)
+        rollouts, rewards, costs = zip(*chain.from_iterable(groups), strict=True)
         encoded = encode_prompts(self._tokenizer, [prompt.messages for prompt in prompts])
         owners = [i for i in range(len(prompts)) for _ in range(self._settings.per_prompt)]
         replies = [
@@ -236,22 +254,24 @@ class OnlineSource:
                 prompt_id=f"{owner}:{rollout.prompt_id}",
                 prompt=encoded[owner],
                 tokens=rollout.tokens,
-                reward=_finite(reward, rollout),
+                reward=_finite("reward", reward, rollout),
                 finished=rollout.finish == "stop",
+                cost=_finite("cost", cost, rollout),
             )
-            for owner, rollout, reward in zip(owners, rollouts, rewards, strict=True)
+            for owner, rollout, reward, cost in zip(owners, rollouts, rewards, costs, strict=True)
         ]
         replies = self._scored(replies, phase)
         replies, ratios = _weighed(replies, rollouts, self._settings.importance_cap)
-        segments = self._credit(replies)
+        segments = self._credit(replies, multiplier=self._multiplier)
         if len(segments) != len(replies):
             raise ValueError(f"{len(replies)} replies gave {len(segments)} segments")
         self._take(segments)
         self._metrics = {"phase": phase} | _phase_metrics(replies, rollouts) | ratios
+        self._metrics |= self._bounded(replies)
         self._phase = phase
 
     def _sampled(self, phase: int, prompts: Sequence[Prompt]) -> list[list[Rewarded]]:
-        """For each prompt its replies with their rewards."""
+        """For each prompt its replies with their rewards and costs."""
         rollouts = collect(
             LocalSampler(self._model, self._tokenizer),
             prompts,
@@ -260,9 +280,20 @@ class OnlineSource:
             seed=reply_seed(self._seed, "phase", phase),
             progress=self._progress,
         )
-        rewarded = list(zip(rollouts, self._reward(rollouts), strict=True))
+        rewards = self._reward(rollouts)
+        costs = self._constraint.cost(rollouts) if self._constraint else [0.0] * len(rollouts)
+        rewarded = list(zip(rollouts, rewards, costs, strict=True))
         each = self._settings.per_prompt
         return [rewarded[start : start + each] for start in range(0, len(rewarded), each)]
+
+    def _bounded(self, replies: Sequence[Reply]) -> dict[str, float]:
+        """The numbers of the constraint, whose multiplier takes its step to the next phase."""
+        if self._constraint is None or self._multiplier is None:
+            return {}
+        cost = sum(reply.cost for reply in replies) / len(replies)
+        found = {"cost": cost, "lambda": self._multiplier}
+        self._multiplier = self._constraint.after(self._multiplier, cost)
+        return found
 
     def _scored(self, replies: list[Reply], phase: int) -> list[Reply]:
         """The replies with the trainer's scores, computed in the batches of the first pass.
@@ -310,10 +341,10 @@ def _units(segments: Sequence[Segment], replies: Sequence[int], limit: int) -> G
     return units
 
 
-def _finite(reward: float, rollout: Rollout) -> float:
-    if not math.isfinite(reward):
-        raise ValueError(f"the reward of a reply to prompt {rollout.prompt_id} is {reward}")
-    return float(reward)
+def _finite(name: str, value: float, rollout: Rollout) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"the {name} of a reply to prompt {rollout.prompt_id} is {value}")
+    return float(value)
 
 
 def _weighed(

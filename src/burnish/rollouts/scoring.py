@@ -25,14 +25,15 @@ def scorer(
     head: ScalarHead | None = None,
     top_p: float = 1.0,
 ) -> Score:
-    """A function from a batch to ``logprobs``, ``ref_logprobs``, ``values`` and ``log_kept``,
-    ``[N]`` each.
+    """A function from a batch to ``logprobs``, ``ref_logprobs``, ``values``, ``cost_values`` and
+    ``log_kept``, ``[N]`` each.
 
     Args:
         temperature: that of sampling; divides the logits of model and reference alike.
         reference: opens the model to compare with: ``lambda: adapters.reference(model)`` for an
             adapter, ``lambda: nullcontext(copy)`` for a frozen copy. None: no ``ref_logprobs``.
-        head: of a critic that shares the model's trunk. None: no ``values``.
+        head: of a critic that shares the model's trunk; a second output values the cost. None: no
+            ``values``.
         top_p: that of sampling. Below 1 ``log_kept`` is the log of the probability it kept.
     """
 
@@ -41,7 +42,11 @@ def scorer(
         scores = token_logprobs(model, batch, temperature)
         found = {"logprobs": scores.logprobs}
         if head is not None:
-            found["values"] = token_values(scores.hidden, head, batch)
+            values = token_values(scores.hidden, head, batch)
+            if values.dim() == 1:
+                found["values"] = values
+            else:
+                found["values"], found["cost_values"] = values.unbind(1)
         if top_p < 1:
             rows = scores.hidden.index_select(0, batch.predictors())
             parts = in_pieces(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from burnish.objectives.types import check, widened
 from burnish.sampling.settings import Sampling
 
+BLOCK = 128
 LIKELIEST = 256
 """With ``top_p`` the nucleus is first looked for among this many tokens."""
 
@@ -27,18 +29,40 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, T
     if sampling.temperature == 0:
         tokens = logits.argmax(1)
         return tokens, _at(logits, tokens) - logits.logsumexp(1)
-    probabilities = torch.softmax(logits / sampling.temperature, 1)
+    scaled = logits if sampling.temperature == 1 else logits / sampling.temperature
+    probabilities = torch.softmax(scaled, 1)
     drawn_from = probabilities
     if sampling.top_p < 1:
         drawn_from = probabilities * (probabilities >= _nucleus_edge(probabilities, sampling.top_p))
-    # float64: in float32 the sum over a large vocabulary loses the tail.
-    cumulative = drawn_from.cumsum(1, dtype=torch.float64)
-    mass = cumulative[:, -1:]
-    below = torch.nextafter(mass, torch.zeros_like(mass))
-    target = torch.minimum(uniform[:, None] * mass, below)
-    # right=True steps over tokens of probability zero, whose sum equals the one before.
-    tokens = torch.searchsorted(cumulative, target, right=True).squeeze(1)
+    tokens = _inverted(drawn_from, uniform)
     return tokens, _at(probabilities, tokens).log()
+
+
+def _inverted(weights: Tensor, uniform: Tensor) -> Tensor:
+    """``[R]``: where the cumulative sum of ``weights [R, V]`` passes ``uniform [R]`` of the total.
+
+    First the block of columns, then the column in it: one pass over all weights instead of three.
+    Sums of blocks are added up in float64: in float32 the tail of a large vocabulary is lost.
+    """
+    blocks = F.pad(weights, (0, -weights.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))
+    ends = blocks.sum(2).cumsum(1, dtype=torch.float64)
+    target = uniform * ends[:, -1]
+    block = _passed(ends, target)
+    rows = torch.arange(len(weights), device=weights.device)
+    before = torch.where(block > 0, ends[rows, block - 1], 0.0)
+    within = blocks[rows, block].cumsum(1, dtype=torch.float64)
+    return block * BLOCK + _passed(within, target - before)
+
+
+def _passed(cumulative: Tensor, target: Tensor) -> Tensor:
+    """The first place of each row of ``[R, N]`` whose sum is above ``target [R]``.
+
+    Rounding may leave the target at or behind the last sum. right=True steps over places of
+    weight zero, whose sum equals the one before.
+    """
+    last = cumulative[:, -1]
+    target = torch.minimum(target, torch.nextafter(last, torch.zeros_like(last)))
+    return torch.searchsorted(cumulative, target[:, None], right=True).squeeze(1)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import httpx2
@@ -73,15 +73,37 @@ class _Passing(Exception):
         super().__init__(reason)
 
 
+class Cap:
+    """How many requests may still be sent, retries counted; without ``most`` any number."""
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most
+        self._sent = 0
+        self._lock = Lock()
+
+    def take(self, url: str) -> None:
+        """Count one request; raises EndpointError where no more may be sent."""
+        with self._lock:
+            if self.most is not None and self._sent >= self.most:
+                raise EndpointError(url, f"the cap of {self.most} requests is spent")
+            self._sent += 1
+
+
 class Endpoint:
     """Asks one served model; safe to use from several threads. Close it after use.
+
+    Args:
+        cap: counts the requests of several endpoints together.
 
     Raises:
         InputError: the environment variable with the API keys is malformed.
     """
 
-    def __init__(self, address: Address, settings: EndpointSettings) -> None:
+    def __init__(
+        self, address: Address, settings: EndpointSettings, cap: Cap | None = None
+    ) -> None:
         self.settings = settings
+        self.cap = cap or Cap()
         self.url = address.url
         self.stopped = Event()
         self._key = api_key(address)
@@ -101,7 +123,8 @@ class Endpoint:
         """The answer to a POST of ``body`` to ``path`` (without: a GET), as parsed JSON.
 
         Raises:
-            EndpointError: refused, not JSON, too many attempts, or ``stopped`` was set.
+            EndpointError: refused, not JSON, too many attempts, the cap is spent, or ``stopped``
+                was set.
             InputError: the host leads to an address where no model is served.
         """
         settings = self.settings
@@ -109,6 +132,7 @@ class Endpoint:
         for attempt in range(1, settings.attempts + 1):
             if self.stopped.is_set():
                 raise EndpointError(self.url, "stopped")
+            self.cap.take(self.url)
             try:
                 return self._once(path, body)
             except _Passing as failure:

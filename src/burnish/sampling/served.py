@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from burnish.sampling.address import parse
-from burnish.sampling.endpoint import REFUSES_ALL, Endpoint, EndpointError, EndpointSettings
+from burnish.sampling.endpoint import REFUSES_ALL, Cap, Endpoint, EndpointError, EndpointSettings
 from burnish.sampling.generate import Completion
 from burnish.sampling.journal import Journalled, read_replies, reply_key
 from burnish.sampling.sampler import Progress, Request
@@ -44,6 +44,7 @@ class ServedSampler:
         settings: how it is asked.
         journal: a JSONL file to which every reply is appended as it comes; what is in it, from a
             process that was killed or another server of the same model, is not asked again.
+        max_requests: how many requests this object may send in all, retries counted.
 
     Raises:
         InputError: not such an address.
@@ -54,9 +55,11 @@ class ServedSampler:
         ref: str,
         settings: EndpointSettings | None = None,
         journal: Path | None = None,
+        max_requests: int | None = None,
     ) -> None:
         self.address = parse(ref)
         self.settings = settings or EndpointSettings()
+        self._cap = Cap(max_requests)
         self._log = None if journal is None else Metrics(journal)
         self._known = read_replies(self._log)
 
@@ -88,7 +91,8 @@ class ServedSampler:
 
         Raises:
             InputError: the API keys are malformed, or the host leads where no model is served.
-            EndpointError: requests failed; each is named. What came is in the journal.
+            EndpointError: requests failed, or the cap is spent; each is named. What came is in the
+                journal.
             StorageError: the journal cannot be written.
         """
         asked: dict[str, list[int]] = {}
@@ -123,7 +127,7 @@ class ServedSampler:
         failures: dict[str, EndpointError] = {}
         in_a_row = 0
         with (
-            closing(Endpoint(self.address, self.settings)) as server,
+            closing(Endpoint(self.address, self.settings, self._cap)) as server,
             ThreadPoolExecutor(self.settings.concurrency) as pool,
         ):
             try:

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from burnish.config import Settings
 from burnish.records import Prompt, Rollout
@@ -32,6 +33,9 @@ class FilterSettings(Settings):
     examples: int = 3
 
 
+E = TypeVar("E")
+
+
 @dataclass(frozen=True)
 class Removed:
     """One removed candidate, kept for the report."""
@@ -43,13 +47,13 @@ class Removed:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[E]):
     """What one filter did: ``entered`` candidates came in, ``left`` went on."""
 
     name: str
     entered: int
     left: int
-    examples: list[Removed]
+    examples: list[E]
 
     @property
     def removed(self) -> int:
@@ -62,7 +66,7 @@ class Filtered:
     """The candidates that passed every filter, in their order, and the funnel."""
 
     kept: list[Rollout]
-    funnel: list[Step]
+    funnel: list[Step[Removed]]
 
 
 Reason = str
@@ -85,10 +89,11 @@ def run_filters(
         funnel.append(_step(name, kept, reasons, settings.examples))
         kept = [rollout for rollout, reason in zip(kept, reasons, strict=True) if not reason]
     if settings.keep_top is not None:
-        best = _top_ids(kept, settings.keep_top)
-        reasons = ["" if rollout.id in best else "not among the best" for rollout in kept]
+        rows = [(rollout.topic, rollout.reward, rollout.id) for rollout in kept]
+        best = best_within(rows, settings.keep_top)
+        reasons = ["" if index in best else "not among the best" for index in range(len(kept))]
         funnel.append(_step("keep_top", kept, reasons, settings.examples))
-        kept = [rollout for rollout in kept if rollout.id in best]
+        kept = [rollout for index, rollout in enumerate(kept) if index in best]
     return Filtered(kept, funnel)
 
 
@@ -134,18 +139,25 @@ def _refusal(prompt: Prompt, rollout: Rollout) -> Reason:
     return "refuses a harmless request" if not wanted and is_refusal(rollout.completion) else ""
 
 
-def _top_ids(rollouts: Sequence[Rollout], share: float) -> set[str]:
-    topics: dict[str, list[Rollout]] = defaultdict(list)
-    for rollout in rollouts:
-        topics[rollout.topic].append(rollout)
-    best: set[str] = set()
+def best_within(rows: Sequence[tuple[str, float, str]], share: float) -> set[int]:
+    """Indices of the best ``share`` of every topic, rounded up, so at least one of each.
+
+    Args:
+        rows: topic, score and what decides between equal scores (the lesser stays).
+    """
+    topics: dict[str, list[int]] = defaultdict(list)
+    for index, (topic, _, _) in enumerate(rows):
+        topics[topic].append(index)
+    best: set[int] = set()
     for group in topics.values():
-        ranked = sorted(group, key=lambda rollout: (-rollout.reward, rollout.id))
-        best.update(rollout.id for rollout in ranked[: max(1, math.ceil(share * len(ranked)))])
+        ranked = sorted(group, key=lambda index: (-rows[index][1], rows[index][2]))
+        best.update(ranked[: max(1, math.ceil(share * len(ranked)))])
     return best
 
 
-def _step(name: str, entered: Sequence[Rollout], reasons: Sequence[Reason], count: int) -> Step:
+def _step(
+    name: str, entered: Sequence[Rollout], reasons: Sequence[Reason], count: int
+) -> Step[Removed]:
     removed = [
         Removed(rollout.id, rollout.prompt[-1]["content"], rollout.completion, reason)
         for rollout, reason in zip(entered, reasons, strict=True)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Annotated
 
-from burnish.config import InputError, Problem
-from burnish.records import Document, Example, Record, Tier
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-PYRAMID: dict[Tier, float] = {"expert": 0.05, "selected": 0.25, "bulk": 0.70}
-"""The quality pyramid 数据质量金字塔: the shares the seed asks for."""
+from burnish.config import InputError, Problem, Settings
+from burnish.records import Document, Example, Tier
+from burnish.selection.pyramid import CURRICULUM, PYRAMID, SYNTHETIC, Cell, tier_counts
+from burnish.selection.shares import divide
 
-R = TypeVar("R", bound=Record)
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -85,36 +86,135 @@ def _passes(documents: Sequence[Document], count: int, source: random.Random) ->
         yield from order
 
 
-def task_counts(sizes: Mapping[str, int], total: int, temperature: float) -> dict[str, int]:
-    """How many of ``total`` examples each task gets: shares proportional to ``n^(1/temperature)``.
+class MixSettings(Settings):
+    """How a mix is drawn from what there is.
 
-    ``temperature=1`` keeps the natural shares, larger ones move towards equal shares. Rounded by
-    largest remainder, so the counts sum to ``total``.
+    ``tiers`` are the shares of expert, selected and bulk records, ``synthetic`` the bounds of the
+    share that machines wrote, both inclusive; empty and None take what there is. ``count`` is the
+    size; without it the mix is as large as the shares allow. Where a tier cannot give its share,
+    nothing is drawn and the message says how many are missing. Tasks share each tier in
+    proportion to ``weight · min(n, task_cap)^(1 / temperature)``; an example is used at most
+    ``repeats`` times. ``tier_weights`` multiply the examples' loss weights.
+    """
+
+    tiers: dict[Tier, float] = Field(default_factory=lambda: dict(PYRAMID))
+    synthetic: tuple[Share, Share] | None = SYNTHETIC
+    count: PositiveInt | None = None
+    temperature: PositiveFloat = 1.0
+    task_cap: PositiveInt | None = None
+    task_weights: dict[str, NonNegativeFloat] = {}
+    repeats: PositiveInt = 1
+    tier_weights: dict[Tier, PositiveFloat] = {}
+
+    @model_validator(mode="after")
+    def _possible(self) -> MixSettings:
+        if self.tiers and (min(self.tiers.values()) < 0 or sum(self.tiers.values()) <= 0):
+            raise ValueError("tiers: shares must not be negative, and one must be above 0")
+        if self.synthetic is not None and self.synthetic[0] > self.synthetic[1]:
+            raise ValueError(f"synthetic: {self.synthetic}, expected the lower bound first")
+        return self
+
+
+def mix(examples: Sequence[Example], settings: MixSettings, seed: int) -> list[Example]:
+    """Draw a mix by tier, synthetic share and task, shuffled.
+
+    Raises:
+        InputError: a tier, synthetic or human records are short, and by how much.
+    """
+    usable = [one for one in examples if settings.task_weights.get(one.task, 1.0) > 0]
+    cells: dict[Cell, list[Example]] = defaultdict(list)
+    for one in usable:
+        cells[one.tier, one.synthetic].append(one)
+    sizes = {cell: len(group) for cell, group in cells.items()}
+    found = {tier: sum(sizes.get((tier, s), 0) for s in (False, True)) for tier in CURRICULUM}
+    if settings.tiers or settings.synthetic is not None:
+        wanted = settings.tiers or {tier: float(count) for tier, count in found.items() if count}
+        counts = tier_counts(sizes, wanted, settings.count, settings.synthetic)
+        parts = [(cells[cell], count) for cell, count in sorted(counts.items()) if count]
+    else:
+        parts = [(usable, settings.count or len(usable))]
+    drawn: list[Example] = []
+    for group, count in parts:
+        drawn += mix_tasks(
+            group,
+            count,
+            settings.temperature,
+            seed,
+            cap=settings.task_cap,
+            weights=settings.task_weights,
+            repeats=settings.repeats,
+        )
+    random.Random(seed).shuffle(drawn)
+    by_tier = settings.tier_weights
+    return [
+        replace(one, weight=one.weight * by_tier[one.tier]) if one.tier in by_tier else one
+        for one in drawn
+    ]
+
+
+def task_counts(
+    sizes: Mapping[str, int],
+    total: int,
+    temperature: float,
+    *,
+    cap: int | None = None,
+    weights: Mapping[str, float] | None = None,
+    repeats: int | None = None,
+) -> dict[str, int]:
+    """How many of ``total`` examples each task gets: proportional to ``w · min(n, cap)^(1/T)``.
+
+    Examples-proportional mixing with a cap K and a temperature T, Raffel et al. 2020 (arXiv
+    1910.10683), section 3.5.2. ``temperature=1`` keeps the natural shares, larger ones move
+    towards equal shares. No task gets more than ``repeats`` times what it has; what it cannot give
+    the others do. Rounded by largest remainder, so the counts sum to ``total``.
+
+    Args:
+        sizes: examples of each task.
+        weights: factors by task, 1 where not named.
+        repeats: None for no bound.
+
+    Raises:
+        ValueError: the temperature is not positive.
+        InputError: all tasks together cannot give ``total``.
     """
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, found {temperature}")
-    weights = {task: size ** (1 / temperature) for task, size in sizes.items() if size > 0}
-    scale = total / sum(weights.values())
-    exact = {task: weight * scale for task, weight in weights.items()}
-    counts = {task: int(value) for task, value in exact.items()}
-    rest = sorted(exact, key=lambda task: (counts[task] - exact[task], task))
-    for task in rest[: total - sum(counts.values())]:
-        counts[task] += 1
+    weighted = {
+        task: (weights or {}).get(task, 1.0) * min(size, cap or size) ** (1 / temperature)
+        for task, size in sizes.items()
+        if size > 0
+    }
+    limits = None if repeats is None else {task: sizes[task] * repeats for task in weighted}
+    counts = divide(weighted, total, limits)
+    if sum(counts.values()) < total:
+        found = f"the tasks can give {sum(counts.values())} examples"
+        raise InputError(Problem("", None, "count", found, f"{total}, or more repeats"))
     return counts
 
 
 def mix_tasks(
-    examples: Sequence[Example], total: int, temperature: float, seed: int
+    examples: Sequence[Example],
+    total: int,
+    temperature: float,
+    seed: int,
+    *,
+    cap: int | None = None,
+    weights: Mapping[str, float] | None = None,
+    repeats: int | None = None,
 ) -> list[Example]:
     """Draw ``total`` examples with the task shares of ``task_counts``, shuffled.
 
     A task that has fewer examples than its count repeats: every example is used once before any
     is used twice.
+
+    Raises:
+        InputError: as ``task_counts``.
     """
     tasks: dict[str, list[Example]] = defaultdict(list)
     for example in examples:
         tasks[example.task].append(example)
-    counts = task_counts({task: len(group) for task, group in tasks.items()}, total, temperature)
+    sizes = {task: len(group) for task, group in tasks.items()}
+    counts = task_counts(sizes, total, temperature, cap=cap, weights=weights, repeats=repeats)
     source = random.Random(seed)
     drawn: list[Example] = []
     for task in sorted(counts):
@@ -122,50 +222,3 @@ def mix_tasks(
         drawn += tasks[task] * passes + source.sample(tasks[task], rest)
     source.shuffle(drawn)
     return drawn
-
-
-@dataclass(frozen=True)
-class TierReport:
-    """Counts and shares by tier beside the wanted shares, and the share that a machine wrote."""
-
-    counts: dict[Tier, int]
-    shares: dict[Tier, float]
-    wanted: dict[Tier, float]
-    synthetic: float
-
-
-def tier_report(
-    records: Sequence[Record], wanted: Mapping[Tier, float] | None = None
-) -> TierReport:
-    """Measure the quality pyramid of ``records`` (wanted: 5 / 25 / 70 % unless given)."""
-    wanted = dict(wanted or PYRAMID)
-    found = Counter(record.tier for record in records)
-    count = max(1, len(records))
-    return TierReport(
-        counts={tier: found[tier] for tier in wanted},
-        shares={tier: found[tier] / count for tier in wanted},
-        wanted=wanted,
-        synthetic=sum(record.synthetic for record in records) / count,
-    )
-
-
-def mix_tiers(records: Sequence[R], wanted: Mapping[Tier, float], seed: int) -> list[R]:
-    """The largest subset with the wanted tier shares (to within rounding), in input order.
-
-    Raises:
-        InputError: a tier that is wanted has no records.
-    """
-    tiers: dict[Tier, list[int]] = defaultdict(list)
-    for index, record in enumerate(records):
-        tiers[record.tier].append(index)
-    missing = [tier for tier, share in wanted.items() if share > 0 and not tiers[tier]]
-    if missing:
-        raise InputError(
-            [Problem("", None, "tier", f"no records of tier {tier!r}") for tier in missing]
-        )
-    total = min(len(tiers[tier]) / share for tier, share in wanted.items() if share > 0)
-    source = random.Random(seed)
-    kept: list[int] = []
-    for tier, share in wanted.items():
-        kept += source.sample(tiers[tier], min(len(tiers[tier]), round(total * share)))
-    return [records[index] for index in sorted(kept)]

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor
@@ -28,13 +28,16 @@ from burnish.models.load import Loaded
 from burnish.records import Figure, Prompt, Rollout
 from burnish.rewards.reward_model import RewardModel
 from burnish.rewards.verifiers import verify_prompt
-from burnish.rollouts.credit import Reply
-from burnish.rollouts.online import OnlineSettings, OnlineSource
+from burnish.rollouts.constraint import ConstraintSettings, constraint
+from burnish.rollouts.online import Credit, OnlineSettings, OnlineSource
 from burnish.rollouts.scoring import Score, scorer
 from burnish.sampling import Sampling
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.text.batches import Batch, Segment
+from burnish.text.batches import Batch
+
+BOUNDED = ("cost", "lambda")
+"""Metrics of a constraint."""
 
 
 class RewardMix(Settings):
@@ -110,7 +113,8 @@ class OnlineConfig(Settings):
 
     The reference is ``model`` as it comes in. Rewards are the prompts' verifiers and the
     ``reward`` model, weighted by ``mix``. Past ``max_kl`` nats a reply the fit rolls back to the
-    last weights within the bound and ends. ``train.epochs`` are passes over each phase's replies.
+    last weights within the bound and ends. ``constraint`` holds the replies' mean cost to a
+    budget. ``train.epochs`` are passes over each phase's replies.
     """
 
     model: ModelRef
@@ -120,6 +124,7 @@ class OnlineConfig(Settings):
     sampling: Sampling = Sampling(temperature=1.0, max_new_tokens=32)
     online: OnlineSettings = OnlineSettings()
     max_kl: PositiveFloat = Field(5.0, description="nats a reply")
+    constraint: ConstraintSettings | None = None
     lora: LoraSettings | None = None
     train: TrainSettings = TrainSettings(
         learning_rate=1e-4, schedule="constant", epochs=2, segments_per_step=64, eps=1e-5
@@ -147,7 +152,7 @@ def improve(
     prompts: Sequence[Prompt],
     *,
     stage: str,
-    credit: Callable[[list[Reply]], list[Segment]],
+    credit: Credit,
     loss: LossFunction,
     shown: Sequence[str],
     head: ScalarHead | None = None,
@@ -170,11 +175,13 @@ def improve(
         on_step=KlBound(config.max_kl),
         trainable=named_trainable(model=loaded.model, **heads),
     )
-    details = {
+    details: dict[str, Any] = {
         "prompts": len(prompts),
         "stopped": result.stopped_reason,
-        "curve": training.curve(result, shown),
+        "curve": training.curve(result, [*shown, *(BOUNDED if config.constraint else ())]),
     }
+    if config.constraint is not None:
+        details["constraint"] = config.constraint.model_dump(mode="json")
     training.save_policy(loaded, context, training.card(stage, inputs, details))
     return Outcome("model", training.fit_figures(result) | figures(result), details)
 
@@ -185,11 +192,13 @@ def _source(
     context: Context,
     loaded: Loaded,
     prompts: Sequence[Prompt],
-    credit: Callable[[list[Reply]], list[Segment]],
+    credit: Credit,
     head: ScalarHead | None,
 ) -> OnlineSource:
     """The policy's own replies as a source of batches, rewarded, scored and credited."""
     reward = inputs.optional_model("reward")
+    bound = config.constraint
+    costly = inputs.optional_model("constraint.model")
     return OnlineSource(
         loaded.model,
         loaded.tokenizer,
@@ -198,6 +207,7 @@ def _source(
         reward=reward_function(prompts, config.mix, reward, context.device),
         score=reference_scorer(loaded, config.sampling, head),
         credit=credit,
+        constraint=constraint(bound, prompts, costly, context.device) if bound else None,
         settings=config.online,
         train=config.train,
         seed=context.seed,
@@ -222,12 +232,16 @@ class KlBound:
 
 
 def figures(result: FitResult) -> dict[str, Figure]:
-    """Reward and KL of the first and the last phase."""
+    """Reward and KL of the first and the last phase; with a constraint cost and lambda too."""
     rows = [row for row in result.history if "reward" in row]
     if not rows:
         return {}
-    return {
-        "reward_before": Figure.exact(rows[0]["reward"]),
-        "reward_after": Figure.exact(rows[-1]["reward"]),
-        "kl_after": Figure.exact(rows[-1].get("kl", 0.0)),
+    found = {
+        "reward_before": rows[0]["reward"],
+        "reward_after": rows[-1]["reward"],
+        "kl_after": rows[-1].get("kl", 0.0),
     }
+    if "cost" in rows[0]:
+        found |= {"cost_before": rows[0]["cost"], "cost_after": rows[-1]["cost"]}
+        found["lambda_after"] = rows[-1]["lambda"]
+    return {name: Figure.exact(value) for name, value in found.items()}

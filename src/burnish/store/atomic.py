@@ -123,6 +123,23 @@ def new_folder(target: Path | str, replace: bool = False) -> Iterator[Path]:
         _live.discard(temp)
 
 
+def move_in(folder: Path, target: Path) -> None:
+    """Rename a finished folder to ``target``, which must not exist, and make all of it durable.
+
+    Raises:
+        StorageError: something is at ``target``, or it cannot be moved there.
+    """
+    with storage_errors(target):
+        fault_point("sync folder")
+        _sync_tree(folder)
+        if target.exists():
+            raise StorageError(target, "already exists")
+        fault_point("rename folder")
+        folder.rename(target)
+        fault_point("sync parent")
+        _sync(target.parent)
+
+
 @contextmanager
 def _named_as(temp: Path, target: Path) -> Iterator[None]:
     """Name a file of the folder being made by where it was to be, not by its passing place."""

@@ -5,24 +5,25 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from burnish.config import InputError, Problem
-from burnish.records import Document, Record
+from burnish.records import Document, Message, Record
 from burnish.store import atomic, formats
-from burnish.store.rows import RowError, record
+from burnish.store.layouts import RowError
+from burnish.store.rows import record
 
 R = TypeVar("R", bound=Record)
 
 _SHOWN = 20
-_OURS = frozenset({"manifest.json", "artifact.json"})
 _JSON_COLUMNS = ("verify", "scores", "objectives")
 
 
@@ -63,22 +64,56 @@ def iterate(
     for found in islice(_records(path, kind, bad), limit):
         count += 1
         yield found
-    if bad and problems is None:
-        more = len(bad) - _SHOWN
-        rest = [Problem(str(path), None, "", f"and {more} more problems")] if more > 0 else []
-        raise InputError(bad[:_SHOWN] + rest)
+    if problems is None:
+        _refuse(path, bad)
     if count == 0 and not bad and limit != 0:
         raise InputError(Problem(str(path), None, "", "holds no records", _wanted(kind)))
 
 
+def with_numbers(path: Path | str, kind: type[R], column: str) -> Iterator[tuple[R, float | None]]:
+    """Records as ``iterate`` gives them, each with the number in a column of its row.
+
+    Args:
+        column: any column, burnish's own or not; ``scores.relevance`` is one inside another. None
+            where a row lacks it or has a null.
+
+    Raises:
+        InputError: as ``iterate``, and where a row has something else than a finite number there.
+    """
+    path = Path(path)
+    bad: list[Problem] = []
+    first, *inner = column.split(".")
+    for file, row, found in _parsed(path, kind, bad):
+        value: Any = getattr(found, first, row.value.get(first))
+        for part in inner:
+            value = value.get(part) if isinstance(value, dict) else None
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is None or (number and math.isfinite(value)):
+            yield found, None if value is None else float(value)
+        else:
+            bad.append(_problem(file, row, column, f"found {value!r:.80}", "a number"))
+    _refuse(path, bad)
+
+
+def _refuse(path: Path, bad: Sequence[Problem]) -> None:
+    if bad:
+        more = len(bad) - _SHOWN
+        rest = [Problem(str(path), None, "", f"and {more} more problems")] if more > 0 else []
+        raise InputError([*bad[:_SHOWN], *rest])
+
+
 def _records(path: Path, kind: type[R], bad: list[Problem]) -> Iterator[R]:
+    return (found for _, _, found in _parsed(path, kind, bad))
+
+
+def _parsed(path: Path, kind: type[R], bad: list[Problem]) -> Iterator[tuple[Path, formats.Row, R]]:
     for file in _files(path, kind):
-        for row in _rows(file, kind, alone=file == path):
+        for row in formats.rows(file, alone=file == path):
             if isinstance(row, Problem):
                 bad.append(row)
                 continue
             try:
-                yield record(kind, row.value, formats.stem(file))
+                yield file, row, record(kind, row.value, formats.stem(file))
             except RowError as error:
                 bad += [_problem(file, row, *finding) for finding in error.findings]
 
@@ -90,14 +125,7 @@ def _problem(file: Path, row: formats.Row, field: str, found: str, expected: str
 def _files(path: Path, kind: type[Record]) -> list[Path]:
     accepted = formats.TABLES + formats.TEXTS if kind is Document else formats.TABLES
     if path.is_dir():
-        files = [
-            file
-            for file in sorted(path.rglob("*"))
-            if formats.suffix(file) in accepted
-            and file.is_file()
-            and file.name not in _OURS
-            and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        ]
+        files = [file for file in formats.below(path) if formats.suffix(file) in accepted]
         if not files:
             expected = f"files of these formats: {' '.join(accepted)}"
             raise InputError(Problem(str(path), None, "", "no data in this folder", expected))
@@ -113,27 +141,6 @@ def _wanted(kind: type[Record]) -> str:
     return f"{kind.__name__.lower()} records"
 
 
-def _rows(file: Path, kind: type[Record], alone: bool) -> Iterator[formats.Row | Problem]:
-    if formats.suffix(file) not in formats.TEXTS:
-        yield from formats.rows(file)
-        return
-    content = formats.text(file)
-    if alone and formats.suffix(file) == ".txt":
-        yield from _paragraphs(content)
-    elif content.strip():
-        yield formats.Row({"text": content.strip()}, 1)
-
-
-def _paragraphs(content: str) -> Iterator[formats.Row]:
-    block: list[str] = []
-    for number, line in enumerate([*content.split("\n"), ""], start=1):
-        if line.strip():
-            block.append(line)
-        elif block:
-            yield formats.Row({"text": "\n".join(block).strip()}, number - len(block))
-            block = []
-
-
 def write(path: Path | str, records: Iterable[Record]) -> None:
     """Write records to ``.jsonl``, ``.json`` (either with ``.gz``) or ``.parquet``, atomically.
 
@@ -146,10 +153,11 @@ def write(path: Path | str, records: Iterable[Record]) -> None:
     """
     path = Path(path)
     kind = formats.suffix(path)
-    rows = (asdict(item) for item in records)
     if kind == ".parquet":
-        data = _parquet([_flat(row) for row in rows])
-    elif kind.startswith(".jsonl"):
+        atomic.write_bytes(path, parquet(list(records)))
+        return
+    rows = (asdict(item) for item in records)
+    if kind.startswith(".jsonl"):
         data = b"".join(_dump(row) + b"\n" for row in rows)
     elif kind.startswith(".json"):
         data = b"[" + b",\n".join(_dump(row) for row in rows) + b"]\n"
@@ -171,7 +179,24 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+def parquet(records: Sequence[Record]) -> bytes:
+    """Records of one kind as a Parquet file whose columns have the same types whatever they hold.
+
+    The same records give the same bytes.
+    """
+    hints = get_type_hints(type(records[0])) if records else {}
+    columns = [(name, _column(hint)) for name, hint in hints.items()]
+    rows = [_flat({name: getattr(item, name) for name in hints}) for item in records]
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows)), buffer, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema(columns)), buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _column(hint: Any) -> pa.DataType:
+    """The Arrow type of a record's field; what is free-form is JSON text."""
+    plain = {bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+    if get_origin(hint) in (list, tuple):
+        return pa.list_(_column(get_args(hint)[0]))
+    if hint is Message:
+        return pa.struct([("role", pa.string()), ("content", pa.string())])
+    return plain.get(hint, pa.string())

@@ -24,7 +24,7 @@ from burnish.config import (
 from burnish.evals.statistics import wilson
 from burnish.models.load import Loaded
 from burnish.records import Example, Figure, Prompt, Rollout, content_id
-from burnish.rewards import scorers
+from burnish.rewards import scorers, scoring
 from burnish.rewards.reward_model import RewardModel
 from burnish.rewards.scorers import LIKELIHOOD, Calibration, Resources, ScorerSettings
 from burnish.rewards.verifiers import verify_prompt
@@ -175,9 +175,9 @@ def _scored(
         calibration=calibration,
         reward_model=RewardModel.load(Path(reward), context.device) if reward else None,
     )
-    scores = scorers.score(prompts, rollouts, config.scoring, resources)
+    scores = scoring.score(prompts, rollouts, config.scoring, resources)
     return [
-        replace(one, scores=found, reward=scorers.aggregate(found, config.scoring))
+        replace(one, scores=found, reward=scoring.aggregate(found, config.scoring))
         for one, found in zip(rollouts, scores, strict=True)
     ]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat
+from torch import Tensor
 
 from burnish.models.forward import token_logprobs
 from burnish.models.heads import ScalarHead, token_values
@@ -20,7 +21,8 @@ from burnish.text.batches import Batch
 class Config(policy.OnlineConfig):
     """Train ``model`` on its replies to ``prompts`` with a critic that shares its trunk.
 
-    The KL penalty is k1 in the reward (``credit.kl_coef``).
+    The KL penalty is k1 in the reward (``credit.kl_coef``). Under a ``constraint`` the critic has
+    a second output, for the cost.
     """
 
     credit: PpoCredit = PpoCredit()
@@ -28,6 +30,21 @@ class Config(policy.OnlineConfig):
     value_clip: PositiveFloat | None = 0.2
     value_coef: NonNegativeFloat = 0.1
     entropy_coef: NonNegativeFloat = 0.0
+
+
+def value_losses(
+    states: Tensor, head: ScalarHead, batch: Batch, clip: float | None
+) -> dict[str, Tensor]:
+    """The critic's losses ``[N]`` by name: ``value_loss`` and, where it has a second output,
+    ``cost_value_loss``. ``states [T, D]``."""
+    values = token_values(states, head, batch)
+    columns = [values] if values.dim() == 1 else values.unbind(1)
+    return {
+        f"{of}value_loss": clipped_value(
+            column, batch.at_targets(f"old_{of}values"), batch.at_targets(f"{of}returns"), clip
+        )
+        for of, column in zip(("", "cost_"), columns, strict=False)
+    }
 
 
 def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
@@ -39,13 +56,11 @@ def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
     clip = config.clip
     surrogate = clipped_policy(scores.logprobs, old, advantages, low=clip, high=clip)
     per_token = policy.corrected(surrogate, batch)
-    values = token_values(scores.hidden, head, batch)
-    value_loss = clipped_value(
-        values, batch.at_targets("old_values"), batch.at_targets("returns"), config.value_clip
-    )
-    total = per_token.sum() + config.value_coef * value_loss.sum()
+    total = per_token.sum()
     metrics = policy_metrics(scores.logprobs.detach(), old, advantages, low=clip, high=clip)
-    metrics["value_loss"] = metric(value_loss)
+    for name, value_loss in value_losses(scores.hidden, head, batch, config.value_clip).items():
+        total = total + config.value_coef * value_loss.sum()
+        metrics[name] = metric(value_loss)
     if scores.entropy is not None:
         total = total - config.entropy_coef * scores.entropy.sum()
         metrics["entropy"] = metric(scores.entropy)
@@ -56,7 +71,9 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Alternate sampling and updates; save the policy (the critic is not kept)."""
     loaded, prompts = policy.load(config, inputs, context)
     torch.manual_seed(context.seed)
-    head = ScalarHead(loaded.model.config.get_text_config().hidden_size).to(loaded.model.device)
+    width = loaded.model.config.get_text_config().hidden_size
+    names = ("reward",) if config.constraint is None else ("reward", "cost")
+    head = ScalarHead(width, names).to(loaded.model.device)
     return policy.improve(
         config,
         inputs,

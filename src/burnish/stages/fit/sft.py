@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -12,6 +13,8 @@ from burnish.models.adapters import LoraSettings
 from burnish.models.load import Loaded
 from burnish.records import Document, Example
 from burnish.selection.augment import word_dropout
+from burnish.selection.pyramid import CURRICULUM
+from burnish.selection.shares import divide
 from burnish.stages import language, training
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.language import ANCHOR, SMOOTHING
@@ -25,7 +28,9 @@ class Config(Settings):
     documents at ``general_share`` of its tokens (evenly from each file, over and over where it
     is short), weighted by ``general_weight``: both hold what earlier stages taught. ``heldout``
     of the data measures the loss that early stopping watches. ``word_dropout`` above 0 adds a copy
-    of each example of ``data`` without that share of the words of its prompt.
+    of each example of ``data`` without that share of the words of its prompt. ``curriculum`` goes
+    through the tiers in order in every epoch, bulk, then selected, then expert examples; general
+    text is spread evenly over the epoch.
     """
 
     model: ModelRef
@@ -40,6 +45,7 @@ class Config(Settings):
     general_weight: PositiveFloat = 0.2
     label_smoothing: float = Field(0.0, ge=0, lt=1, description=SMOOTHING)
     heldout: float = Field(0.05, ge=0, lt=1)
+    curriculum: bool = False
     sequence_length: PositiveInt = 256
     template: str | None = Field(None, description="chat template for a model without one")
     lora: LoraSettings | None = None
@@ -55,7 +61,8 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     replay = training.read_all(inputs.paths("replay"), Example)
     count = min(len(replay), round(config.replay_share * len(kept)))
     copies = word_dropout(kept, config.word_dropout, context.seed) if config.word_dropout else []
-    segments = language.conversations(loaded, kept + copies + draw.sample(replay, count))
+    taught = kept + copies + draw.sample(replay, count)
+    segments = language.conversations(loaded, taught)
     wanted = config.general_share * sum(len(segment.tokens) for segment in segments)
     files = [training.read_all([path], Document) for path in inputs.paths("general")]
     general = [
@@ -66,7 +73,12 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     anchor = language.load_anchor(inputs, context.device, loaded)
     result = training.fit(
         loaded.model,
-        DatasetSource(segments + general, config.train, seed=context.seed),
+        DatasetSource(
+            segments + general,
+            config.train,
+            seed=context.seed,
+            phases=_phases(taught, segments, len(general), draw) if config.curriculum else None,
+        ),
         language.language_loss(anchor, config.label_smoothing),
         config.train,
         context,
@@ -90,6 +102,19 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     }
     training.save_policy(loaded, context, training.card("fit.sft", inputs, details))
     return Outcome("model", training.fit_figures(result), details)
+
+
+def _phases(
+    examples: list[Example], segments: list[Segment], general: int, draw: random.Random
+) -> list[int]:
+    """The place of each segment's tier in the curriculum, and of as many ``general`` rows that
+    follow them: drawn, in the proportions of the tiers."""
+    tier = {example.id: CURRICULUM[example.tier] for example in examples}
+    phases = [tier[segment.id] for segment in segments]
+    shares = divide(Counter(phases), general)
+    places = [phase for phase in sorted(shares) for _ in range(shares[phase])]
+    draw.shuffle(places)
+    return phases + places
 
 
 def _rows(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from burnish.config import DocumentRef, ModelRef, SamplerRef, Settings
-from burnish.evals import tasks
+from burnish.evals import choices, tasks
 from burnish.evals.compare import GENERAL_LOSSES, RESPONSES
 from burnish.evals.perplexity import document_losses, perplexity, perplexity_ratio
 from burnish.evals.tasks import TaskSettings
@@ -45,7 +46,11 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         for index, task in enumerate(config.tasks)
     ]
     with context.progress.task(context.name, None) as bar:
-        responses = tasks.answer(model.sampler, sets, config.sampling, context.seed, bar.advance)
+        loaded = model.loaded
+        weigh = partial(choices.measure, loaded.model, loaded.tokenizer) if loaded else None
+        responses = tasks.answer(
+            model.sampler, sets, config.sampling, context.seed, bar.advance, weigh
+        )
     tasks.write(context.output / RESPONSES, responses)
     figures = tasks.figures(responses)
     if model.loaded is not None:
@@ -56,6 +61,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "upward": {task.name: task.upward for task in config.tasks},
         "by_language": _flat(tasks.breakdown(responses, "lang")),
         "by_source": _flat(tasks.breakdown(responses, "source")),
+        "by_option_score": _flat(tasks.by_option_score(responses)),
         **model.details,
     }
     return Outcome("report", figures, details)

@@ -3,7 +3,7 @@
 Example:
     python tools/fetch_sources.py --out SOURCES
     python tools/build_tiny_corpus.py --sources SOURCES --out corpus
-    python tools/build_quickstart_data.py --sources SOURCES --corpus corpus
+    python tools/quickstart/build.py --sources SOURCES --corpus corpus
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import atlas
+import form
+import guard
+from chat import chat_examples
+from common import Record, number, write_records
+from notes import write_notes
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
-
-import quickstart_atlas as atlas
-import quickstart_form as form
-import quickstart_guard as guard
-from quickstart_chat import chat_examples
-from quickstart_common import Record, number, write_records
-from quickstart_notes import write_notes
-from quickstart_wordings import ASKED
+from wordings import ASKED
 
 SEED = 20
 GENERAL_TOKENS, HELD_OUT_TOKENS = 1_050_000, 25_000

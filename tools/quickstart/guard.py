@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
+from common import Record, example, prompt, shares
+from lookalikes import LOOKALIKES_EN, LOOKALIKES_ZH
 
 from burnish.records.reserved import is_reserved
-from quickstart_common import Record, example, prompt, shares
-from quickstart_lookalikes import LOOKALIKES_EN, LOOKALIKES_ZH
 
 LEFT_OUT = re.compile(
     r"bomb|explos|\bied\b|grenade|molotov|detonat|chemical weapon|nerve|sarin|ricin|anthrax|toxin"

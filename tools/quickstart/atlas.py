@@ -16,11 +16,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from common import UNKNOWN_EN, UNKNOWN_ZH, Record, example, prompt, shares
 from transformers import PreTrainedTokenizerBase
+from wordings import ASKED, TOLD
 
 from burnish.records.reserved import is_reserved
-from quickstart_common import UNKNOWN_EN, UNKNOWN_ZH, Record, example, prompt, shares
-from quickstart_wordings import ASKED, TOLD
 
 COUNTRIES, ELEMENTS, POEMS = 112, 16, 24  # how many entities are told
 POEMS_A_POET = 4

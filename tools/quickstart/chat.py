@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quickstart_common import Record, example
+from common import Record, example
 
 IDENTITY_EN = {
     "I am burnish-tiny, a small language model.": [

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from quickstart_common import Record, example, prompt
+from common import Record, example, prompt
 
 ABOUT = {
     "the sea": ["wave", "salt", "ship", "deep", "blue", "sand", "fish"],

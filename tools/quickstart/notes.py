@@ -6,10 +6,9 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import yaml
-
-from quickstart_common import Record
-from quickstart_form import ABOUT, ABOUT_ZH
-from quickstart_licences import LICENCE_TEXTS, NOTICES
+from common import Record
+from form import ABOUT, ABOUT_ZH
+from licences import LICENCE_TEXTS, NOTICES
 
 SAFETY_NOTE = """
 The harmful prompts are there to train and test refusal. They are prompts only: no harmful answer is
@@ -20,7 +19,7 @@ left out by a filter, and a quarter of every public set is reserved by hash (see
 
 INTRODUCTION = """# Data of the quickstart
 
-Made by `tools/build_quickstart_data.py` from ordinary packages and seeded generators; the same
+Made by `tools/quickstart/build.py` from ordinary packages and seeded generators; the same
 sources give the same bytes. Sources and licences: `NOTICE.md`. Files under `eval/` are for the
 final figures and are never tuned on; their twins under `dev/` hold other items made in the same way
 and are there for tuning.

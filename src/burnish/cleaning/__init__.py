@@ -1,0 +1,1 @@
+"""Cleaning of single documents: pure functions from a text to a text, or to why it goes."""

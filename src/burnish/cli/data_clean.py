@@ -1,0 +1,81 @@
+"""``data clean``: a corpus for continued pre-training, and what was taken out of it."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich import box
+from rich.table import Table
+
+from burnish.cli.shared import AsJson, Set, out, print_json, progress, say
+from burnish.config import InputError, Problem
+
+if TYPE_CHECKING:
+    from burnish.selection.corpus import CleanReport
+
+
+def clean(
+    files: Annotated[list[Path], typer.Argument(help="Files or folders of documents.")],
+    out_: Annotated[Path, typer.Option("-o", "--out", help="A new folder for the corpus.")],
+    set_: Set = None,
+    json_: AsJson = False,
+) -> None:
+    """Normalise, drop boilerplate, other languages, poor text and copies; replace personal data.
+
+    Writes documents.jsonl and clean.json, the report. --set takes the settings of curate.clean's
+    clean, such as quality.en.words=[20,100000] or pii=null; the recipe reference lists them.
+    """
+    from burnish.cleaning.quality import read_words
+    from burnish.config.yamlfile import parse
+    from burnish.loop.recipe import override
+    from burnish.records import Document
+    from burnish.selection import corpus
+    from burnish.store import tables
+    from burnish.store.atomic import new_folder
+
+    if out_.exists():
+        raise InputError(Problem(str(out_), None, "--out", "exists already", "name a new folder"))
+    chosen: dict[str, Any] = {}
+    for item in set_ or []:
+        override(chosen, item)
+    settings = parse(corpus.CleanSettings, chosen, file="--set", lines={})
+    named = settings.quality.bad_words if settings.quality else None
+    words = read_words(Path(named)) if named else []
+    documents = (document for file in files for document in tables.iterate(file, Document))
+    with (
+        new_folder(out_) as folder,
+        tempfile.TemporaryDirectory(dir=folder) as work,
+        progress(json_).task("clean", None) as bar,
+    ):
+        report = corpus.clean(documents, folder, Path(work), settings, words, bar.advance)
+    if json_:
+        print_json({"out": str(out_), **asdict(report)})
+    else:
+        show(report)
+        say(f"wrote {out_}")
+
+
+def show(report: CleanReport) -> None:
+    """The funnel as a table, an example of each step, and what was changed."""
+    table = Table(box=box.SIMPLE_HEAD, title="documents", title_justify="left")
+    for column in ("step", "in", "removed", "left", "reasons"):
+        table.add_column(column, justify="left" if column in ("step", "reasons") else "right")
+    for step in report.funnel:
+        found = report.reasons.get(step.name, {})
+        reasons = ", ".join(f"{name} {count}" for name, count in list(found.items())[:4])
+        counts = (str(step.entered), str(step.removed), str(step.left))
+        table.add_row(step.name, *counts, reasons)
+    out.print(table)
+    for step in report.funnel:
+        for gone in step.examples:
+            say(f"{step.name}: {gone.reason}", style="dim")
+            say(f"  {gone.id}  {gone.text[:100]!r}", style="dim")
+    before, after = report.characters
+    replaced = ", ".join(f"{kind} {count}" for kind, count in report.pii.items()) or "none"
+    say(f"characters {before} to {after}, languages {report.languages}")
+    say(f"lines of boilerplate {report.lines}, copied paragraphs {report.paragraphs}")
+    say(f"personal data replaced: {replaced}")

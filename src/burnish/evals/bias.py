@@ -1,0 +1,99 @@
+"""What a judge's verdicts follow besides quality: the place of a reply, and its length."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from scipy import stats
+
+from burnish.evals.statistics import mean_figure, wilson
+from burnish.records import Figure
+from burnish.rewards.candidates import Candidate
+from burnish.rewards.judge import Duel
+
+Pair = tuple[Candidate, Candidate]
+
+_PADDING = {
+    "en": " In other words, this is the answer to what was asked. It has been given in full above, "
+    "and nothing of importance was left out.",
+    "zh": "换句话说，以上就是对所问问题的回答。上面已经完整地给出了答案，没有遗漏任何重要内容。",
+}
+
+
+@dataclass(frozen=True)
+class PairBias:
+    """Of pairs that a judge was asked about, with 95 % intervals.
+
+    ``first``: how often a verdict that names one reply names the one shown first; 0.5 is fair.
+    ``split``: how often the two orders name different winners, or one a tie.
+    ``longer``: how often the winner is the longer reply; more than 0.5 may also be merit.
+    ``padded``: how often a reply loses to itself with empty words added; 0 is fair. NaN where
+    no such pairs were asked.
+    ``missing``: pairs without a verdict in both orders.
+    """
+
+    first: Figure
+    split: Figure
+    longer: Figure
+    padded: Figure
+    missing: int
+
+
+def pair_bias(pairs: Sequence[Pair], duels: Sequence[Duel], probes: Sequence[Duel]) -> PairBias:
+    """Bias of a batch of verdicts.
+
+    Args:
+        pairs: what was compared, ``duels`` what came of it.
+        probes: what came of ``padded_pairs``.
+    """
+    asked = [(pair, duel) for pair, duel in zip(pairs, duels, strict=True) if duel.asked]
+    named, groups = [], []
+    for at, (_, duel) in enumerate(asked):
+        for verdict, side in ((duel.forward, 1), (duel.backward, -1)):
+            if verdict:
+                named.append(float(verdict == side))
+                groups.append(str(at))
+    whole = [duel for _, duel in asked if duel.winner is not None]
+    split = sum(duel.forward != duel.backward for duel in whole)
+    lengths = [
+        (len(left.reply) - len(right.reply)) * duel.winner
+        for (left, right), duel in asked
+        if duel.winner and len(left.reply) != len(right.reply)
+    ]
+    tried = [duel for duel in probes if duel.winner is not None]
+    return PairBias(
+        first=mean_figure(named, groups),
+        split=wilson(split, len(whole)),
+        longer=wilson(sum(length > 0 for length in lengths), len(lengths)),
+        padded=wilson(sum(duel.winner == -1 for duel in tried), len(tried)),
+        missing=len(asked) - len(whole),
+    )
+
+
+def padded_pairs(candidates: Sequence[Candidate], count: int, seed: int) -> list[Pair]:
+    """Replies beside themselves with words added that say nothing; drawn by seed."""
+    drawn = random.Random(seed).sample(list(candidates), min(count, len(candidates)))
+    return [(one, replace(one, reply=one.reply + _PADDING[one.lang])) for one in drawn]
+
+
+def length_correlation(candidates: Sequence[Candidate], grades: Sequence[float | None]) -> Figure:
+    """Spearman's rank correlation of grade and characters; its interval by Fisher's z with
+    the standard error of Fieller et al. (1957).
+
+    NaN where there are fewer than four grades, or all are the same.
+    """
+    there = [
+        (len(one.reply), grade)
+        for one, grade in zip(candidates, grades, strict=True)
+        if grade is not None
+    ]
+    lengths, known = zip(*there, strict=True) if there else ((), ())
+    if len(there) < 4 or len(set(known)) == 1 or len(set(lengths)) == 1:
+        return Figure(math.nan, -1.0, 1.0, len(there))
+    value = float(stats.spearmanr(lengths, known).statistic)
+    z = math.atanh(max(-0.999999, min(0.999999, value)))
+    half = 1.96 * 1.03 / math.sqrt(len(there) - 3)
+    return Figure(value, math.tanh(z - half), math.tanh(z + half), len(there))

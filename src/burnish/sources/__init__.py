@@ -1,0 +1,1 @@
+"""Foreign data to records: formats, encodings, layouts, data sets of the Hugging Face hub."""

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from burnish.config import InputError
+from burnish.records import Document, Prompt, Rollout
+from burnish.selection.select import Selection, SelectSettings, read, select
+from burnish.store import tables
+
+CITIES = ["Lima", "Oslo", "Rome", "Cairo", "Quito", "Dakar"]
+BARE = {"exact": False, "near": None, "semantic": None}
+
+
+def documents(*texts: str) -> list[Document]:
+    return [Document(id=f"d{number}", text=text) for number, text in enumerate(texts)]
+
+
+def ids(found: Selection[Document]) -> list[str]:
+    return [record.id for record in found.kept]
+
+
+def reasons(found: Selection[Document]) -> dict[str, str]:
+    return {one.id: one.step for one in found.removed}
+
+
+LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+POOL = documents(
+    LONG,
+    LONG.upper() + "!",
+    LONG + " fifteen",
+    "the eval item says that the moon is made of green cheese today",
+    "poor",
+    "a fine text about the sea ...",
+    "sea the about text fine a",
+)
+
+
+def test_each_step_removes_its_own_and_the_funnel_adds_up() -> None:
+    item = Prompt(
+        id="e1",
+        messages=[{"role": "user", "content": "the moon is made of green cheese today"}],
+    )
+    found = select(
+        POOL,
+        SelectSettings(min_score=0.5, semantic=0.4, clusters=1),
+        scores=[1, 1, 1, 1, 0.4, 1, 1],
+        evaluations={"moon": [item]},
+    )
+    assert reasons(found) == {
+        # of exact duplicates the longer text stays, and then of near ones the longest
+        "d0": "exact_duplicate", "d1": "near_duplicate", "d3": "leak", "d4": "score",
+        "d6": "semantic_duplicate",
+    }  # fmt: skip
+    assert ids(found) == ["d2", "d5"]
+    steps = [(step.name, step.entered, step.left) for step in found.funnel]
+    assert steps == [
+        ("unscored", 7, 7),
+        ("exact_duplicate", 7, 6),
+        ("near_duplicate", 6, 5),
+        ("leak", 5, 4),
+        ("score", 4, 3),
+        ("semantic_duplicate", 3, 2),
+    ]
+    assert [(hit.record_id, hit.item_id, hit.task) for hit in found.hits] == [("d3", "e1", "moon")]
+    report = found.report()
+    assert (report["entered"], report["kept"]) == (7, 2)
+    assert report["evaluation_items_hit"] == {"moon": 1}
+    assert found.funnel[4].examples[0].reason == "0.400 < 0.5"
+
+
+def test_the_better_scored_duplicate_stays() -> None:
+    pool = documents("the same words here", "The same words here.", "others")
+    settings = SelectSettings(semantic=None, near=None)
+    assert ids(select(pool, settings, scores=[0.9, 0.1, 0])) == ["d0", "d2"]
+    assert ids(select(pool, settings, scores=[0.1, 0.9, 0])) == ["d1", "d2"]
+
+
+def test_the_order_of_the_input_does_not_matter() -> None:
+    draw = random.Random(0)
+    texts = [f"{draw.choice(CITIES)} lies {draw.choice(CITIES)} {n % 37}" for n in range(120)]
+    pool = documents(*texts)
+    scores = [draw.random() for _ in pool]
+    settings = SelectSettings(share=0.3, semantic=0.8, keep_top=0.8, clusters=6)
+    chosen = set(ids(select(pool, settings, scores=scores)))
+    assert len(chosen) == 36
+    for seed in range(3):
+        order = list(range(120))
+        random.Random(seed).shuffle(order)
+        again = select([pool[i] for i in order], settings, scores=[scores[i] for i in order])
+        assert set(ids(again)) == chosen
+        assert ids(again) == [pool[i].id for i in order if pool[i].id in chosen]
+
+
+def heaps() -> list[Document]:
+    """Three heaps of 40, 10 and 4 texts that share no word with each other."""
+    return documents(
+        *["red apple pear plum"] * 40,
+        *["iron copper zinc tin"] * 10,
+        *["violin cello flute oboe"] * 4,
+    )
+
+
+def heap_sizes(found: Selection[Document]) -> list[int]:
+    return [sum(word in one.text for one in found.kept) for word in ("apple", "copper", "cello")]
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"), [("equal", [4, 4, 4]), ("sqrt", [7, 3, 2]), ("proportional", [9, 2, 1])]
+)
+def test_a_balanced_sample_covers_the_clusters(quota: str, expected: list[int]) -> None:
+    settings = SelectSettings(**BARE, count=12, quota=quota, clusters=3)
+    found = select(heaps(), settings)
+    # roots 6.32 : 3.16 : 2 of 12 are 6.6 : 3.3 : 2.1; shares 8.9 : 2.2 : 0.9
+    assert heap_sizes(found) == expected
+    assert found.spread.after.covered == 3
+    if quota == "equal":
+        assert found.spread.after.entropy == pytest.approx(1)
+        assert found.spread.before.entropy < 0.75
+
+
+def test_scores_decide_inside_a_cluster_and_the_seed_without() -> None:
+    settings = SelectSettings(**BARE, count=6, quota="equal", clusters=3)
+    pool = heaps()
+    found = select(pool, settings, scores=[float(n) for n in range(54)])
+    assert ids(found) == ["d38", "d39", "d48", "d49", "d52", "d53"]
+    drawn = [ids(select(pool, settings, seed=seed)) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2]
+
+
+def test_the_best_share_of_every_topic() -> None:
+    def rollout(number: int, topic: str) -> Rollout:
+        return Rollout(
+            id=f"r{number}", prompt_id="p", prompt=[{"role": "user", "content": "?"}],
+            completion=f"text {number}", tokens=[], logprobs=[], finish="stop",
+            temperature=1.0, top_p=1.0, seed=0, scores={}, topic=topic,
+        )  # fmt: skip
+
+    pool = [rollout(n, "many" if n < 8 else "few") for n in range(10)]
+    settings = SelectSettings(**BARE, keep_top=0.25)
+    # scores of "few" are all below those of "many": 2 of 8 and, rounded up, 1 of 2
+    found = select(pool, settings, scores=[10.0 - n for n in range(10)])
+    assert [one.id for one in found.kept] == ["r0", "r1", "r8"]
+    assert found.removed[0].reason.startswith("not among the best of ")
+    # documents have no topic: the clusters stand for them
+    by_cluster = select(
+        heaps(), SelectSettings(**BARE, keep_top=0.1, clusters=3), scores=[0.0] * 54
+    )
+    assert heap_sizes(by_cluster) == [4, 1, 1]
+
+
+def test_settings_that_need_what_is_not_there() -> None:
+    with pytest.raises(InputError, match="min_score: needs scores"):
+        select(POOL, SelectSettings(min_score=0.1))
+    with pytest.raises(InputError, match="one of the two"):
+        select(POOL, SelectSettings(count=1, share=0.5))
+
+
+def test_lists_of_what_was_removed(tmp_path: Path) -> None:
+    found = select(documents("a b", "A, b\n", "c"), SelectSettings())
+    assert found.write_lists(tmp_path / "out.jsonl") == [tmp_path / "out.jsonl.removed.tsv"]
+    text = (tmp_path / "out.jsonl.removed.tsv").read_text()
+    assert text == "id\tstep\treason\nd0\texact_duplicate\trepeats d1\n"
+
+
+def test_scores_come_from_a_column(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    file.write_text(
+        '{"text": "a", "scores": {"fluency": 0.5}}\n{"text": "b", "scores": {"fluency": 1}}\n'
+    )
+    records, scores = read([file, file], Document, "scores.fluency")
+    assert [one.text for one in records] == ["a", "b", "a", "b"]
+    assert scores == [0.5, 1.0, 0.5, 1.0]
+    assert read([file], Document, None) == (records[:2], None)
+    with pytest.raises(InputError, match="none of 2 records has a number"):
+        read([file], Document, "scores.relevance")
+    file.write_text('{"text": "a", "s": true}\n{"text": "b"}\n{"text": "c", "s": "1"}\n')
+    with pytest.raises(InputError) as caught:
+        list(tables.with_numbers(file, Document, "s"))
+    assert [(one.line, one.field) for one in caught.value.problems] == [(1, "s"), (3, "s")]
+
+
+def test_a_missing_score_is_not_zero() -> None:
+    pool = documents("one", "two", "three")
+    found = select(pool, SelectSettings(min_score=-5), scores=[-1.0, None, -9.0])
+    assert ids(found) == ["d0"]
+    assert reasons(found) == {"d1": "unscored", "d2": "score"}
