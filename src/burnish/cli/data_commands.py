@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from burnish.cli import data_agree, data_import, data_mix, data_pairs, data_score, data_select
+from burnish.cli import (
+    data_agree,
+    data_generate,
+    data_import,
+    data_mix,
+    data_pairs,
+    data_score,
+    data_select,
+)
 from burnish.cli.data_clean import clean
 from burnish.cli.data_files import Kind, RecordKind, read
 from burnish.cli.shared import AsJson, example, print_json, say
@@ -21,7 +29,9 @@ if TYPE_CHECKING:
 MOST_PROBLEMS = 20
 
 
-app = typer.Typer(help="Data files: import, clean, score, choose, mix, look.", no_args_is_help=True)
+app = typer.Typer(
+    help="Data files: import, clean, generate, score, choose, mix, look.", no_args_is_help=True
+)
 File = Annotated[Path, typer.Argument(help="JSONL, JSON, either with .gz, Parquet, CSV or text.")]
 
 
@@ -94,3 +104,4 @@ data_mix.register(app)
 data_pairs.register(app)
 data_agree.register(app)
 data_score.register(app)
+data_generate.register(app)

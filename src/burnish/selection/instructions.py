@@ -195,17 +195,14 @@ def make_prompts(
 
 
 def make_counted(
-    source: InstructionFile,
-    counts: Mapping[str, int],
-    seed: int,
-    langs: Sequence[Language] = ("en", "zh"),
+    cells: Mapping[str, Sequence[Cell]], counts: Mapping[str, int], seed: int
 ) -> list[Prompt]:
     """Different prompts, as many of each topic as ``counts`` says, or all that the topic has."""
     made: dict[str, Prompt] = {}
-    for topic, found in cells(source, langs).items():
-        random.Random(f"{seed}:{topic}").shuffle(found)
+    for topic, found in cells.items():
         own = {prompt.id: prompt for prompt in (cell.prompt() for cell in found)}
         fresh = [prompt for id, prompt in own.items() if id not in made]
+        random.Random(f"{seed}:{topic}").shuffle(fresh)
         made |= {prompt.id: prompt for prompt in fresh[: counts.get(topic, 0)]}
     return list(made.values())
 

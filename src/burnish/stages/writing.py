@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from burnish.config import InputError, Problem
+from burnish.engine.progress import Handle
 from burnish.evals.topics import read_scores
 from burnish.records import Document, Example, Language, Prompt
 from burnish.selection import adaptive, instructions
 from burnish.selection.writing import METHODS, passages
+from burnish.selection.writing.write import Told
+
+LEAST_SHARE = 0.5
+"""How much of an equal share a topic gets at least, unless said otherwise."""
 
 
 @dataclass(frozen=True)
@@ -98,3 +104,16 @@ def shares(
     scores = {topic: figure for path in evaluation for topic, figure in read_scores(path).items()}
     limits = {topic: len(found) for topic, found in origins.items()} if once else None
     return adaptive.plan(sorted(origins), scores, total, least, limits)
+
+
+def telling(bar: Handle) -> Told:
+    """Shows on a bar of records how many there are, and how many replies came, and how fast."""
+    began, made = time.monotonic(), 0
+
+    def told(records: int, requests: int) -> None:
+        nonlocal made
+        rate = 60 * requests / max(time.monotonic() - began, 1e-3)
+        bar.advance(records - made, replies=requests, a_minute=round(rate))
+        made = records
+
+    return told

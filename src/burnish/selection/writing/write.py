@@ -19,6 +19,8 @@ from burnish.selection.writing.pool import Pool
 from burnish.selection.writing.replies import Refused, fields
 
 REQUESTS_A_RECORD = 4
+AT_ONCE = 64
+"""Requests between two looks at what came; what is asked next depends on it."""
 SHOWN, EXCERPT = 3, 200
 REFUSES_ONE = frozenset({400, 413, 422})
 """Statuses with which a server refuses a single conversation, for its length or content."""
@@ -89,18 +91,16 @@ def write(
     seed: int,
     *,
     fits: Fits = lambda messages: True,
-    at_once: int = 32,
     told: Told = lambda records, requests: None,
 ) -> tuple[list[Record], Report]:
     """Ask a writer for records by a method of ``METHODS``.
 
-    The n-th request of a topic depends on the seed, ``at_once`` and earlier replies alone.
+    The n-th request of a topic depends on the seed and earlier replies alone.
 
     Args:
         origins: what to start from, by topic; each is used again when all have been.
         counts: records wanted, by topic.
         sampler: the writer.
-        at_once: requests between two looks at what came.
 
     Returns:
         The records in the order they came, and the report.
@@ -109,7 +109,7 @@ def write(
         EndpointError: a served writer cannot be asked further; what came is in its journal.
     """
     work = _Work(method, origins, counts, settings, seed)
-    while batch := work.next_batch(at_once):
+    while batch := work.next_batch():
         fitting = [one for one in batch if fits(one.ask.messages())]
         replies = dict(zip(fitting, _replies(sampler, fitting, settings.sampling), strict=True))
         for one in batch:
@@ -164,14 +164,14 @@ class _Work:
             for topic, count in self.counts.items()
         }
 
-    def next_batch(self, most: int) -> list[_Numbered]:
+    def next_batch(self) -> list[_Numbered]:
         """What to ask next: what each topic still lacks, while its share of the budget lasts."""
         batch: list[_Numbered] = []
         for topic, stand in self.report.topics.items():
             lacking = min(
                 stand["wanted"] - stand["usable"], self.budgets[topic] - stand["requests"]
             )
-            taken = min(lacking, most - len(batch))
+            taken = min(lacking, AT_ONCE - len(batch))
             batch += [self._numbered(topic, stand["requests"] + n) for n in range(taken)]
             stand["requests"] += taken
         self.report.requests += len(batch)

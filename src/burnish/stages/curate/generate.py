@@ -67,7 +67,7 @@ class Config(Settings):
     instructions: list[DataRef] = []
     instruction_count: PositiveInt = 100
     adapt_to: EvaluationRef | None = None
-    least_share: float = Field(0.5, ge=0, le=1)
+    least_share: float = Field(writing.LEAST_SHARE, ge=0, le=1)
     candidates: list[Sampling] = SEED_TEMPERATURES
     real: list[ExampleRef] = []
     evaluation: list[PromptRef] = []
@@ -137,8 +137,9 @@ def _prompts(
         if config.adapt_to is None:
             prompts += instructions.make_prompts(source, config.instruction_count, seed)
             continue
+        cells = instructions.cells(source)
         planned = writing.shares(
-            instructions.cells(source),
+            cells,
             inputs.paths("adapt_to"),
             config.instruction_count,
             config.least_share,
@@ -146,7 +147,7 @@ def _prompts(
         )
         shares += planned
         counts = {share.topic: share.count for share in planned}
-        prompts += instructions.make_counted(source, counts, seed)
+        prompts += instructions.make_counted(cells, counts, seed)
     evaluation = training.read_all(inputs.paths("evaluation"), Prompt)
     hits = find_leaks(prompts, {"evaluation": evaluation}).record_ids()
     return [prompt for prompt in prompts if prompt.id not in hits], len(hits), shares

@@ -52,7 +52,7 @@ class Config(Settings):
     langs: list[Language] = Field(["en", "zh"], min_length=1)
     write: WriteSettings = WriteSettings()
     adapt_to: EvaluationRef | None = None
-    least_share: float = Field(0.5, ge=0, le=1)
+    least_share: float = Field(writing.LEAST_SHARE, ge=0, le=1)
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
@@ -71,13 +71,6 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         inputs.model("model"), context.scratch / JOURNAL, context.endpoint, context.device
     )
     with context.progress.task(context.name, config.write.count) as bar:
-        made = 0
-
-        def told(records: int, requests: int) -> None:
-            nonlocal made
-            bar.advance(records - made, replies=requests)
-            made = records
-
         records, report = write(
             config.method,
             origins,
@@ -86,7 +79,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
             config.write,
             context.seed,
             fits=model.fits,
-            told=told,
+            told=writing.telling(bar),
         )
     for kind, name in ((Prompt, "prompts.jsonl"), (Example, "examples.jsonl")):
         if own := [record for record in records if isinstance(record, kind)]:
