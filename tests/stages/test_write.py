@@ -10,6 +10,7 @@ import pytest
 from tests.loop.mini import write_rows
 from tests.serving import Handler, said, serving
 
+from burnish.api import PostTrainingDataPipeline
 from burnish.config import InputError
 from burnish.loop.recipe import from_value
 from burnish.loop.run import run
@@ -80,11 +81,20 @@ def test_a_model_too_small_is_measured_as_one(tmp_path: Path) -> None:
     assert not (made.path / "prompts.jsonl").exists()
 
 
-def test_a_method_says_what_it_starts_from(tmp_path: Path) -> None:
+def test_a_method_without_its_source_is_refused_before_anything_runs(tmp_path: Path) -> None:
     write_rows(tmp_path / "seeds.jsonl", SEEDS)
-    with (
-        serving(writes(instruction="x")) as server,
-        pytest.raises(InputError, match="grounded: found prompts; expected documents in en or zh"),
-    ):
-        stage(tmp_path, server.ref, method="grounded", prompts=["seeds.jsonl"])
-    assert server.bodies == []
+    served = "http://127.0.0.1:9/v1#m"  # nobody is there
+    with pytest.raises(InputError, match=r"prepare.write: .*grounded starts from documents"):
+        stage(tmp_path, served, method="grounded", prompts=["seeds.jsonl"])
+    with pytest.raises(InputError, match="evolve: found prompts; expected prompts in zh"):
+        stage(tmp_path, served, method="evolve", prompts=["seeds.jsonl"], langs=["zh"])
+
+
+def test_from_python(tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds.jsonl"
+    write_rows(seeds, SEEDS)
+    with serving(writes(instruction="a{n} b{n} c{n} d{n}")) as server:
+        pipeline = PostTrainingDataPipeline(server.ref, tmp_path / "runs", "face")
+        made = pipeline.write_instructions("evolve", 2, prompts=[str(seeds)])
+    assert len(tables.read(made.folder / "prompts.jsonl", Prompt)) == 2
+    assert made.figures["usable"].value == 1.0

@@ -78,8 +78,8 @@ def _from_cell(ask: Ask, found: dict[str, str]) -> Prompt:
 def _ask_new(seed: Prompt, number: int, draw: random.Random, pool: Sequence[str]) -> Ask:
     """One seed and others there are, seeds and new ones alike, in an order of chance."""
     own = question(seed)
-    others = [text for text in pool if text != own]
-    shown = [own, *draw.sample(others, min(SHOTS - 1, len(others)))]
+    others = [text for text in draw.sample(pool, min(SHOTS, len(pool))) if text != own]
+    shown = [own, *others[: SHOTS - 1]]
     draw.shuffle(shown)
     return Ask("self_instruct", seed.lang, {"EXAMPLES": tuple(shown)}, ("instruction",), seed)
 

@@ -69,9 +69,13 @@ class Pool:
         ranked = sorted(said, key=lambda word: len(self._holding.get(word, ())))
         rarest = set(ranked[: len(said) - shared + 1])
         for index in {at for word in rarest for at in self._holding.get(word, ())}:
-            most = (
-                2 * (counts & self._counts[index]).total() / (len(said) + len(self._texts[index]))
-            )
-            if most >= THRESHOLD and rouge_l(said, self._texts[index]) >= THRESHOLD:
+            other = self._texts[index]
+            total = len(said) + len(other)
+            # Neither the shorter text nor the words in common can be less than what is shared.
+            if 2 * min(len(said), len(other)) / total < THRESHOLD:
+                continue
+            if 2 * (counts & self._counts[index]).total() / total < THRESHOLD:
+                continue
+            if rouge_l(said, other) >= THRESHOLD:
                 return True
         return False

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from burnish.config import (
     DataRef,
@@ -21,7 +21,7 @@ from burnish.evals.statistics import wilson
 from burnish.records import Document, Example, Language, Prompt
 from burnish.sampling.journal import JOURNAL
 from burnish.selection import instructions
-from burnish.selection.writing import WriteSettings, write
+from burnish.selection.writing import METHODS, WriteSettings, write
 from burnish.stages import training, writing
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.replying import journalled
@@ -53,6 +53,14 @@ class Config(Settings):
     write: WriteSettings = WriteSettings()
     adapt_to: EvaluationRef | None = None
     least_share: float = Field(writing.LEAST_SHARE, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Self:
+        reads = METHODS[self.method].reads
+        kinds = (*reads, "examples") if "prompts" in reads else reads
+        if not any(getattr(self, kind) for kind in kinds):
+            raise ValueError(f"{self.method} starts from {' or '.join(dict.fromkeys(kinds))}")
+        return self
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
