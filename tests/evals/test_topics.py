@@ -47,7 +47,8 @@ def test_topic_then_category_then_task() -> None:
 def test_more_is_better_whatever_the_metric_and_items_count_once() -> None:
     bad = response("1", "wrong", metric="wrong", higher_is_better=False, topic="t")
     good = replace(bad, item_id="2", outcome="right")
-    assert topic_scores([bad, good, good])["t"].value == 0.5
+    other = replace(good, item_id="3")
+    assert topic_scores([bad, good, good, other])["t"].value == pytest.approx(2 / 3)
     assert topic_scores([bad, bad])["t"].n == 1
 
 
