@@ -96,6 +96,12 @@ class PostTrainingDataPipeline(_Face):
         }
         return self._stage("curate.generate", body, "instructions")
 
+    def write_instructions(self, method: str, count: int, **settings: Any) -> Made:
+        """New instructions by a writer model (指令演化): see ``curate.write`` for methods, and for
+        what they start from: ``topics``, ``prompts``, ``examples`` or ``documents``."""
+        body = {"model": "@base", "method": method, "write": {"count": count}, **settings}
+        return self._stage("curate.write", body)
+
     def apply_constitution(
         self, prompts: Sequence[str], constitution: str, **settings: Any
     ) -> Made:

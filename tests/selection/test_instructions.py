@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from burnish.config import InputError
-from burnish.selection.instructions import load, make_prompts
+from burnish.selection.instructions import cells, load, make_counted, make_prompts
 
 GOOD = """\
 version: 1
@@ -79,3 +79,42 @@ def test_drawing_is_seeded_and_weighted(tmp_path: Path) -> None:
 def test_errors_name_file_line_and_field(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load(written(tmp_path, GOOD.replace(old, new, 1)))
+
+
+def test_other_slots_are_filled_with_every_word(tmp_path: Path) -> None:
+    text = GOOD + '  - id: solve\n    en: "{topic} with {how}: {x}?"\n'
+    text += "    slots: {how: {en: [ease, '{topic}']}}\n    topics: [tea]\n"
+    prompts = make_prompts(load(written(tmp_path, text)), 100, seed=0)
+    asked = {p.messages[0]["content"] for p in prompts if p.source == "instructions:solve"}
+    # Words are put in as they are, and braces that name no slot stay.
+    assert asked == {"tea with ease: {x}?", "tea with {topic}: {x}?"}
+    for old, new, message in (
+        ("with {how}", "with", r"yaml:17:templates.2.en: found .*exactly one {how}"),
+        ("{en: [ease, '{topic}']}", "{zh: [易]}", r"yaml:18:templates.2.slots.how: no words in en"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load(written(tmp_path, text.replace(old, new, 1)))
+
+
+def test_a_file_without_templates_has_the_five_that_ship(tmp_path: Path) -> None:
+    source = load(written(tmp_path, "topics: [{id: tea, en: [tea], zh: [茶]}]\n"))
+    assert [one.id for one in source.templates] == [
+        "explain", "solve", "analyse", "compare", "summarise"
+    ]  # fmt: skip
+    asked = {cell.text for cell in cells(source)["tea"]}
+    assert {"请解释茶的基本概念。", "比较茶的不同方法。", "总结茶的最佳实践。"} <= asked
+    assert {"如何在茶领域解决预算有限的问题？", "分析茶中的主要风险。"} <= asked
+    assert {"Explain the basic ideas of tea.", "Compare different approaches to tea."} <= asked
+    assert len(asked) == 2 * (3 + 4 + 4)
+    with pytest.raises(InputError, match="no topics"):
+        load(written(tmp_path, "version: 1\n"))
+
+
+def test_counts_by_topic(tmp_path: Path) -> None:
+    found = cells(load(written(tmp_path, GOOD)))
+    prompts = make_counted(found, {"sleep": 3, "tea": 5}, seed=1)
+    assert Counter(prompt.topic for prompt in prompts) == {"sleep": 3, "tea": 1}
+    assert len({prompt.id for prompt in prompts}) == 4
+    again = make_counted(found, {"sleep": 3, "tea": 5}, seed=1)
+    assert [p.id for p in again] == [p.id for p in prompts]
+    assert make_counted(found, {"tea": 1}, seed=1)[0].topic == "tea"

@@ -13,6 +13,7 @@ from burnish.cli import (
     data_agree,
     data_dedup,
     data_diff,
+    data_generate,
     data_import,
     data_mix,
     data_page,
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 MOST_PROBLEMS = 20
 
 
-app = typer.Typer(help="Data files: import, clean, score, choose, mix, look.", no_args_is_help=True)
+app = typer.Typer(
+    help="Data files: import, clean, generate, score, choose, mix, look.", no_args_is_help=True
+)
 File = Annotated[Path, typer.Argument(help="JSONL, JSON, either with .gz, Parquet, CSV or text.")]
 
 
@@ -126,3 +129,4 @@ app.command("quarantine", epilog=data_quarantine.EXAMPLE)(data_quarantine.quaran
 app.command("diff", epilog=data_diff.EXAMPLE)(data_diff.diff)
 app.command("sample", epilog=data_sample.EXAMPLE)(data_sample.sample)
 app.command("unblind", epilog=data_sample.UNBLIND_EXAMPLE)(data_sample.unblind)
+data_generate.register(app)

@@ -3,6 +3,7 @@
 from burnish.config.base import (
     DataRef,
     DocumentRef,
+    EvaluationRef,
     ExampleRef,
     FeedbackRef,
     ModelRef,
@@ -36,6 +37,7 @@ __all__ = [
     "BurnishError",
     "DataRef",
     "DocumentRef",
+    "EvaluationRef",
     "ExampleRef",
     "FeedbackRef",
     "GateRefused",

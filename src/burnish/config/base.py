@@ -26,12 +26,15 @@ class Reference:
     ``"burnish:quickstart/sft.jsonl.gz"`` a file shipped with burnish; anything else is a path
     (relative to the recipe) or, for a model, a shipped name or hub id. ``records`` says what a
     data file holds, so that it can be checked before anything runs. ``served``: the model only has
-    to reply, so that an address such as ``"http://127.0.0.1:8000/v1#qwen3"`` will do too.
+    to reply, so that an address such as ``"http://127.0.0.1:8000/v1#qwen3"`` will do too. ``last``:
+    may name a stage that comes later in the round, and is then what it made in the round before;
+    in the first round there is none.
     """
 
     kind: Literal["model", "data"]
     records: RecordKind = "other"
     served: bool = False
+    last: bool = False
 
 
 ModelRef = Annotated[str, Reference("model")]
@@ -42,6 +45,7 @@ PromptRef = Annotated[str, Reference("data", "prompt")]
 PreferenceRef = Annotated[str, Reference("data", "preference")]
 FeedbackRef = Annotated[str, Reference("data", "feedback")]
 DataRef = Annotated[str, Reference("data")]
+EvaluationRef = Annotated[str, Reference("data", last=True)]
 
 
 def is_served(ref: str) -> bool:

@@ -111,6 +111,7 @@ class Response:
     reason: str = ""
     options: list[Option] = field(default_factory=list)
     option_score: OptionScore = "per_character"
+    topic: str = ""
 
 
 def load_task(settings: TaskSettings, *paths: Path) -> Task:
@@ -220,7 +221,7 @@ def _answered(
         lang=item.lang, source=item.source, category=item.category,
         messages=item.messages, verify=item.verify, reply=reply.text if reply else "",
         finish=reply.finish if reply else "stop", tokens=len(reply.tokens) if reply else 0,
-        options=options, option_score=settings.option_score,
+        options=options, option_score=settings.option_score, topic=item.topic,
     )  # fmt: skip
 
 

@@ -163,6 +163,8 @@ class Amounts:
             prompt = max((part.longest for part in known), default=UNKNOWN_LENGTH)
             count = sum(part.records for part in known)
             return Replies(count, prompt, config.sampling.max_new_tokens)
+        if write := getattr(config, "write", None):
+            return Replies(write.budget, UNKNOWN_LENGTH, write.sampling.max_new_tokens)
         prompts = self.of(config.prompts, "prompt")
         length = prompts.longest if prompts else UNKNOWN_LENGTH
         if online := getattr(config, "online", None):
@@ -180,7 +182,7 @@ class Amounts:
 
 def samples(config: Settings) -> bool:
     """Whether a stage has its model write replies."""
-    return hasattr(config, "sampling") or hasattr(config, "candidates")
+    return any(hasattr(config, name) for name in ("sampling", "candidates", "write"))
 
 
 def _texts(record: Record) -> list[str]:

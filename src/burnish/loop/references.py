@@ -46,11 +46,13 @@ def resolve(call: StageCall, recipe: Recipe, made: Made) -> Resolved:
     resolved: dict[str, list[str]] = {}
     recorded: dict[str, Input] = {}
     parents: list[str] = []
-    for path, written, _ in references(call.config):
+    for path, written, mark in references(call.config):
         key = ".".join(str(part) for part in path)
         ref = recipe.header.model if written == "@base" else written
         if ref.startswith("@"):
             name, inner = split(ref)
+            if name not in made and mark.last:
+                continue
             if name not in made:
                 at = (*call.at, *path)
                 raise InputError(recipe.problem(at, f"nothing made yet for {written!r}"))
@@ -105,8 +107,9 @@ def problem_of(call: StageCall, recipe: Recipe, known: set[str]) -> list[Problem
             found += _served_problems(call, recipe, path, mark)
         if ref.startswith("@"):
             name = split(ref)[0]
-            if name not in known:
-                expected = f"expected one of {', '.join('@' + item for item in sorted(known))}"
+            there = known | {later.name for later in recipe.round if mark.last}
+            if name not in there:
+                expected = f"expected one of {', '.join('@' + item for item in sorted(there))}"
                 found.append(recipe.problem(at, f"{ref!r} names no earlier stage", expected))
         else:
             reasons = missing(ref, recipe.file.parent, model=mark.kind == "model")

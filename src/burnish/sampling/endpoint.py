@@ -47,13 +47,21 @@ class EndpointSettings(Settings):
 class EndpointError(BurnishError):
     """A served model gave no usable reply; the message names its address.
 
-    ``status``: the HTTP status of the answer; None where there was no whole one.
+    ``status``: the HTTP status of the answer; None where there was no whole one. ``failures``:
+    where it stands for several requests, what became of each that failed, by the request's name.
     """
 
     exit_code = EXIT_INPUT
 
-    def __init__(self, url: str, reason: str, status: int | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        reason: str,
+        status: int | None = None,
+        failures: Mapping[str, EndpointError] | None = None,
+    ) -> None:
         self.url, self.reason, self.status = url, reason, status
+        self.failures = dict(failures or {})
         super().__init__(f"{url}: {reason}")
 
 

@@ -10,19 +10,17 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import TypeAdapter
 
-from burnish.records import content_id
 from burnish.sampling.address import parse
 from burnish.sampling.endpoint import REFUSES_ALL, Cap, Endpoint, EndpointError, EndpointSettings
-from burnish.sampling.generate import Completion, Finish
+from burnish.sampling.generate import Completion
+from burnish.sampling.journal import Journalled, read_replies, reply_key
 from burnish.sampling.sampler import Progress, Request
 from burnish.sampling.settings import Sampling
 from burnish.sampling.stopping import find_stop
 from burnish.store.metrics import Metrics
 
-JOURNAL = "replies.jsonl"
 SEED_BITS = 31
 """Servers keep a seed in as few bits as this."""
 MOST_FAILURES = 8
@@ -31,16 +29,6 @@ SHOWN = 5
 LISTED = ("id", "root", "parent", "owned_by", "max_model_len", "meta")
 """What is kept of ``/v1/models``; some servers make up ``created`` and ``permission`` each time."""
 
-
-class Journalled(TypedDict):
-    """A line of the journal."""
-
-    key: str
-    text: str
-    finish: Finish
-
-
-_JOURNALLED = TypeAdapter(Journalled)
 _TEXT = TypeAdapter(str)
 
 
@@ -73,7 +61,7 @@ class ServedSampler:
         self.settings = settings or EndpointSettings()
         self._cap = Cap(max_requests)
         self._log = None if journal is None else Metrics(journal)
-        self._known = _read(self._log)
+        self._known = read_replies(self._log)
 
     def listed(self) -> dict[str, Any] | None:
         """What the server's ``/v1/models`` says of the model; None where it does not list it.
@@ -174,12 +162,10 @@ class ServedSampler:
         if len(failures) > SHOWN:
             lines.append(f"  and {len(failures) - SHOWN} more failed")
         first = next(iter(failures.values()))
-        return EndpointError(self.address.url, "\n".join(lines), first.status)
+        return EndpointError(self.address.url, "\n".join(lines), first.status, failures)
 
     def _key(self, request: Request, sampling: Sampling) -> str:
-        drawn = sampling.model_dump(mode="json")
-        messages = list(request.messages)
-        return content_id("reply", self.address.model, messages, drawn, request.seed)
+        return reply_key(self.address.model, request, sampling)
 
     def _body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -209,15 +195,3 @@ def _completion(server: Endpoint, answer: Any, sampling: Sampling) -> Completion
     stop = find_stop(text, sampling.stop)  # some servers do not know stop strings
     ended = finish == "stop" or stop is not None
     return Completion([], [], text[:stop], "stop" if ended else "length")
-
-
-def _read(log: Metrics | None) -> dict[str, Completion]:
-    """Replies of earlier runs by key; lines of anything else are left out."""
-    found = {}
-    for line in [] if log is None else log.read():
-        try:
-            row = _JOURNALLED.validate_python(line)
-        except ValidationError:
-            continue
-        found[row["key"]] = Completion([], [], row["text"], row["finish"])
-    return found

@@ -8,9 +8,13 @@ from typing import Any
 
 from burnish.config import is_served
 from burnish.models.load import Loaded, load_model
-from burnish.sampling import LocalSampler, Sampler, ServedSampler
-from burnish.sampling.served import JOURNAL
+from burnish.records import Message
+from burnish.sampling import EndpointSettings, LocalSampler, Sampler, ServedSampler
+from burnish.sampling.generate import context_length
+from burnish.sampling.journal import JOURNAL, JournalledSampler
 from burnish.stages.base import Context
+from burnish.store.artifacts import content_fingerprint
+from burnish.text.templates import encode_prompt
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,13 @@ class Replying:
     loaded: Loaded | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
+    def fits(self, messages: list[Message]) -> bool:
+        """Whether a conversation leaves room for a reply; a served model has to say so itself."""
+        if self.loaded is None:
+            return True
+        prompt = encode_prompt(self.loaded.tokenizer, messages)
+        return len(prompt) < context_length(self.loaded.model)
+
 
 def replying(ref: str, context: Context) -> Replying:
     """Load a model, or find the server of one; its replies are kept in the stage's scratch folder.
@@ -36,7 +47,19 @@ def replying(ref: str, context: Context) -> Replying:
     if not is_served(ref):
         loaded = load_model(ref, device=context.device)
         return Replying(Path(ref).name, LocalSampler(loaded.model, loaded.tokenizer), loaded)
-    sampler = ServedSampler(ref, context.endpoint, context.scratch / JOURNAL)
+    return journalled(ref, context.scratch / JOURNAL, context.endpoint)
+
+
+def journalled(
+    ref: str, journal: Path, endpoint: EndpointSettings, device: str = "auto"
+) -> Replying:
+    """As ``replying``, but the replies of a model in this process are kept too, as text alone."""
+    if not is_served(ref):
+        loaded = load_model(ref, device=device)
+        local = LocalSampler(loaded.model, loaded.tokenizer)
+        mark = ref if loaded.path is None else content_fingerprint(loaded.path)
+        return Replying(Path(ref).name, JournalledSampler(local, mark, journal), loaded)
+    sampler = ServedSampler(ref, endpoint, journal)
     model = sampler.address.model
     served = {"url": sampler.address.url, "model": model, "listed": sampler.listed()}
     return Replying(model, sampler, details={"served": served})

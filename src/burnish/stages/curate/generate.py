@@ -12,7 +12,15 @@ from typing import Any
 
 from pydantic import Field, PositiveInt
 
-from burnish.config import DataRef, ExampleRef, ModelRef, PromptRef, SamplerRef, Settings
+from burnish.config import (
+    DataRef,
+    EvaluationRef,
+    ExampleRef,
+    ModelRef,
+    PromptRef,
+    SamplerRef,
+    Settings,
+)
 from burnish.evals.statistics import wilson
 from burnish.models.load import Loaded
 from burnish.records import Example, Figure, Prompt, Rollout, content_id
@@ -22,11 +30,11 @@ from burnish.rewards.scorers import LIKELIHOOD, Calibration, Resources, ScorerSe
 from burnish.rewards.verifiers import verify_prompt
 from burnish.rollouts.collect import collect
 from burnish.sampling import Sampling
-from burnish.selection import instructions
+from burnish.selection import adaptive, instructions
 from burnish.selection.decontaminate import find_leaks
 from burnish.selection.filters import FilterSettings, run_filters
 from burnish.selection.pairs import PairSettings, best_of, make_pairs
-from burnish.stages import training
+from burnish.stages import training, writing
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.replying import replying
 from burnish.store import atomic, tables
@@ -45,6 +53,12 @@ class Config(Settings):
     ``real`` examples calibrate relevance and fluency, which are likelihoods under ``model``: where
     it is a served one, ``scoring.weights`` must do without these two. Prompts that overlap with
     the ``evaluation`` sets are left out.
+
+    With ``adapt_to``, an evaluation such as ``@evaluate``, topics of ``instructions`` that it found
+    weak get more: ``least_share`` of ``instruction_count`` is divided evenly, the rest in
+    proportion to 1 minus the score. A stage later in the round gives its evaluation of the round
+    before; in the first round shares are equal. Let other items steer than those the gate
+    decides on.
     """
 
     model: SamplerRef
@@ -52,6 +66,8 @@ class Config(Settings):
     limit: PositiveInt | None = Field(None, description="prompts drawn from ``prompts``")
     instructions: list[DataRef] = []
     instruction_count: PositiveInt = 100
+    adapt_to: EvaluationRef | None = None
+    least_share: float = Field(writing.LEAST_SHARE, ge=0, le=1)
     candidates: list[Sampling] = SEED_TEMPERATURES
     real: list[ExampleRef] = []
     evaluation: list[PromptRef] = []
@@ -72,7 +88,7 @@ def needs_weights(config: Config) -> dict[str, str]:
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Write ``rollouts.jsonl``, ``selected.jsonl`` and ``preferences.jsonl``."""
-    prompts, leaked = _prompts(config, inputs, context.seed)
+    prompts, leaked, shares = _prompts(config, inputs, context.seed)
     by_id = {prompt.id: prompt for prompt in prompts}
     model = replying(inputs.model("model"), context)
     with context.progress.task(context.name, len(prompts) * len(config.candidates)) as bar:
@@ -102,21 +118,39 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "selected": len(selected),
         "funnel": [asdict(step) for step in filtered.funnel],
         "pairs": asdict(report),
+        **({"plan": [asdict(share) for share in shares]} if shares else {}),
         **model.details,
     }
     atomic.write_text(context.output / "report.json", json.dumps(details, ensure_ascii=False))
     return Outcome("data", _figures(by_id, rollouts), details)
 
 
-def _prompts(config: Config, inputs: Inputs, seed: int) -> tuple[list[Prompt], int]:
-    """The prompts of this round without those of the evaluation, and how many leaked."""
+def _prompts(
+    config: Config, inputs: Inputs, seed: int
+) -> tuple[list[Prompt], int, list[adaptive.Share]]:
+    """The prompts of this round without those of the evaluation, how many leaked, and the shares
+    of the topics where they are adaptive."""
     prompts = training.drawn(inputs.paths("prompts"), Prompt, config.limit, seed)
+    shares: list[adaptive.Share] = []
     for path in inputs.paths("instructions"):
         source = instructions.load(path)
-        prompts += instructions.make_prompts(source, config.instruction_count, seed)
+        if config.adapt_to is None:
+            prompts += instructions.make_prompts(source, config.instruction_count, seed)
+            continue
+        cells = instructions.cells(source)
+        planned = writing.shares(
+            cells,
+            inputs.paths("adapt_to"),
+            config.instruction_count,
+            config.least_share,
+            once=True,
+        )
+        shares += planned
+        counts = {share.topic: share.count for share in planned}
+        prompts += instructions.make_counted(cells, counts, seed)
     evaluation = training.read_all(inputs.paths("evaluation"), Prompt)
     hits = find_leaks(prompts, {"evaluation": evaluation}).record_ids()
-    return [prompt for prompt in prompts if prompt.id not in hits], len(hits)
+    return [prompt for prompt in prompts if prompt.id not in hits], len(hits), shares
 
 
 def _scored(
