@@ -151,6 +151,7 @@ STAGES: dict[str, str] = {
     "fit.ppo": "强化学习 PPO",
     "fit.grpo": "强化学习 GRPO",
     "fit.online_dpo": "在线偏好优化 DPO",
+    "curate.write": "指令生成",
     "curate.generate": "数据生成",
     "curate.clean": "语料清洗",
     "curate.dedup": "数据去重",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.config import InputError, Problem
-from burnish.engine.progress import Handle
+from burnish.config.progress import Handle
 from burnish.evals.topics import read_scores
 from burnish.records import Document, Example, Language, Prompt
 from burnish.selection import adaptive, instructions
