@@ -118,7 +118,7 @@ class Needs:
         else:
             longest = min(size.longest, limit)
             length = size.mean / (2 if _pairs(config) else 1)
-            window = train.segments_per_step * longest
+            window = _segments(config) * longest
             if train.tokens_per_step is not None:
                 window = train.tokens_per_step + longest
             tokens = round(max(longest, min(train.tokens_per_batch, window)))
@@ -187,6 +187,15 @@ def gathered(model: Outline) -> int:
     outside = [weight for weight in model.model.parameters() if id(weight) not in ids]
     gradients = [weight for weight in (*outside, *largest) if weight.requires_grad]
     return size_of(outside) + 2 * size_of(largest) + size_of(gradients)
+
+
+def _segments(config: Any) -> int:
+    """Segments of the largest window: a curriculum may give one for each tier."""
+    sizes = getattr(config, "curriculum", None)
+    largest: int = max(
+        [config.train.segments_per_step, *(sizes.values() if isinstance(sizes, dict) else ())]
+    )
+    return largest
 
 
 def _pairs(config: Any) -> bool:
