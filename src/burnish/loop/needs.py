@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from burnish.config import references
+from burnish.config import is_served, references
 from burnish.engine.rehearsal import StepMemory, rehearse
 from burnish.loop.amounts import UNKNOWN_LENGTH, Amounts, Size, samples
 from burnish.loop.recipe import Recipe
@@ -158,7 +158,7 @@ class Needs:
         """Other models a stage holds: anchor, reward model, reference. Not shared out."""
         refs = [
             ref for path, ref, mark in references(config)
-            if mark.kind == "model" and path != ("model",)
+            if mark.kind == "model" and path != ("model",) and not is_served(self.origin(ref))
         ]  # fmt: skip
         total = sum(self.outline(ref).weights for ref in refs)
         if hasattr(config, "online") and config.lora is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from burnish.config import is_served
 from burnish.models.load import Loaded, load_model
-from burnish.sampling import LocalSampler, Sampler, ServedSampler
+from burnish.sampling import EndpointSettings, LocalSampler, Sampler, ServedSampler
 from burnish.sampling.served import JOURNAL
 from burnish.stages.base import Context
 
@@ -27,16 +27,35 @@ class Replying:
 
 
 def replying(ref: str, context: Context) -> Replying:
-    """Load a model, or find the server of one; its replies are kept in the stage's scratch folder.
+    """``reply_with`` in a stage; replies of a served model are kept in the stage's scratch folder.
+
+    Raises:
+        InputError: as ``load_model``, or not an address of a served model.
+        EndpointError: nobody answers there.
+    """
+    return reply_with(ref, context.endpoint, context.scratch / JOURNAL, context.device)
+
+
+def reply_with(
+    ref: str,
+    endpoint: EndpointSettings,
+    journal: Path,
+    device: str = "auto",
+    max_requests: int | None = None,
+) -> Replying:
+    """Load a model, or find the server of one; its replies are kept in ``journal``.
+
+    Args:
+        max_requests: sent to a server at most, retries counted.
 
     Raises:
         InputError: as ``load_model``, or not an address of a served model.
         EndpointError: nobody answers there.
     """
     if not is_served(ref):
-        loaded = load_model(ref, device=context.device)
+        loaded = load_model(ref, device=device)
         return Replying(Path(ref).name, LocalSampler(loaded.model, loaded.tokenizer), loaded)
-    sampler = ServedSampler(ref, context.endpoint, context.scratch / JOURNAL)
+    sampler = ServedSampler(ref, endpoint, journal, max_requests)
     model = sampler.address.model
     served = {"url": sampler.address.url, "model": model, "listed": sampler.listed()}
     return Replying(model, sampler, details={"served": served})
