@@ -152,6 +152,7 @@ STAGES: dict[str, str] = {
     "fit.grpo": "强化学习 GRPO",
     "fit.online_dpo": "在线偏好优化 DPO",
     "curate.generate": "数据生成",
+    "curate.score": "数据打分",
     "curate.select": "数据筛选",
     "curate.mix": "数据配比",
     "curate.constitution": "规则对齐",

@@ -27,7 +27,7 @@ from burnish.models.load import Loaded
 from burnish.records import Example, Figure, Prompt, Rollout, content_id
 from burnish.rewards import scoring
 from burnish.rewards.annotate import candidates_of
-from burnish.rewards.scorers import LIKELIHOOD, Resources, ScorerSettings, find
+from burnish.rewards.scorers import LIKELIHOOD, Resources, ScorerSettings
 from burnish.rewards.scoring import ScoreCache
 from burnish.rewards.similarity import load_encoder
 from burnish.rewards.verifiers import verify_prompt
@@ -80,13 +80,12 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _means(self) -> Config:
-        for scorer, means in ((JUDGE, self.judge), ("similarity", self.encoder)):
-            if scorer in self.scoring.weights and means is None:
-                raise ValueError(f"scoring.weights.{scorer}: needs {find(scorer).needs!r}")
-            if scorer not in self.scoring.weights and means is not None:
-                raise ValueError(
-                    f"{find(scorer).needs}: of no use without scoring.weights.{scorer}"
-                )
+        for scorer, setting in ((JUDGE, "judge"), ("similarity", "encoder")):
+            wanted, there = scorer in self.scoring.weights, getattr(self, setting) is not None
+            if wanted and not there:
+                raise ValueError(f"scoring.weights.{scorer}: needs the setting {setting!r}")
+            if there and not wanted:
+                raise ValueError(f"{setting}: of no use without scoring.weights.{scorer}")
         return self
 
 
