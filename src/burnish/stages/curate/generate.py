@@ -183,7 +183,7 @@ def _scored(
     ]
     if JUDGE in settings.weights:
         details["judge"] |= {"unjudged": len(rollouts) - len(found)}
-    if not found:
+    if rollouts and not found:
         said = f"none of {len(rollouts)} candidates got a verdict"
         raise InputError(Problem("", None, "judge", said, "a model that can judge"))
     return found, details
