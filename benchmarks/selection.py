@@ -29,7 +29,7 @@ from burnish.evals.compare import item_values
 from burnish.evals.statistics import paired_comparison
 from burnish.models.load import load_model
 from burnish.records import Example, Prompt, Rollout
-from burnish.rewards import scorers
+from burnish.rewards import scorers, scoring
 from burnish.rewards.scorers import Calibration, Resources, ScorerSettings
 from burnish.store import atomic, tables
 
@@ -140,8 +140,8 @@ def scores(model: Path, pool: Pool) -> list[float]:
         for one in pool.records
     ]  # fmt: skip
     settings = ScorerSettings()
-    found = scorers.score(prompts, rollouts, settings, resources)
-    return [scorers.aggregate(one, settings) for one in found]
+    found = scoring.score(prompts, rollouts, settings, resources)
+    return [scoring.aggregate(one, settings) for one in found]
 
 
 def pretrained(work: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -127,3 +128,15 @@ def drips(handler: Handler, body: dict[str, Any]) -> None:
             time.sleep(0.05)
     except OSError:
         handler.close_connection = True
+
+
+def key_of(body: dict[str, Any]) -> str:
+    return re.findall(r'"key": "([0-9a-f]{16})"', last(body))[-1]
+
+
+def grades(handler: Handler, body: dict[str, Any]) -> None:
+    """Grade 5 for a reply that says good, 1 for others; no verdict where it says odd."""
+    shown = last(body).split("REPLY = ")[1].splitlines()[0]
+    score = 5 if "good" in shown else 1
+    verdict = json.dumps({"key": key_of(body), "score": score})
+    handler.give(said("I would not know." if "odd" in shown else f"So:\n{verdict}"))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests import tiny
-from tests.serving import Handler, fails, last, replies, said, serving
+from tests.serving import Handler, fails, grades, key_of, replies, said, serving
 
 from burnish.models.load import save_model
 from burnish.records import Example, Preference, Rollout
@@ -29,18 +28,6 @@ def read(name: str) -> list[dict[str, Any]]:
 def example(id: str, reply: str, question: str = "Why?") -> dict[str, Any]:
     turns = [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
     return {"id": id, "messages": turns}
-
-
-def key_of(body: dict[str, Any]) -> str:
-    return re.findall(r'"key": "([0-9a-f]{16})"', last(body))[-1]
-
-
-def grades(handler: Handler, body: dict[str, Any]) -> None:
-    """Grade 5 for a reply that says good, 1 for others; no verdict where it says odd."""
-    shown = last(body).split("REPLY = ")[1].splitlines()[0]
-    score = 5 if "good" in shown else 1
-    verdict = json.dumps({"key": key_of(body), "score": score})
-    handler.give(said("I would not know." if "odd" in shown else f"So:\n{verdict}"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from tests.engine import fits
 
 from burnish.config import InputError, Interrupted
-from burnish.engine import StepInfo
+from burnish.engine import DatasetSource, StepInfo, train
 
 
 def evaluations() -> Any:
@@ -55,6 +55,29 @@ def test_resumed_fit_is_bit_for_bit_the_uninterrupted_one(cut: int, tmp_path: Pa
     assert fits.logged(tmp_path / "a.jsonl") == fits.logged(tmp_path / "b.jsonl")
     assert (result.steps, result.tokens) == (second.steps, second.tokens)
     assert len(second.history) == 12
+
+
+# Windows of 5, 2 | 3, 3, 2 | 8: step 2 ends the first phase, 8 the second epoch's first.
+@pytest.mark.parametrize("cut", [1, 2, 8], ids=["in a phase", "phase end", "next epoch"])
+def test_windows_by_phase_resume_bit_for_bit(cut: int, tmp_path: Path) -> None:
+    #
+    chosen = fits.settings()
+    phases = [2 - i % 3 for i in range(23)]
+
+    def run(trained: Any, folder: Path, **arguments: Any) -> None:
+        source = DatasetSource(
+            fits.segments(23), chosen, seed=5, phases=phases, sizes={0: 5, 1: 3, 2: 8}
+        )
+        train(trained, source, fits.nll, chosen, seed=7, scratch=folder / "s",
+              metrics=folder / "m.jsonl", **arguments)  # fmt: skip
+
+    whole, again = fits.model(), fits.model(seed=99)
+    run(whole, tmp_path / "a")
+    with pytest.raises(Interrupted, match=f"after step {cut} of 12"):
+        run(fits.model(), tmp_path / "b", on_step=fits.interrupt_at(cut))
+    run(again, tmp_path / "b")
+    assert fits.same(fits.weights(whole), fits.weights(again))
+    assert fits.logged(tmp_path / "a/m.jsonl") == fits.logged(tmp_path / "b/m.jsonl")
 
 
 def test_killed_fit_repeats_the_steps_after_its_last_checkpoint(tmp_path: Path) -> None:

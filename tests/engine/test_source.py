@@ -50,6 +50,24 @@ def test_phases_come_in_order_and_are_shuffled_inside() -> None:
     assert [ids(flat, step) for step in range(12)] == [ids(plain, step) for step in range(12)]
 
 
+def test_windows_of_each_phase_have_its_size_and_end_at_its_boundary() -> None:
+    phases = [2 - i % 3 for i in range(23)]  # 7 of phase 0, 8 of phase 1, 8 of phase 2
+    units, sizes = fits.segments(23), {0: 5, 1: 3, 2: 8}
+    source = DatasetSource(units, fits.settings(), seed=5, phases=phases, sizes=sizes)
+    windows = [[phases[int(name.split("-")[1])] for name in ids(source, step)]
+               for step in range(source.steps)]  # fmt: skip
+    epoch = [[0] * 5, [0] * 2, [1] * 3, [1] * 3, [1] * 2, [2] * 8]
+    assert windows == epoch * 2
+    # the order is that of the phases alone: sizes only cut it
+    plain = DatasetSource(units, fits.settings(), seed=5, phases=phases)
+    first = [[name for step in range(6) for name in ids(one, step)] for one in (source, plain)]
+    assert sorted(first[0][:7]) == sorted(f"record-{i}" for i in range(23) if phases[i] == 0)
+    assert sorted(first[0]) == sorted(first[1])
+    other = DatasetSource(units, fits.settings(), seed=5, phases=phases, sizes={**sizes, 0: 4})
+    with pytest.raises(InputError, match="training data changed"):
+        other.restore(source.state(), {})
+
+
 def test_micro_batches_hold_at_most_so_many_tokens() -> None:
     records = [*fits.segments(23), Segment([7] * 50, [True] * 50, "long")]
     source = DatasetSource(records, fits.settings(epochs=1), seed=0)

@@ -31,11 +31,15 @@ def judged(pairs: Sequence[Any], first_wins: Callable[[str, str], int]) -> list[
     ]
 
 
+def gaps(pairs: Sequence[tuple[Candidate, Candidate]]) -> list[int]:
+    return [len(left.reply) - len(right.reply) for left, right in pairs]
+
+
 def bias_of(first_wins: Callable[[str, str], int]) -> PairBias:
     pairs = batch(61)
     probes = judged(padded_pairs([left for left, _ in pairs], 20, 0), first_wins)
     assert len(probes) == 20
-    return pair_bias(pairs, judged(pairs, first_wins), probes)
+    return pair_bias(gaps(pairs), judged(pairs, first_wins), probes)
 
 
 def test_a_judge_who_takes_the_first() -> None:  # S-19
@@ -71,7 +75,7 @@ def test_a_fair_judge() -> None:
 
 def test_missing_verdicts_and_unasked_pairs_do_not_count() -> None:
     pairs = batch(3)
-    found = pair_bias(pairs, [Duel(None, 1), Duel(1, 1, asked=False), Duel(1, 1)], [])
+    found = pair_bias(gaps(pairs), [Duel(None, 1), Duel(1, 1, asked=False), Duel(1, 1)], [])
     assert found.missing == 1
     assert found.split.n == 1
     assert found.first.n == 3  # one of the first pair, two of the last
@@ -79,7 +83,7 @@ def test_missing_verdicts_and_unasked_pairs_do_not_count() -> None:
 
 
 def test_the_correlation_of_length_and_grade() -> None:
-    replies = [Candidate(str(n), ASKED, "x" * n) for n in range(1, 31)]
+    replies = list(range(1, 31))
     longer = length_correlation(replies, [n / 30 for n in range(1, 31)])
     assert longer.value == pytest.approx(1.0)
     assert longer.low > 0.9

@@ -186,3 +186,17 @@ def test_weights_in_four_bits(tmp_path: Path) -> None:
     layer = width * width * (2 + 2 * keys // heads) + 3 * width * config.intermediate_size
     fewer = config.num_hidden_layers * layer * (4 - 4.127 / 8)
     assert plain.parts["weights"] - packed.parts["weights"] == pytest.approx(fewer, rel=1e-3)
+
+
+def test_a_served_judge_takes_no_memory_and_a_curriculum_what_its_largest_step_does(
+    tmp_path: Path,
+) -> None:
+    judge = {"judge": {"model": "http://127.0.0.1:9/v1#m"},
+             "scoring": {"weights": {"judge": 1.0}}}  # fmt: skip
+    few = {"train": {"segments_per_step": 1}}
+    plain = estimated(tmp_path, {"sft": few})
+    other = estimated(tmp_path, {"generate": judge, "sft": few | {"curriculum": {"bulk": 4}}})
+    assert plain["generate"].need == other["generate"].need
+    four = estimated(tmp_path, {"sft": {"train": {"segments_per_step": 4}}})
+    assert other["sft"].need == four["sft"].need
+    assert other["sft"].need.total > plain["sft"].need.total

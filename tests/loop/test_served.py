@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests import tiny
 from tests.loop.mini import write_recipe
-from tests.serving import Handler, fails, last, replies, said, serving
+from tests.serving import Handler, fails, grades, last, replies, said, serving
 
 from burnish.loop.check import check
 from burnish.loop.recipe import from_value, load
@@ -208,6 +208,51 @@ def test_what_a_served_model_cannot_give_is_refused_before_anything_runs(mini: M
         for one, wanted in zip(found, expected, strict=True):
             assert one.startswith(wanted)
             assert not one.startswith("prepare.generate.scoring") or one.endswith(given)
+
+
+def test_a_served_judge_goes_with_likelihoods_of_a_model_here(mini: Mini) -> None:
+    served = "http://127.0.0.1:9/v1#m"
+    generate = {
+        "model": "@base",
+        "scoring": {"weights": {"relevance": 0.5, "judge": 0.5}},
+        "judge": {"model": served},
+    }
+    score = {"run": "curate.score", "data": ["sft.jsonl"], "model": "@base",
+             "scorers": {"relevance": 1.0, "judge": 1.0}, "judge": {"model": served}}  # fmt: skip
+    assert problems(mini, {"generate": generate, "score": score}) == []
+    labels = {"data": "gone.jsonl", "annotators": ["ann"]}
+    for judge, wanted in (
+        ({"model": "http://127.0.0.1:9/v1"}, "judge.model: "),
+        ({"model": served, "labels": labels}, "judge.labels.data: no such file"),
+        ({"model": served, "rubric": "gone.txt"}, "judge.rubric: no such file"),
+    ):
+        found = problems(mini, {"generate": generate | {"judge": judge}})
+        assert len(found) == 1
+        assert found[0].startswith(f"prepare.generate.{wanted}")
+
+
+def test_scored_by_a_judge_and_selected_in_one_run(mini: Mini, tmp_path: Path) -> None:
+    folder, _ = mini
+    with serving(grades) as server:
+        stages = {
+            "score": {"run": "curate.score", "data": ["sft.jsonl"], "model": "@base",
+                      "scorers": {"relevance": 0.5, "judge": 1.0}, "judge": {"model": server.ref}},
+            "select": {"run": "curate.select", "data": ["@score/scored.jsonl"], "score": "total",
+                       "select": {"near": None, "semantic": None}},
+        }  # fmt: skip
+        recipe = {"name": "scored", "model": "model", "prepare": stages}
+        made = run(load(write_recipe(folder, recipe)), tmp_path)
+        asked = len(server.bodies)
+        assert asked > 0
+        changed = recipe | {"prepare": stages | {"score": stages["score"] | {"threshold": 0.5}}}
+        run(load(write_recipe(folder, changed)), tmp_path, rerun=["score"])
+        assert len(server.bodies) == asked  # another threshold asks nobody
+    found = lines(made.artifact("score").path / "scored.jsonl")
+    assert all(row["total"] == (0.5 * row["scores"]["relevance"] + row["scores"]["judge"]) / 1.5
+               for row in found)  # fmt: skip
+    details = made.artifact("score").details
+    assert set(details["scores"]) == {"relevance", "judge", "total"}
+    assert made.artifact("select").figures["kept"].value == len(found)
 
 
 def test_bad_addresses_and_keys_are_found_by_the_check(

@@ -40,6 +40,7 @@ from burnish.rewards.scorers import (
 )
 from burnish.rewards.scoring import ScoreCache, aggregate, score, score_candidates, total
 from burnish.rewards.similarity import load_encoder, similarities
+from burnish.store.errors import StorageError
 from burnish.text.batches import pack
 from burnish.text.templates import encode
 
@@ -189,7 +190,7 @@ def test_the_aggregate_is_the_weighted_mean_of_what_is_there() -> None:
 
 @pytest.mark.parametrize(
     "weights",
-    [{"beauty": 1.0}, {}, {"fluency": -1.0}, {"fluency": 0.0}, {"judge": 1.0}, {"similarity": 1.0}],
+    [{"beauty": 1.0}, {}, {"fluency": -1.0}, {"fluency": 0.0}],
 )
 def test_bad_weights_are_refused(weights: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
@@ -310,11 +311,13 @@ def test_scores_are_kept_under_what_they_depend_on(tmp_path: Path) -> None:
         found = score_candidates(batch, [counted], ScorerSettings(), resources, ScoreCache(path))
         assert found == [{"counted": 0.5}, {"counted": 0.5}, {}]
     assert calls == ["a", "none"]
-    with path.open("a") as file:
-        file.write('{"scorer": "torn')
     newer = replace(counted, version="2")
     score_candidates(batch, [newer], ScorerSettings(), resources, ScoreCache(path))
     assert calls == ["a", "none"] * 2
+    other_file = tmp_path / "other"
+    other_file.write_text("{}" * 100)
+    with pytest.raises(StorageError, match="no file of scores"):
+        ScoreCache(other_file)
     length = find("completeness")
     shorter = ScorerSettings(max_words=3)
     assert length.fingerprint(shorter, resources) != length.fingerprint(ScorerSettings(), resources)

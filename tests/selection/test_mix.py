@@ -131,6 +131,19 @@ def test_a_mix_keeps_tiers_and_synthetic_share_and_weighs_by_quality() -> None:
     assert mix(examples(**POOL), settings, seed=1) != mixed
 
 
+def test_a_mix_does_not_depend_on_the_order_of_the_input() -> None:
+    # C-39's rule for all that chooses: the same records, the same choice, in the same order.
+    pool = examples(**POOL)
+    for settings in (
+        MixSettings(count=100),
+        MixSettings(tiers={}, synthetic=None, count=300, temperature=2, repeats=2),
+    ):
+        mixed = mix(pool, settings, seed=0)
+        assert mix(pool[::-1], settings, seed=0) == mixed
+        assert mix(pool[137:] + pool[:137], settings, seed=0) == mixed
+        assert mix(pool, settings, seed=1) != mixed
+
+
 def test_tasks_are_shared_out_inside_every_tier() -> None:
     settings = MixSettings(count=100, task_weights={"b": 0})
     mixed = mix(examples(**{name: 2 * count for name, count in POOL.items()}), settings, seed=0)

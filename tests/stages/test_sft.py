@@ -41,9 +41,10 @@ def test_the_training_loss_is_smoothed_and_the_held_out_one_is_not(tmp_path: Pat
     assert smooth["eval_loss"] == pytest.approx(sharp["eval_loss"], abs=1e-5)
 
 
-def test_a_curriculum_goes_from_bulk_to_expert(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def run_curriculum(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, curriculum: bool | dict[Tier, int]
+) -> list[list[str]]:
+    """Four examples of each tier and general text as a curriculum: tiers by window."""
     sources: list[DatasetSource] = []
 
     def kept(*given: Any, **more: Any) -> DatasetSource:
@@ -51,45 +52,80 @@ def test_a_curriculum_goes_from_bulk_to_expert(
         return sources[-1]
 
     monkeypatch.setattr(sft, "DatasetSource", kept)
-    tiers: list[Tier] = ["expert", "bulk", "selected"]
     records = [
         Example(
-            id=f"{tiers[n % 3]}-{n}",
-            tier=tiers[n % 3],
+            id=f"{TIERS[n % 3]}-{n}",
+            tier=TIERS[n % 3],
             messages=[{"role": "user", "content": "hi"}, {"role": "assistant", "content": str(n)}],
         )
         for n in range(12)
     ]
     general = [Document(id=f"general-{n}", text="the an hello " * 3) for n in range(12)]
-    tables.write(tmp_path / "data.jsonl", records)
-    tables.write(tmp_path / "general.jsonl", general)
+    tables.write(folder / "data.jsonl", records)
+    tables.write(folder / "general.jsonl", general)
     inputs = Inputs({
-        "model": [saved_model(tmp_path)],
-        "data": [str(tmp_path / "data.jsonl")],
-        "general": [str(tmp_path / "general.jsonl")],
+        "model": [saved_model(folder)],
+        "data": [str(folder / "data.jsonl")],
+        "general": [str(folder / "general.jsonl")],
     })  # fmt: skip
     train = TrainSettings(epochs=1, segments_per_step=3, learning_rate=1e-9)
     config = sft.Config(
-        model="m", data=["d"], general=["g"], general_share=1.0, heldout=0, curriculum=True,
+        model="m", data=["d"], general=["g"], general_share=1.0, heldout=0, curriculum=curriculum,
         train=train,
     )  # fmt: skip
-    sft.run(config, inputs, context(tmp_path))
+    sft.run(config, inputs, context(folder))
     source = sources[0]
-    seen = [
-        id.split("-")[0]
+    return [
+        [id.split("-")[0] for batch in source.window(step) or [] for id in batch.ids]
         for step in range(source.steps)
-        for batch in source.window(step) or []
-        for id in batch.ids
     ]
-    taught = [name for name in seen if name in tiers]
+
+
+TIERS: list[Tier] = ["expert", "bulk", "selected"]
+
+
+def test_a_curriculum_goes_from_bulk_to_expert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = [name for window in run_curriculum(tmp_path, monkeypatch, True) for name in window]
+    taught = [name for name in seen if name in TIERS]
     assert len(taught) == 12
     # windows of three units: tiers may only overlap inside one
-    firsts = {tier: taught.index(tier) for tier in tiers}
-    lasts = {tier: len(taught) - 1 - taught[::-1].index(tier) for tier in tiers}
+    firsts = {tier: taught.index(tier) for tier in TIERS}
+    lasts = {tier: len(taught) - 1 - taught[::-1].index(tier) for tier in TIERS}
     assert firsts["bulk"] < firsts["selected"] < firsts["expert"]
     assert lasts["bulk"] <= firsts["selected"] + 2
     assert lasts["selected"] <= firsts["expert"] + 2
     # general text is in every part of the epoch
-    others = [place for place, name in enumerate(seen) if name not in tiers]
+    others = [place for place, name in enumerate(seen) if name not in TIERS]
     third = len(seen) / 3
     assert {int(place // third) for place in others} == {0, 1, 2}
+
+
+def test_a_curriculum_sets_the_window_of_each_tier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = run_curriculum(tmp_path, monkeypatch, {"bulk": 4, "expert": 1})
+    # four examples of each tier, general text divided evenly: the first tiers have one row more
+    general, more = divmod(sum(map(len, windows)) - 12, 3)
+    sizes = {"bulk": 4, "selected": 3, "expert": 1}  # selected has train.segments_per_step
+    expected = []
+    for place, tier in enumerate(("bulk", "selected", "expert")):
+        full, rest = divmod(4 + general + (place < more), sizes[tier])
+        expected += [sizes[tier]] * full + ([rest] if rest else [])
+    assert [len(window) for window in windows] == expected
+    taught = [[name for name in window if name in TIERS] for window in windows]
+    assert all(len(set(names)) <= 1 for names in taught)
+    order = [name for names in taught for name in names]
+    assert order == ["bulk"] * 4 + ["selected"] * 4 + ["expert"] * 4
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "message"),
+    [({"bulk": 0}, "greater than 0"), ({"gold": 3}, "expert"), ({}, "at least 1"),
+     ({"bulk": 4}, "expected one of the two")],
+)  # fmt: skip
+def test_curricula_that_cannot_be(curriculum: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        sft.Config(model="m", data=["d"], curriculum=curriculum,
+                   train=TrainSettings(tokens_per_step=99))  # fmt: skip

@@ -64,6 +64,39 @@ def test_objectives_of_another_tools_table(tmp_path: Path) -> None:
     assert found == [{"helpful": 1.0}, {"harmless": -2.0}, {}]
 
 
+@pytest.mark.parametrize("suffix", tables.APPENDED)
+def test_rows_written_as_they_come(tmp_path: Path, suffix: str) -> None:
+    """Whole or not at all, equal to those written at once, with columns beside the record's."""
+    records = [
+        Example(id=str(n), messages=[{"role": "user", "content": f"{n}"},
+                                     {"role": "assistant", "content": "é"}])
+        for n in range(5)
+    ]  # fmt: skip
+    scored = [vars(one) | {"scores": {"a": n / 4}, "total": None if n == 3 else n / 2}
+              for n, one in enumerate(records)]  # fmt: skip
+    path = tmp_path / f"x{suffix}"
+    with tables.writer(path, Example, {"scores": str, "total": float}) as write:
+        write(scored[:2])
+        write(scored[2:])
+        assert not path.exists()
+    assert tables.read(path, Example) == records
+    totals = [number for _, number in tables.with_numbers(path, Example, "total")]
+    assert totals == [0.0, 0.5, 1.0, None, 2.0]
+    inner = [number for _, number in tables.with_numbers(path, Example, "scores.a")]
+    assert inner == [0.0, 0.25, 0.5, 0.75, 1.0]
+    before = path.read_bytes()
+    half = tables.writer(path, Example)
+    half.__enter__()([vars(records[0])])
+    assert half.__exit__(KeyError, KeyError("as if killed"), None) is False
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_rows_are_written_to_three_formats_only(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"ends \.jsonl, "):
+        tables.writer(tmp_path / "x.csv", Example).__enter__()
+
+
 def test_write_refuses(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="format that is not written"):
         tables.write(tmp_path / "x.xlsx", RECORDS[:1])

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich import box
 from rich.table import Table
 
+from burnish.cli.score_options import PAIRWISE
 from burnish.cli.shared import out, print_json, say
-
-PAIRWISE = "pairwise"
-
-
-def distribution(values: Sequence[float | None]) -> dict[str, Any]:
-    """Number, missing ones, mean, and the 10th, 50th and 90th percentile."""
-    there = np.array([value for value in values if value is not None], dtype=np.float64)
-    found: dict[str, Any] = {"n": len(there), "missing": len(values) - len(there)}
-    if len(there):
-        found["mean"] = float(there.mean())
-        for percent in (10, 50, 90):
-            found[f"p{percent}"] = float(np.percentile(there, percent))
-    return found
-
-
-def figure(value: Any) -> dict[str, Any]:
-    """A figure as JSON; null for what is not a number."""
-    return {name: part if math.isfinite(part) else None for name, part in asdict(value).items()}
 
 
 def show(found: dict[str, Any], out_: Path, written: int, json_: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,9 +67,11 @@ class DatasetSource:
         seed: of the order.
         phases: one number a unit: in every epoch units of a lower number come first, shuffled
             among themselves. None shuffles all of them.
+        sizes: units of a window in each phase, in place of the settings' own; no window then holds
+            units of two phases.
 
-    The last window of an epoch holds what is left; since the engine divides by the window's own
-    count it is as exact as the others.
+    The last window of an epoch (with ``sizes`` of a phase) holds what is left; since the engine
+    divides by the window's own count it is as exact as the others.
 
     Raises:
         InputError: no units, or none with a token to train on.
@@ -84,6 +86,7 @@ class DatasetSource:
         *,
         seed: int,
         phases: Sequence[int] | None = None,
+        sizes: Mapping[int, int] | None = None,
     ) -> None:
         self._units = [[unit] if isinstance(unit, Segment) else list(unit) for unit in units]
         if not any(any(segment.mask[1:]) for unit in self._units for segment in unit):
@@ -99,7 +102,10 @@ class DatasetSource:
             order = epoch_order(len(self._units), seed, epoch)
             if phases is not None:
                 order.sort(key=phases.__getitem__)
-            windows = cut_windows(order, self._lengths, settings)
+            if phases is None or sizes is None:
+                windows = cut_windows(order, self._lengths, settings)
+            else:
+                windows = cut_phases(order, phases, sizes)
             self._windows += windows
             self._epochs += [epoch + (i + 1) / len(windows) for i in range(len(windows))]
             if settings.max_steps is not None and len(self._windows) >= settings.max_steps:
@@ -129,7 +135,7 @@ class DatasetSource:
         return {"epoch": self._epochs[self._step]}
 
     def state(self) -> dict[str, Any]:
-        """A fingerprint of the data; a window depends on its step alone."""
+        """A fingerprint of data and windows; a window depends on its step alone."""
         return {"data": self._fingerprint()}
 
     def tensors(self) -> dict[str, Tensor]:
@@ -145,7 +151,8 @@ class DatasetSource:
             )
 
     def _fingerprint(self) -> int:
-        value = 0
+        order = np.array([*chain.from_iterable(self._windows), *map(len, self._windows)])
+        value = zlib.crc32(order.astype(np.int64).tobytes())
         for segment in chain.from_iterable(self._units):
             row = np.array([segment.tokens, segment.mask], dtype=np.int64)
             value = zlib.crc32(row.tobytes(), value)
@@ -176,6 +183,17 @@ def cut_windows(
             filled = 0
         windows[-1].append(index)
         filled += lengths[index]
+    return windows
+
+
+def cut_phases(
+    order: Sequence[int], phases: Sequence[int], sizes: Mapping[int, int]
+) -> list[list[int]]:
+    """Cut an order of units that is sorted by phase into windows of ``sizes[phase]`` units."""
+    windows: list[list[int]] = []
+    for phase, units in groupby(order, key=phases.__getitem__):
+        there, size = list(units), sizes[phase]
+        windows += [there[i : i + size] for i in range(0, len(there), size)]
     return windows
 
 

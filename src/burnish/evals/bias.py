@@ -42,14 +42,15 @@ class PairBias:
     missing: int
 
 
-def pair_bias(pairs: Sequence[Pair], duels: Sequence[Duel], probes: Sequence[Duel]) -> PairBias:
+def pair_bias(gaps: Sequence[int], duels: Sequence[Duel], probes: Sequence[Duel]) -> PairBias:
     """Bias of a batch of verdicts.
 
     Args:
-        pairs: what was compared, ``duels`` what came of it.
+        gaps: of each pair, characters of the left reply less those of the right.
+        duels: what came of the pairs.
         probes: what came of ``padded_pairs``.
     """
-    asked = [(pair, duel) for pair, duel in zip(pairs, duels, strict=True) if duel.asked]
+    asked = [(gap, duel) for gap, duel in zip(gaps, duels, strict=True) if duel.asked]
     named, groups = [], []
     for at, (_, duel) in enumerate(asked):
         for verdict, side in ((duel.forward, 1), (duel.backward, -1)):
@@ -58,11 +59,7 @@ def pair_bias(pairs: Sequence[Pair], duels: Sequence[Duel], probes: Sequence[Due
                 groups.append(str(at))
     whole = [duel for _, duel in asked if duel.winner is not None]
     split = sum(duel.forward != duel.backward for duel in whole)
-    lengths = [
-        (len(left.reply) - len(right.reply)) * duel.winner
-        for (left, right), duel in asked
-        if duel.winner and len(left.reply) != len(right.reply)
-    ]
+    lengths = [gap * duel.winner for gap, duel in asked if duel.winner and gap]
     tried = [duel for duel in probes if duel.winner is not None]
     return PairBias(
         first=mean_figure(named, groups),
@@ -79,21 +76,19 @@ def padded_pairs(candidates: Sequence[Candidate], count: int, seed: int) -> list
     return [(one, replace(one, reply=one.reply + _PADDING[one.lang])) for one in drawn]
 
 
-def length_correlation(candidates: Sequence[Candidate], grades: Sequence[float | None]) -> Figure:
-    """Spearman's rank correlation of grade and characters; its interval by Fisher's z with
-    the standard error of Fieller et al. (1957).
+def length_correlation(lengths: Sequence[int], grades: Sequence[float | None]) -> Figure:
+    """Spearman's rank correlation of a reply's characters and its grade; the interval by Fisher's
+    z with the standard error of Fieller et al. (1957).
 
     NaN where there are fewer than four grades, or all are the same.
     """
     there = [
-        (len(one.reply), grade)
-        for one, grade in zip(candidates, grades, strict=True)
-        if grade is not None
+        (length, grade) for length, grade in zip(lengths, grades, strict=True) if grade is not None
     ]
-    lengths, known = zip(*there, strict=True) if there else ((), ())
-    if len(there) < 4 or len(set(known)) == 1 or len(set(lengths)) == 1:
+    long, known = zip(*there, strict=True) if there else ((), ())
+    if len(there) < 4 or len(set(known)) == 1 or len(set(long)) == 1:
         return Figure(math.nan, -1.0, 1.0, len(there))
-    value = float(stats.spearmanr(lengths, known).statistic)
+    value = float(stats.spearmanr(long, known).statistic)
     z = math.atanh(max(-0.999999, min(0.999999, value)))
     half = 1.96 * 1.03 / math.sqrt(len(there) - 3)
     return Figure(value, math.tanh(z - half), math.tanh(z + half), len(there))

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from burnish.config import references
+from burnish.config import is_served, references
 from burnish.engine.rehearsal import StepMemory, rehearse
 from burnish.loop.amounts import UNKNOWN_LENGTH, Amounts, Size, samples
 from burnish.loop.recipe import Recipe
@@ -118,7 +118,7 @@ class Needs:
         else:
             longest = min(size.longest, limit)
             length = size.mean / (2 if _pairs(config) else 1)
-            window = train.segments_per_step * longest
+            window = _segments(config) * longest
             if train.tokens_per_step is not None:
                 window = train.tokens_per_step + longest
             tokens = round(max(longest, min(train.tokens_per_batch, window)))
@@ -158,7 +158,7 @@ class Needs:
         """Other models a stage holds: anchor, reward model, reference. Not shared out."""
         refs = [
             ref for path, ref, mark in references(config)
-            if mark.kind == "model" and path != ("model",)
+            if mark.kind == "model" and path != ("model",) and not is_served(self.origin(ref))
         ]  # fmt: skip
         total = sum(self.outline(ref).weights for ref in refs)
         if hasattr(config, "online") and config.lora is None:
@@ -187,6 +187,15 @@ def gathered(model: Outline) -> int:
     outside = [weight for weight in model.model.parameters() if id(weight) not in ids]
     gradients = [weight for weight in (*outside, *largest) if weight.requires_grad]
     return size_of(outside) + 2 * size_of(largest) + size_of(gradients)
+
+
+def _segments(config: Any) -> int:
+    """Segments of the largest window: a curriculum may give one for each tier."""
+    sizes = getattr(config, "curriculum", None)
+    largest: int = max(
+        [config.train.segments_per_step, *(sizes.values() if isinstance(sizes, dict) else ())]
+    )
+    return largest
 
 
 def _pairs(config: Any) -> bool:

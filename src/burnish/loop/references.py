@@ -120,12 +120,13 @@ def problem_of(call: StageCall, recipe: Recipe, known: set[str]) -> list[Problem
 def _served_problems(
     call: StageCall, recipe: Recipe, path: tuple[str | int, ...], mark: Reference
 ) -> list[Problem]:
-    """What a stage wants of a served model besides replies."""
+    """What a stage wants of a served ``model`` besides replies; of another, such as a judge, it
+    wants nothing else."""
     if not mark.served:
         expected = "expected a model folder or name: a served model gives replies, not weights"
         return [recipe.problem((*call.at, *path), "found a served model", expected)]
     ask = getattr(catalog.find(call.run), "needs_weights", None)
-    needs: dict[str, str] = ask(call.config) if ask else {}
+    needs: dict[str, str] = ask(call.config) if ask and path == ("model",) else {}
     expected = "leave it out: a served model gives no log-probabilities of given tokens"
     return [
         recipe.problem((*call.at, *field.split(".")), f"{why}, and {path[0]} is served", expected)

@@ -155,6 +155,7 @@ STAGES: dict[str, str] = {
     "curate.generate": "数据生成",
     "curate.clean": "语料清洗",
     "curate.dedup": "数据去重",
+    "curate.score": "数据打分",
     "curate.select": "数据筛选",
     "curate.mix": "数据配比",
     "curate.quarantine": "数据隔离",

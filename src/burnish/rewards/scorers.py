@@ -35,7 +35,7 @@ import hashlib
 import inspect
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -79,13 +79,9 @@ class ScorerSettings(Settings):
     @field_validator("weights")
     @classmethod
     def _known(cls, weights: dict[str, float]) -> dict[str, float]:
-        for name in weights:
-            if find(name).highest != 1.0 and weights[name]:
-                raise ValueError(f"{name!r} has no upper end, so it cannot be part of a mean")
-            if find(name).needs in ("judge", "encoder"):
-                raise ValueError(f"{name!r} is a scorer of `burnish data score` only")
-        if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
-            raise ValueError("weights must not be negative, and one must be above 0")
+        check_weights(weights)
+        if not weights or sum(weights.values()) <= 0:
+            raise ValueError("one of the weights must be above 0")
         return weights
 
 
@@ -113,7 +109,7 @@ class Resources:
 
     model: Any
     tokenizer: Any
-    calibration: Calibration
+    calibration: Calibration = Calibration((), ())
     reward_model: RewardModel | None = None
     judge: Judge | None = None
     encode: Encode | None = None
@@ -314,6 +310,15 @@ def find(name: str) -> Scorer:
     if name not in SCORERS:
         raise ValueError(f"unknown scorer {name!r}; known: {', '.join(SCORERS)}")
     return SCORERS[name]
+
+
+def check_weights(weights: Mapping[str, float]) -> None:
+    """Raise ValueError where a scorer is unknown, or a weight is none that a mean can have."""
+    for name, weight in weights.items():
+        if find(name).highest != 1.0 and weight:
+            raise ValueError(f"{name!r} has no upper end, so it cannot be part of a mean")
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"weights must not be negative, found {weight} for {name!r}")
 
 
 def own_scorer(name: str) -> Scorer:

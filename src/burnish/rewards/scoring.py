@@ -2,43 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from burnish.records import Prompt, Rollout, content_id
 from burnish.rewards.candidates import Candidate, of_rollout
 from burnish.rewards.judge import Duel, Judge, settle
 from burnish.rewards.scorers import Resources, Scorer, ScorerSettings, find
-from burnish.store.metrics import Metrics
+from burnish.store.errors import StorageError, storage_errors
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS scores (
+    scorer TEXT NOT NULL, content TEXT NOT NULL, value REAL, PRIMARY KEY (scorer, content)
+) WITHOUT ROWID
+"""
 
 
 class ScoreCache:
-    """Scores by (fingerprint of the scorer, content of the reply); in a JSONL file where given.
+    """Scores by (fingerprint of the scorer, content of the reply); in an SQLite file where given.
 
-    A line holds the scores of one call, so that a process that is killed loses one call at most.
+    The scores of one call are kept together, so that a process that is killed loses one call at
+    most. What is in the file takes no memory.
+
+    Raises:
+        StorageError: the file is damaged or something else, or cannot be written.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self._log = None if path is None else Metrics(path)
-        self._known: dict[tuple[str, str], float | None] = {}
-        for row in [] if self._log is None else self._log.read():
-            scorer, scores = row.get("scorer"), row.get("scores")
-            if isinstance(scorer, str) and isinstance(scores, dict):
-                self._known.update({(scorer, content): v for content, v in scores.items()})
+        self._path = path or Path(":memory:")
+        with self._storage():
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self._path)
+            self._database.execute(_TABLE)
 
-    def missing(self, scorer: str, contents: Iterable[str]) -> set[str]:
-        """Those of ``contents`` that have no score."""
-        return {content for content in contents if (scorer, content) not in self._known}
+    def known(self, scorer: str, contents: Iterable[str]) -> dict[str, float | None]:
+        """Scores that were put, by content; those that were not have no entry."""
+        select = "SELECT value FROM scores WHERE scorer = ? AND content = ?"
+        found: dict[str, float | None] = {}
+        with self._storage():
+            for content in contents:
+                row = self._database.execute(select, [scorer, content]).fetchone()
+                if row is not None:
+                    found[content] = row[0]
+        return found
 
     def put(self, scorer: str, scores: Mapping[str, float | None]) -> None:
         """Keep scores by content; None is one that is missing and is not asked for again."""
-        if self._log is not None:
-            self._log.append({"scorer": scorer, "scores": scores})
-        self._known.update({(scorer, content): value for content, value in scores.items()})
+        rows = [(scorer, content, value) for content, value in scores.items()]
+        with self._storage(), self._database:
+            self._database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", rows)
 
-    def get(self, scorer: str, content: str) -> float | None:
-        """A score that was put; raises KeyError where none was."""
-        return self._known[scorer, content]
+    @contextmanager
+    def _storage(self) -> Iterator[None]:
+        try:
+            with storage_errors(self._path):
+                yield
+        except sqlite3.Error as error:
+            reason = f"no file of scores, or damaged ({error}); delete it to begin anew"
+            raise StorageError(self._path, reason) from error
 
 
 def score_candidates(
@@ -58,13 +83,15 @@ def score_candidates(
     contents = [one.content for one in candidates]
     for scorer in scorers:
         fingerprint = scorer.fingerprint(settings, resources)
-        missing = cache.missing(fingerprint, contents)
-        todo = {key: one for key, one in zip(contents, candidates, strict=True) if key in missing}
+        known = cache.known(fingerprint, contents)
+        todo = {key: one for key, one in zip(contents, candidates, strict=True) if key not in known}
         if todo:
             values = scorer.values(list(todo.values()), settings, resources)
-            cache.put(fingerprint, dict(zip(todo, values, strict=True)))
+            found = dict(zip(todo, map(_finite, values), strict=True))
+            cache.put(fingerprint, found)
+            known |= found
         for content, row in zip(contents, rows, strict=True):
-            value = cache.get(fingerprint, content)
+            value = known[content]
             if value is not None:
                 row[scorer.name] = value
     return rows
@@ -93,23 +120,27 @@ def compare_pairs(
     """``Judge.compare`` of pairs that are not in ``cache`` yet; equal pairs are judged once."""
     forward, backward = (f"{way} {judge.fingerprint}" for way in ("forward", "backward"))
     contents = [content_id(left.content, right.content) for left, right in pairs]
-    missing = cache.missing(forward, contents) | cache.missing(backward, contents)
-    todo = {key: pair for key, pair in zip(contents, pairs, strict=True) if key in missing}
+    ahead, back = cache.known(forward, contents), cache.known(backward, contents)
+    there = ahead.keys() & back.keys()
+    todo = {key: pair for key, pair in zip(contents, pairs, strict=True) if key not in there}
     duels = judge.compare(list(todo.values()))
-    cache.put(forward, {key: duel.forward for key, duel in zip(todo, duels, strict=True)})
-    cache.put(backward, {key: duel.backward for key, duel in zip(todo, duels, strict=True)})
+    for way, known, side in ((forward, ahead, "forward"), (backward, back, "backward")):
+        found = {key: getattr(duel, side) for key, duel in zip(todo, duels, strict=True)}
+        cache.put(way, found)
+        known.update(found)
     return [
-        Duel(
-            _verdict(cache.get(forward, key)),
-            _verdict(cache.get(backward, key)),
-            settle(left, right) is None,
-        )
+        Duel(_verdict(ahead[key]), _verdict(back[key]), settle(left, right) is None)
         for key, (left, right) in zip(contents, pairs, strict=True)
     ]
 
 
 def _verdict(value: float | None) -> int | None:
     return None if value is None else int(value)
+
+
+def _finite(value: float | None) -> float | None:
+    """A score that JSON can hold: one that is no number is missing."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def mean(scores: Mapping[str, float], weights: Mapping[str, float]) -> float | None:

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from burnish.config import InputError, Problem, Settings
-from burnish.records import Document, Example, Tier
+from burnish.records import Document, Example, Tier, content_id
 from burnish.selection.pyramid import CURRICULUM, PYRAMID, SYNTHETIC, Cell, tier_counts
 from burnish.selection.shares import divide
 
@@ -116,12 +116,13 @@ class MixSettings(Settings):
 
 
 def mix(examples: Sequence[Example], settings: MixSettings, seed: int) -> list[Example]:
-    """Draw a mix by tier, synthetic share and task, shuffled.
+    """Draw a mix by tier, synthetic share and task, shuffled; the order of the input is no matter.
 
     Raises:
         InputError: a tier, synthetic or human records are short, and by how much.
     """
     usable = [one for one in examples if settings.task_weights.get(one.task, 1.0) > 0]
+    usable.sort(key=lambda one: content_id(vars(one)))
     cells: dict[Cell, list[Example]] = defaultdict(list)
     for one in usable:
         cells[one.tier, one.synthetic].append(one)

@@ -38,28 +38,53 @@ class Replying:
 
 
 def replying(ref: str, context: Context) -> Replying:
-    """Load a model, or find the server of one; its replies are kept in the stage's scratch folder.
+    """``reply_with`` in a stage; replies of a served model are kept in the stage's scratch folder.
+
+    Raises:
+        InputError: as ``load_model``, or not an address of a served model.
+        EndpointError: nobody answers there.
+    """
+    return reply_with(ref, context.endpoint, context.scratch / JOURNAL, context.device)
+
+
+def reply_with(
+    ref: str,
+    endpoint: EndpointSettings,
+    journal: Path,
+    device: str = "auto",
+    max_requests: int | None = None,
+) -> Replying:
+    """Load a model, or find the server of one; its replies are kept in ``journal``.
+
+    Args:
+        max_requests: sent to a server at most, retries counted.
 
     Raises:
         InputError: as ``load_model``, or not an address of a served model.
         EndpointError: nobody answers there.
     """
     if not is_served(ref):
-        loaded = load_model(ref, device=context.device)
+        loaded = load_model(ref, device=device)
         return Replying(Path(ref).name, LocalSampler(loaded.model, loaded.tokenizer), loaded)
-    return journalled(ref, context.scratch / JOURNAL, context.endpoint)
+    return _served(ref, endpoint, journal, max_requests)
 
 
 def journalled(
     ref: str, journal: Path, endpoint: EndpointSettings, device: str = "auto"
 ) -> Replying:
-    """As ``replying``, but the replies of a model in this process are kept too, as text alone."""
-    if not is_served(ref):
-        loaded = load_model(ref, device=device)
-        local = LocalSampler(loaded.model, loaded.tokenizer)
-        mark = ref if loaded.path is None else content_fingerprint(loaded.path)
-        return Replying(Path(ref).name, JournalledSampler(local, mark, journal), loaded)
-    sampler = ServedSampler(ref, endpoint, journal)
+    """As ``reply_with``, but the replies of a model in this process are kept too, as text alone."""
+    if is_served(ref):
+        return _served(ref, endpoint, journal)
+    loaded = load_model(ref, device=device)
+    local = LocalSampler(loaded.model, loaded.tokenizer)
+    mark = ref if loaded.path is None else content_fingerprint(loaded.path)
+    return Replying(Path(ref).name, JournalledSampler(local, mark, journal), loaded)
+
+
+def _served(
+    ref: str, endpoint: EndpointSettings, journal: Path, max_requests: int | None = None
+) -> Replying:
+    sampler = ServedSampler(ref, endpoint, journal, max_requests)
     model = sampler.address.model
     served = {"url": sampler.address.url, "model": model, "listed": sampler.listed()}
     return Replying(model, sampler, details={"served": served})

