@@ -12,7 +12,6 @@ from pathlib import Path
 import typer
 
 from burnish.cli import (
-    data_commands,
     eval_commands,
     fit_commands,
     model_commands,
@@ -21,6 +20,7 @@ from burnish.cli import (
     run_commands,
 )
 from burnish.cli.crash import redact, write_crash_file
+from burnish.cli.data import commands as data_commands
 from burnish.cli.doctor import doctor
 from burnish.cli.shared import DEFAULT_RUNS, example, warn
 from burnish.config import (

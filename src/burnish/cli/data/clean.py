@@ -11,7 +11,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from burnish.cli.shared import AsJson, Set, out, print_json, progress, say
+from burnish.cli.shared import AsJson, Set, example, out, print_json, progress, say
 from burnish.config import InputError, Problem
 
 if TYPE_CHECKING:
@@ -79,3 +79,8 @@ def show(report: CleanReport) -> None:
     say(f"characters {before} to {after}, languages {report.languages}")
     say(f"lines of boilerplate {report.lines}, copied paragraphs {report.paragraphs}")
     say(f"personal data replaced: {replaced}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command(epilog=example("burnish data clean pages.jsonl -o corpus"))(clean)

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from burnish.cli.data_why import printable
+from burnish.cli.data.why import printable
 from burnish.cli.shared import AsJson, example, out, print_json, say
 
 if TYPE_CHECKING:
@@ -105,3 +105,8 @@ def _triggers(name: str, found: TriggerDiff, alpha: float) -> None:
             f"{one.p:.2g}",
         )
     out.print(table)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command(epilog=EXAMPLE)(diff)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli.data_files import RecordKind, guess
+from burnish.cli.data.files import RecordKind, guess
 from burnish.cli.shared import AsJson, err, example, print_json, say
 
 EXAMPLE = example("burnish data dedup examples.jsonl -o deduplicated --workers 2")
@@ -63,3 +63,8 @@ def dedup(
         print_json({"kept": report.kept, "removed": removed, "folder": str(out)})
         return
     say(f"{out}: {report.kept} records kept, {removed} near duplicates removed")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command(epilog=EXAMPLE)(dedup)

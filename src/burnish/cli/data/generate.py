@@ -12,7 +12,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from burnish.cli.data_files import RecordKind, read
+from burnish.cli.data.files import RecordKind, read
 from burnish.cli.models_of import resolve_model
 from burnish.cli.shared import (
     DEFAULT_RUNS,

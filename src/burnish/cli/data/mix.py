@@ -10,7 +10,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from burnish.cli.data_files import Files, Out
+from burnish.cli.data.files import Files, Out
 from burnish.cli.shared import (
     AsJson,
     Set,

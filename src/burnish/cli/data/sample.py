@@ -84,3 +84,9 @@ def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     from burnish.store.atomic import write_text
 
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command(epilog=EXAMPLE)(sample)
+    app.command(epilog=UNBLIND_EXAMPLE)(unblind)

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from burnish.cli import (
-    data_agree,
-    data_dedup,
-    data_diff,
-    data_generate,
-    data_import,
-    data_mix,
-    data_page,
-    data_pairs,
-    data_quarantine,
-    data_sample,
-    data_score,
-    data_select,
-    data_why,
+from burnish.cli.data import (
+    agree,
+    clean,
+    dedup,
+    diff,
+    generate,
+    importing,
+    mix,
+    page,
+    pairs,
+    quarantine,
+    sample,
+    score,
+    select,
+    why,
 )
-from burnish.cli.data_clean import clean
-from burnish.cli.data_files import Kind, RecordKind, read
+from burnish.cli.data.files import Kind, RecordKind, read
 from burnish.cli.shared import AsJson, example, print_json, say
 from burnish.config import InputError, Problem
 
@@ -36,7 +36,7 @@ MOST_PROBLEMS = 20
 
 
 app = typer.Typer(
-    help="Data files: import, clean, generate, score, choose, mix, look.", no_args_is_help=True
+    help="Data: import, clean, generate, score, choose, mix, look, trace.", no_args_is_help=True
 )
 File = Annotated[Path, typer.Argument(help="JSONL, JSON, either with .gz, Parquet, CSV or text.")]
 
@@ -49,14 +49,14 @@ File = Annotated[Path, typer.Argument(help="JSONL, JSON, either with .gz, Parque
 def stats(
     file: File,
     kind: Kind = None,
-    html: data_page.Html = None,
-    lang: data_page.Lang = data_page.PageLang.en,
-    model: data_page.Model = None,
+    html: page.Html = None,
+    lang: page.Lang = page.PageLang.en,
+    model: page.Model = None,
     json_: AsJson = False,
 ) -> None:
     """Count records, languages, tasks, sources and lengths; with --html on a page with charts."""
     if html is not None:
-        data_page.write_page(file, html, lang, model)
+        page.write_page(file, html, lang, model)
     found_kind, records, problems = read(file, kind)
     found = describe(found_kind, records, len(problems))
     if json_:
@@ -116,17 +116,8 @@ def text_length(record: Record) -> int:
     return total
 
 
-app.command("import", epilog=data_import.EXAMPLE)(data_import.import_)
-app.command(epilog=example("burnish data clean pages.jsonl -o corpus"))(clean)
-data_select.register(app)
-data_mix.register(app)
-data_pairs.register(app)
-data_agree.register(app)
-data_score.register(app)
-app.command("dedup", epilog=data_dedup.EXAMPLE)(data_dedup.dedup)
-app.command("why", epilog=data_why.EXAMPLE)(data_why.why)
-app.command("quarantine", epilog=data_quarantine.EXAMPLE)(data_quarantine.quarantine)
-app.command("diff", epilog=data_diff.EXAMPLE)(data_diff.diff)
-app.command("sample", epilog=data_sample.EXAMPLE)(data_sample.sample)
-app.command("unblind", epilog=data_sample.UNBLIND_EXAMPLE)(data_sample.unblind)
-data_generate.register(app)
+for module in (
+    importing, clean, dedup, generate, score, agree, select, pairs, mix, sample, why, diff,
+    quarantine,
+):  # fmt: skip
+    module.register(app)

@@ -147,3 +147,8 @@ def _listed(values: dict[str, Any]) -> str:
 def printable(text: str) -> str:
     """Text of data as it can safely go to a terminal: control characters are shown, not sent."""
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command(epilog=EXAMPLE)(why)

@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from burnish.cli.score_options import PAIRWISE
+from burnish.cli.data.score_options import PAIRWISE
 from burnish.cli.shared import out, print_json, say
 
 

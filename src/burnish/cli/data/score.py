@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from burnish.cli.data_files import Kind, guess
+from burnish.cli.data.files import Kind, guess
+from burnish.cli.data.score_options import SEED_SCORERS, check_needs, parse_scorers
+from burnish.cli.data.score_report import show
 from burnish.cli.models_of import resolve_model
-from burnish.cli.score_options import SEED_SCORERS, check_needs, parse_scorers
-from burnish.cli.score_report import show
 from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, progress
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from burnish.cli.data_why import printable
+from burnish.cli.data.why import printable
 from burnish.cli.shared import AsJson, example, print_json, say
 
 if TYPE_CHECKING:
@@ -68,3 +68,8 @@ def _show(found: Quarantine, output: Path, listed: Path) -> None:
             say(f"  {ref:<24} {how}")
     for note in found.notes:
         say(f"note: {note}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command(epilog=EXAMPLE)(quarantine)

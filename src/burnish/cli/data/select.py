@@ -9,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from burnish.cli.data_files import Files, Kind, Out, guess
+from burnish.cli.data.files import Files, Kind, Out, guess
 from burnish.cli.shared import (
     AsJson,
     Set,

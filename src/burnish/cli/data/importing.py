@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.table import Table
 
-from burnish.cli.data_files import RecordKind
+from burnish.cli.data.files import RecordKind
 from burnish.cli.shared import AsJson, err, example, out, print_json, say, warn
 
 if TYPE_CHECKING:
@@ -137,3 +137,8 @@ def _table(counts: list[dict[str, Any]]) -> Table:
     for row in sorted(counts, key=lambda row: (row["kind"], row["layout"], row["lang"])):
         table.add_row(row["layout"], row["kind"], row["lang"], str(row["records"]))
     return table
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command("import", epilog=EXAMPLE)(import_)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli.data_files import Files, Out
+from burnish.cli.data.files import Files, Out
 from burnish.cli.shared import (
     AsJson,
     Set,

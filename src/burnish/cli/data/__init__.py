@@ -1,0 +1,1 @@
+"""``data``: one file a command."""
