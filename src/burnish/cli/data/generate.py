@@ -72,7 +72,7 @@ def register(app: typer.Typer) -> None:
 
 
 def generate(
-    method: Annotated[MethodName, typer.Option("--method", help="See docs/data.md.")],
+    method: Annotated[MethodName, typer.Option("--method", help="See docs/generating.md.")],
     out_: Annotated[
         Path | None, typer.Option("-o", "--out", help=".jsonl, .json, with .gz, or .parquet.")
     ] = None,
