@@ -61,8 +61,8 @@ class ChineseRules(Settings):
     ``characters`` as [least, most]: 80 are Gopher's 50 words at 1.6 characters a word, and
     ChineseWebText asks for 200. ``line_length`` is the least mean of characters a line (10) and
     ``han`` the least share of Chinese characters (0.3), both of ChineseWebText. The others are
-    Gopher's ideas with numbers of our own (docs/cleaning.md says how well they do): ``marks`` is the
-    share of punctuation as [least, most], ``symbols`` the most of # and ellipses;
+    Gopher's ideas with numbers of our own (docs/cleaning.md says how well they do): ``marks`` is
+    the share of punctuation as [least, most], ``symbols`` the most of # and ellipses;
     ``stop_characters`` different ones of the most frequent characters, modern and classical, must
     be there, and be ``stop_share`` of the Chinese characters.
     """
