@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from tests import tiny
 
 from burnish.config import InputError
+from burnish.models import encoders
 from burnish.models.forward import token_logprobs
 from burnish.models.heads import ScalarHead
 from burnish.models.load import save_model
 from burnish.records import Prompt, Rollout
-from burnish.rewards import similarity
 from burnish.rewards.candidates import Candidate, of_rollout
 from burnish.rewards.likelihood import (
     NO_PROMPT,
@@ -380,7 +380,7 @@ def test_an_encoder_tells_a_reply_from_another_ones() -> None:
 
 
 def test_an_encoder_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(similarity.PACKAGED, "gone", "gone_module_of_nobody")
-    monkeypatch.setattr(similarity, "find_spec", lambda name: None)
+    monkeypatch.setitem(encoders.PACKAGED, "gone", "gone_module_of_nobody")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install \"burnish\[embed\]"):
         load_encoder("gone")

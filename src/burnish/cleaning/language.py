@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field, PositiveInt
 
-from burnish.cleaning.optional import package
 from burnish.config import InputError, Problem, Settings
+from burnish.config.optional import needed
 from burnish.records import Language
 
 SETTING = "language.candidates"
@@ -51,7 +51,9 @@ def identifier(settings: LanguageSettings) -> Callable[[str], str]:
 
 @lru_cache(maxsize=2)
 def _detector(codes: tuple[str, ...]) -> Any:
-    lingua = package("lingua", SETTING)
+    needed("data", "lingua", at=SETTING)
+    import lingua
+
     known = {language.iso_code_639_1.name.lower(): language for language in lingua.Language.all()}
     unknown = [code for code in codes if code not in known]
     if unknown:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from burnish.cleaning.optional import package
 from burnish.config import Settings
+from burnish.config.optional import needed
 
 # Zero-width space, word joiner, byte-order mark, soft hyphen; marks of writing direction, which
 # can show a text in another order than it is read in; tag characters, which carry unseen text.
@@ -58,6 +58,8 @@ def _decoded_rightly(text: str) -> str:
     """The repair of ftfy (Speer 2019) and nothing of its other changes."""
     if text.isascii():
         return text
-    ftfy = package("ftfy", "normalise.mojibake")
+    needed("data", "ftfy", at="normalise.mojibake")
+    import ftfy
+
     repaired: str = ftfy.fix_encoding(text)
     return repaired

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Literal, get_args
 
-from burnish.cleaning.optional import package
 from burnish.config import Settings
+from burnish.config.optional import needed
 from burnish.records import Language
 
 Kind = Literal[
@@ -170,7 +170,9 @@ def _ips(text: str) -> Iterator[Span]:
 def _phones(text: str, regions: list[str]) -> Iterator[Span]:
     if not _DIGITS.search(text):
         return
-    phonenumbers = package("phonenumbers", "pii.kinds")
+    needed("data", "phonenumbers", at="pii.kinds")
+    import phonenumbers
+
     at = end = 0
     for line in text.splitlines(keepends=True):
         if _DIGITS.search(line):

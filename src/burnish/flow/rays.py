@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from burnish.config import InputError, Problem
+from burnish.config.optional import needed
 from burnish.flow.work import Executor, Numbers, Task, WorkFailed, attempt
 
 AHEAD = 2
@@ -51,9 +51,7 @@ def connect(executor: Executor) -> Any:
     Raises:
         InputError: Ray is not installed, or there is no cluster at the address.
     """
-    if importlib.util.find_spec("ray") is None:
-        found = "Ray needs a package that is not installed"
-        raise InputError(Problem("", None, "workers", found, 'pip install "burnish[ray]"'))
+    needed("ray", "ray", at="workers")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray: Any = importlib.import_module("ray")
     if ray.is_initialized():

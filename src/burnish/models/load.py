@@ -51,6 +51,11 @@ class Loaded:
     ref: str
     path: Path | None
 
+    @property
+    def identity(self) -> str:
+        """What says which weights these are: a hash of the folder's content, or the hub id."""
+        return self.ref if self.path is None else manifest.content_fingerprint(self.path)
+
 
 def pick_device(device: str = "auto") -> torch.device:
     """``"auto"`` is CUDA where there is one, else the CPU; anything else as torch names it."""

@@ -149,11 +149,12 @@ class Rollout(Record):
 
 
 KINDS: dict[str, type[Record]] = {
-    "document": Document,
-    "example": Example,
-    "prompt": Prompt,
+    "rollout": Rollout,
     "preference": Preference,
     "feedback": Feedback,
-    "rollout": Rollout,
+    "example": Example,
+    "prompt": Prompt,
+    "document": Document,
 }
-"""Every kind of record by its name in settings and on the command line."""
+"""Every kind of record by its name in settings and on the command line. Of kinds that a row fits as
+well, the first is taken."""

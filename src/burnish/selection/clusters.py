@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from burnish.selection.embed import Vectors, needs
+from burnish.config.optional import needed
+from burnish.selection.embed import Vectors
 from burnish.selection.shares import divide
 
 Labels = NDArray[np.int64]
@@ -41,7 +42,7 @@ def cluster(vectors: Vectors, count: int, seed: int) -> Labels:
     Raises:
         InputError: scikit-learn is not installed.
     """
-    needs("sklearn", "data")
+    needed("data", "sklearn")
     from sklearn.cluster import MiniBatchKMeans
 
     if len(vectors) == 0:

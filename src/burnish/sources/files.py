@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from burnish.config import InputError, Problem
+from burnish.config import InputError, Problem, optional
 from burnish.sources import documents, hub
 from burnish.sources.encodings import encoding_of, open_utf8
 from burnish.store import formats
@@ -96,10 +95,7 @@ def _need_packages(found: Iterable[Source]) -> None:
             needed.add("datasets")
         if source.form:
             needed.add("pypdf" if source.form == "PDF" else "trafilatura")
-    missing = [name for name in sorted(needed) if importlib.util.find_spec(name) is None]
-    if missing:
-        what = f"import needs packages that are not installed: {', '.join(missing)}"
-        raise InputError(Problem("", None, "", what, 'pip install "burnish[data]"'))
+    optional.needed("data", *sorted(needed))
 
 
 def encoding(source: Source) -> str:

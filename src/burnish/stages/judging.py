@@ -18,7 +18,7 @@ from burnish.rewards.scorers import Resources, ScorerSettings, find
 from burnish.rewards.scoring import ScoreCache, score_candidates
 from burnish.stages.base import Context, Inputs
 from burnish.stages.replying import reply_with
-from burnish.stages.scoring import AT_ONCE, chunks, identity
+from burnish.stages.scoring import AT_ONCE, chunks
 from burnish.store import tables
 
 JOURNAL = "judge.jsonl"
@@ -106,7 +106,7 @@ def load_judge(
     rubric = load_rubric(next(iter(inputs.paths("judge.rubric")), None))
     place = context.scratch / JOURNAL
     model = reply_with(ref, context.endpoint, place, context.device, settings.max_requests)
-    name = ref if model.loaded is None else identity(model.loaded)
+    name = model.loaded.identity if model.loaded else ref
     judge = Judge(model.sampler, rubric, name, seed=context.seed)
     if settings.labels is None:
         return Judging(judge, None, model.details)

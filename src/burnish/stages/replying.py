@@ -13,7 +13,6 @@ from burnish.sampling import EndpointSettings, LocalSampler, Sampler, ServedSamp
 from burnish.sampling.generate import context_length
 from burnish.sampling.journal import JOURNAL, JournalledSampler
 from burnish.stages.base import Context
-from burnish.store.artifacts import content_fingerprint
 from burnish.text.templates import encode_prompt
 
 
@@ -77,8 +76,7 @@ def journalled(
         return _served(ref, endpoint, journal)
     loaded = load_model(ref, device=device)
     local = LocalSampler(loaded.model, loaded.tokenizer)
-    mark = ref if loaded.path is None else content_fingerprint(loaded.path)
-    return Replying(Path(ref).name, JournalledSampler(local, mark, journal), loaded)
+    return Replying(Path(ref).name, JournalledSampler(local, loaded.identity, journal), loaded)
 
 
 def _served(

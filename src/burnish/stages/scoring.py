@@ -144,7 +144,7 @@ def real_replies(paths: Sequence[Path], seed: int) -> list[Candidate]:
 def load_reference(resources: Resources, loaded: Loaded, real: Sequence[Candidate]) -> None:
     """Make a model that of the likelihoods, and measure real replies with it."""
     resources.model, resources.tokenizer = loaded.model, loaded.tokenizer
-    resources.model_id = identity(loaded)
+    resources.model_id = loaded.identity
     pairs = [(one.messages or NO_PROMPT, one.reply) for one in real]
     resources.calibration = scorers.calibrate(loaded.model, loaded.tokenizer, pairs)
 
@@ -153,11 +153,6 @@ def load_reward(resources: Resources, ref: str, device: str = "auto") -> None:
     """Load the reward model."""
     resources.reward_model = RewardModel.load(Path(ref), device)
     resources.reward_id = content_fingerprint(Path(ref))
-
-
-def identity(loaded: Loaded) -> str:
-    """What says which weights a model has."""
-    return loaded.ref if loaded.path is None else content_fingerprint(loaded.path)
 
 
 def score_files(

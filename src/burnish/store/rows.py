@@ -33,7 +33,6 @@ _CONTENT: dict[type[Record], tuple[str, ...]] = {
     Feedback: ("prompt", "completion", "label"),
     Rollout: ("prompt", "completion"),
 }
-KINDS = tuple(_CONTENT)
 _ADAPTERS: dict[type[Record], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _CONTENT}
 
 

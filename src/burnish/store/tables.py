@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from burnish.config import InputError, Problem
-from burnish.records import Document, Message, Record
+from burnish.records import KINDS, Document, Message, Record
 from burnish.store import atomic, formats
 from burnish.store.layouts import RowError
 from burnish.store.rows import record
@@ -24,6 +24,7 @@ from burnish.store.rows import record
 R = TypeVar("R", bound=Record)
 
 _SHOWN = 20
+_FIRST = 50
 _JSON_COLUMNS = ("verify", "scores", "objectives")
 APPENDED = (".jsonl", ".jsonl.gz", ".parquet")
 """What ``writer`` writes."""
@@ -124,10 +125,43 @@ def _parsed(path: Path, kind: type[R], bad: list[Problem]) -> Iterator[tuple[Pat
             if isinstance(row, Problem):
                 bad.append(row)
                 continue
-            try:
-                yield file, row, record(kind, row.value, formats.stem(file))
-            except RowError as error:
-                bad += [_problem(file, row, *finding) for finding in error.findings]
+            found = parsed(file, row, kind, bad)
+            if found is not None:
+                yield file, row, found
+
+
+def parsed(file: Path, row: formats.Row, kind: type[R], bad: list[Problem]) -> R | None:
+    """A row of ``file`` as a record; None where it is none, and what is wrong goes to ``bad``."""
+    try:
+        return record(kind, row.value, formats.stem(file))
+    except RowError as error:
+        bad += [_problem(file, row, *finding) for finding in error.findings]
+        return None
+
+
+def kind_of(path: Path) -> type[Record] | None:
+    """The kind that most of the first rows of a file or folder fit, None where none does.
+
+    Of kinds that fit as well, the first of ``records.KINDS``.
+
+    Raises:
+        InputError: nothing is there, or it cannot be read.
+    """
+    if path.is_file() and not formats.suffix(path):
+        return None
+    rows = (
+        (file, row)
+        for file in _files(path, Document)
+        for row in formats.rows(file, alone=file == path)
+        if isinstance(row, formats.Row)
+    )
+    first = list(islice(rows, _FIRST))
+    fitting = {
+        kind: sum(parsed(file, row, kind, []) is not None for file, row in first)
+        for kind in KINDS.values()
+    }
+    best = max(fitting, key=lambda kind: fitting[kind])
+    return best if fitting[best] else None
 
 
 def _problem(file: Path, row: formats.Row, field: str, found: str, expected: str) -> Problem:

@@ -18,8 +18,9 @@ import numpy as np
 from burnish.config import InputError, Problem
 from burnish.records import Feedback, Preference
 from burnish.selection.texts import texts_of
+from burnish.store import tables
 from burnish.tracing.collect import collect
-from burnish.tracing.files import Found, content_hash, kind_of, records_of, scores_of, shortened
+from burnish.tracing.files import Found, content_hash, records_of, scores_of, shortened
 from burnish.tracing.triggers import Rows, Texts, TriggerDiff, compare
 
 FIELDS = ("kind", "source", "tier", "lang", "task", "topic", "synthetic")
@@ -109,7 +110,7 @@ def _found(path: Path) -> Iterator[Found]:
     problems: list[Problem] = []
     some = False
     for file in collect([path]).files:
-        kind = kind_of(file.path)
+        kind = tables.kind_of(file.path)
         if kind is None:
             continue
         for found in records_of(file.path, kind, problems):

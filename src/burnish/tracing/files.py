@@ -6,29 +6,19 @@ import json
 import math
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from burnish.config import Problem
 from burnish.records import (
     Document,
-    Example,
-    Feedback,
-    Preference,
-    Prompt,
     Record,
     Rollout,
     content_id,
 )
 from burnish.selection.texts import texts_of
 from burnish.store import formats, tables
-from burnish.store.layouts import RowError
-from burnish.store.rows import record
 
-# Of kinds that fit a row as well, the first is taken.
-KINDS: tuple[type[Record], ...] = (Rollout, Preference, Feedback, Example, Prompt, Document)
-_TRIED = 50
 _NO_SCORES = frozenset({"weight", "seed", "temperature", "top_p", "line", "index", "round"})
 _SCORE_COLUMNS = ("scores", "objectives")
 
@@ -61,22 +51,6 @@ class Found:
         return "" if value is None else str(value)
 
 
-def kind_of(file: Path) -> type[Record] | None:
-    """The kind that most of a file's first rows fit; None where none does.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
-    if formats.suffix(file) in formats.TEXTS:
-        return Document
-    if formats.suffix(file) not in formats.TABLES:
-        return None
-    rows = [row for row in islice(formats.rows(file), _TRIED) if isinstance(row, formats.Row)]
-    fitting = {kind: sum(_parsed(kind, row, file) is not None for row in rows) for kind in KINDS}
-    best = max(fitting, key=lambda kind: fitting[kind])
-    return best if fitting[best] else None
-
-
 def records_of(
     file: Path, kind: type[Record], problems: list[Problem], wanted: Container[int] | None = None
 ) -> Iterator[Found]:
@@ -95,21 +69,9 @@ def records_of(
         if isinstance(row, Problem):
             problems.append(row)
             continue
-        found = _parsed(kind, row, file, problems)
+        found = tables.parsed(file, row, kind, problems)
         if found is not None:
             yield Found(found, row.value, number, row.line)
-
-
-def _parsed(
-    kind: type[Record], row: formats.Row, file: Path, problems: list[Problem] | None = None
-) -> Record | None:
-    try:
-        return record(kind, row.value, formats.stem(file))
-    except RowError as error:
-        for field, found, expected in error.findings if problems is not None else ():
-            name = ".".join(filter(None, (row.where, field)))
-            problems.append(Problem(str(file), row.line, name, found, expected))  # type: ignore[union-attr]
-        return None
 
 
 def content_hash(record: Record) -> str:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from burnish.config import Problem
+from burnish.store import tables
 from burnish.tracing.collect import Collected, DataFile, collect
-from burnish.tracing.files import kind_of, records_of
+from burnish.tracing.files import records_of
 
 PLACE = re.compile(r"(?P<file>.+?)(?::\d+|\[\d+\])", re.DOTALL)
 """A parent that is no record: file and line, or file and position, of an import."""
@@ -77,7 +78,7 @@ class Index:
         self._db.executescript(_INDICES)
 
     def _read(self, file: DataFile) -> None:
-        kind = kind_of(file.path)
+        kind = tables.kind_of(file.path)
         if kind is None:
             self.passed_over.append(file.path)
             return

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish.config import InputError, Problem
+from burnish.config.optional import needed
 from burnish.reporting.datapage import Duplicates, Profile, Spread
 from burnish.reporting.plots import Dot, Histogram
 from burnish.selection.dedup import exact_duplicates, near_duplicates
 from burnish.selection.texts import texts_of, words
+from burnish.store import tables
 from burnish.tracing.collect import collect
-from burnish.tracing.files import Found, kind_of, one_line, records_of, scores_of
+from burnish.tracing.files import Found, one_line, records_of, scores_of
 
 SAMPLE = 2000
 COLUMNS = ("lang", "tier", "source", "task", "topic")
@@ -94,7 +96,7 @@ def profile(path: Path, tokenize: Callable[[str], int] | None = None, seed: int 
     problems: list[Problem] = []
     files = 0
     for file in collect([path]).files:
-        kind = kind_of(file.path)
+        kind = tables.kind_of(file.path)
         if kind is not None:
             files += 1
             for found in records_of(file.path, kind, problems):
@@ -177,14 +179,11 @@ def layout(texts: Sequence[str], seed: int = 0) -> Floats:
     Raises:
         InputError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.decomposition import PCA, TruncatedSVD
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.preprocessing import normalize
-    except ImportError:
-        found = "the map needs scikit-learn, which is not installed"
-        expected = 'install it with: pip install "burnish[data]"'
-        raise InputError(Problem("", None, "--html", found, expected)) from None
+    needed("data", "sklearn", at="--html")
+    from sklearn.decomposition import PCA, TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
     said = [words(text) for text in texts]
     frequent = Counter(word for one in said for word in set(one))
     if sum(count > 1 for count in frequent.values()) < 3 or len(texts) < 3:

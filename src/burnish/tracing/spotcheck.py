@@ -18,9 +18,9 @@ from typing import Any
 from burnish.config import InputError, Problem
 from burnish.records import Document, Feedback, Message, Preference, Prompt, Rollout
 from burnish.selection.texts import texts_of
-from burnish.store import formats
+from burnish.store import formats, tables
 from burnish.tracing.collect import collect
-from burnish.tracing.files import Found, kind_of, records_of, scores_of
+from burnish.tracing.files import Found, records_of, scores_of
 
 MOST_TOPICS = 50
 BANDS = ("low", "middle", "high")
@@ -91,7 +91,7 @@ def _records(path: Path) -> Iterator[tuple[Found, Path]]:
     problems: list[Problem] = []
     seen: set[int] = set()
     for file in collect([path]).files:
-        kind = kind_of(file.path)
+        kind = tables.kind_of(file.path)
         for found in records_of(file.path, kind, problems) if kind is not None else ():
             if hash(found.record.id) not in seen:
                 seen.add(hash(found.record.id))

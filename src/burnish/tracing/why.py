@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from burnish.config import InputError, Problem
+from burnish.records import KINDS
 from burnish.store.artifacts import Artifact
 from burnish.store.manifest import file_hash
 from burnish.tracing.collect import DataFile, descended, resolved, users_of
-from burnish.tracing.files import KINDS, content_hash, one_line, records_of, scores_of, shortened
+from burnish.tracing.files import content_hash, one_line, records_of, scores_of, shortened
 from burnish.tracing.index import PLACE, Index, Place
 
 MOST_PARENTS, MOST_DEPTH, MOST_CHILDREN = 12, 30, 10
 _JUDGES = ("judge", "critic", "reward", "constitution")
-_CLASSES = {kind.__name__.lower(): kind for kind in KINDS}
 
 
 @dataclass
@@ -166,7 +166,7 @@ def _fill(index: Index, nodes: Iterable[Node]) -> None:
         place = next(iter(wanted.values()))[1]
         sha256, artifact = file_hash(path), place.file.artifact
         made = made_by(artifact, index.collected.artifacts) if artifact else None
-        for found in records_of(path, _CLASSES[place.kind], [], wanted):
+        for found in records_of(path, KINDS[place.kind], [], wanted):
             node, record = wanted[found.number][0], found.record
             node.kind, node.text, node.hash = found.kind, shortened(record), content_hash(record)
             node.source, node.tier, node.lang = record.source, record.tier, record.lang

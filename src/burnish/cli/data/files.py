@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RecordKind(StrEnum):
-    """What a file holds; of kinds that fit a file as well, the first is taken."""
+    """What a file holds: the keys of ``records.KINDS``, known without loading it."""
 
     rollout = "rollout"
     preference = "preference"
@@ -54,19 +54,9 @@ def guess(file: Path) -> RecordKind:
     from burnish.records import KINDS
     from burnish.store import tables
 
-    readable: dict[RecordKind, int] = {}
+    found = tables.kind_of(file)
     for name in RecordKind:
-        problems: list[Problem] = []
-        try:
-            readable[name] = len(tables.read(file, KINDS[name], limit=50, problems=problems))
-        except InputError as error:
-            # Text is read as documents only: no such format says nothing about other kinds.
-            if not file.exists():
-                raise error from None
-    best = max(readable, key=lambda name: readable[name], default=None)
-    if best is None or not readable[best]:
-        expected = (
-            f"expected one of {', '.join(RecordKind)}; --kind shows what is wrong with each row"
-        )
-        raise InputError(Problem(str(file), None, "", "holds no known records", expected))
-    return best
+        if KINDS[name] is found:
+            return name
+    expected = f"expected one of {', '.join(RecordKind)}; --kind shows what is wrong with each row"
+    raise InputError(Problem(str(file), None, "", "holds no known records", expected))

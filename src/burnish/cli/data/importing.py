@@ -98,9 +98,9 @@ def import_(
 
 
 def _class(kind: RecordKind | None) -> type[Record] | None:
-    from burnish.store.rows import KINDS
+    from burnish.records import KINDS
 
-    return next((cls for cls in KINDS if kind and cls.__name__.lower() == kind), None)
+    return KINDS[kind] if kind else None
 
 
 def _show(folder: Path, tally: Tally) -> None:

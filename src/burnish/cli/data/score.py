@@ -119,12 +119,11 @@ def make_judge(
     from burnish.rewards.judge import Judge, load_rubric
     from burnish.sampling import EndpointSettings
     from burnish.stages.replying import reply_with
-    from burnish.stages.scoring import identity
 
     criteria = load_rubric(rubric)
     journal = out_.with_name(f".{out_.name}.replies")
     model = reply_with(ref, EndpointSettings(concurrency=concurrency), journal, max_requests=most)
-    name = ref if model.loaded is None else identity(model.loaded)
+    name = model.loaded.identity if model.loaded else ref
     return Judge(model.sampler, criteria, name, seed=seed)
 
 
