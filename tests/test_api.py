@@ -18,10 +18,6 @@ REPLIES = {"max_new_tokens": 4}
 SHORT = {"max_steps": 2, "segments_per_step": 4}
 
 
-# What is made once for all tests of this file is made in one worker.
-pytestmark = pytest.mark.xdist_group("api")
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("api")

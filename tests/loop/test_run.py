@@ -19,10 +19,6 @@ from burnish.store.registry import Registry
 Mini = tuple[Path, dict[str, Any]]
 
 
-# What is made once for all tests of this file is made in one worker.
-pytestmark = pytest.mark.xdist_group("run")
-
-
 @pytest.fixture(scope="module")
 def finished(mini: Mini) -> tuple[Recipe, RunResult]:
     folder, value = mini

@@ -14,10 +14,6 @@ from tests.stages import several
 ROOT = Path(__file__).parents[2]
 
 
-# What is made once for all tests of this file is made in one worker.
-pytestmark = pytest.mark.xdist_group("several")
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes left, after one had left a checkpoint for them."""
