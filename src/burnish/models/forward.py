@@ -224,7 +224,7 @@ class _Gather(torch.autograd.Function):
 
 
 def _cached(scores: Tensor) -> Iterator[slice]:
-    """Slices of rows of ``scores [n, V]`` that pass through the cache."""
+    """Slices of rows of ``scores [n, V]`` that pass through the cache with what is made of them."""
     size = max(1, CACHED_LOGITS // 4 // scores.shape[1])
     return (slice(start, start + size) for start in range(0, len(scores), size))
 
