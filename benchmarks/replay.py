@@ -56,9 +56,9 @@ class Plan:
 PLANS = {
     "burnish-tiny": Plan(
         "the quickstart's Atlas (countries, elements, poems and idioms in many sentence forms)",
-        {"passes": 3, "sequence_length": 128, "domain_heldout": 0.1,
+        {"sequence_length": 128, "domain_heldout": 0.1,
          "train": {"learning_rate": 2.5e-3, "tokens_per_step": 1024, "warmup": 0.01}},
-        {"bound": 1.2, "checks": 8, "grace": 0.0},
+        {"bound": 1.2, "checks": 6, "grace": 0.0},
         tuple(RATIOS),
     ),
     "smollm2": Plan(

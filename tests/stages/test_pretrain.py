@@ -20,6 +20,7 @@ from burnish.engine import (
     TrainSettings,
     train,
 )
+from burnish.engine.schedule import learning_rate
 from burnish.models.load import save_model
 from burnish.records import Document, Figure, Prompt
 from burnish.stages import forgetting
@@ -57,6 +58,13 @@ def test_the_guard_acts_by_ratio_and_time(
     info = StepInfo(step, 100, {"step": step, "general_ppl": 40.0 * ratio}, 0)
     assert watch(info) == expected
     assert watch(StepInfo(50, 100, {"step": 50, "loss": 1.0}, 0)) is None
+
+
+def test_the_rate_warms_up_again_and_decays_again_by_default() -> None:
+    # C-42
+    train = pretrain.Config(model="m", domain=["d"]).train
+    rates = [learning_rate(step, 1000, train) / train.learning_rate for step in (5, 10, 505, 1000)]
+    assert rates == pytest.approx([0.5, 1.0, 0.55, 0.1])
 
 
 def played(guard: Guard, ratios: list[float | None], replay: float = 1.0) -> list[Any]:
