@@ -224,7 +224,9 @@ def chart(rows: Sequence[Row], bound: float, path: Path) -> None:
         names = [one.arm + (" guarded" if guarded else "") for one in mine]
         lines.append(Line("guard on" if guarded else "guard off", points, css, labels=names))
     label = "general perplexity after/before (up) against domain perplexity after/before (across)"
-    found = re.match(r"<svg.*?</svg>", line_chart(lines, label=label, bound=(bound, "bound")), re.S)
+    found = re.match(
+        r"<svg.*?</svg>", line_chart(lines, label=label, bound=(bound, "bound"), log=True), re.S
+    )
     assert found is not None
     text = (
         found[0]
@@ -270,6 +272,13 @@ bound.
 """
 
 
+def page(text: str, model: str, own: str) -> str:
+    """The page with a model's section in place of the one it had there."""
+    sections = {part.split("\n")[0]: "## " + part for part in text.split("\n## ")[1:]}
+    sections[model] = own
+    return "\n".join([INTRODUCTION, *(part.rstrip("\n") + "\n" for part in sections.values())])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--work", type=Path, required=True, help="kept, so that it can continue")
@@ -278,14 +287,10 @@ def main() -> None:
     given = parser.parse_args()
     rows, before = sweep(given.model, given.work, given.seed)
     chart(rows, PLANS[given.model].guard["bound"], IMAGES / f"replay-{given.model}.svg")
-    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    parts = dict(re.findall(r"^(## (?:.+)\n)((?:(?!## ).*\n)*)", text, re.M))
-    own = section(given.model, rows, before, given.seed)
-    head, _, body = own.partition("\n")
-    parts[head + "\n"] = body
-    page = INTRODUCTION + "".join("\n" + name + parts[name].rstrip("\n") + "\n" for name in parts)
-    print(page)
-    atomic.write_text(PAGE, page)
+    before_it = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    text = page(before_it, given.model, section(given.model, rows, before, given.seed))
+    print(text)
+    atomic.write_text(PAGE, text)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,7 @@ def data(folder: Path) -> None:
     tables.write(folder / "general.jsonl", general[:80])
     tables.write(folder / "heldout.jsonl", general[80:])
     tables.write(folder / "task.jsonl", items)
+    tables.write(folder / "asked.jsonl", [replace(item, verify=None) for item in items])
     tables.write(folder / "empty.jsonl", [])
 
 
@@ -228,7 +230,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_more_replay_keeps_more_and_is_recorded(folder: Path, tmp_path: Path) -> None:
-    tasks = [{"name": "odd", "data": "task", "margin": 0.4}]
+    tasks = [{"name": "odd", "data": "task", "margin": 0.4},
+             {"name": "open", "data": "asked", "metric": "refused", "higher_is_better": False,
+              "margin": 0.6, "max_items": 3}]  # fmt: skip
     loose = stage(folder, tmp_path / "a", {"action": "watch", "tasks": tasks})
     held = stage(folder, tmp_path / "b", {"action": "raise_replay", "tasks": tasks})
     readings = held.details["guard"]["readings"]
@@ -240,7 +244,8 @@ def test_more_replay_keeps_more_and_is_recorded(folder: Path, tmp_path: Path) ->
     assert readings[first + 1]["general_share"] > readings[first]["general_share"]
     assert held.details["guard"]["domain_tokens_left_out"] > 0
     assert held.figures["general_ppl_after"].value < loose.figures["general_ppl_after"].value
-    assert set(readings[0]["tasks"]) == {"odd"}
+    assert readings[0]["tasks"].keys() == {"odd", "open"}
+    assert readings[0]["tasks"]["open"] == 0.0  # a reply was asked for, and refuses nothing
     assert {"guard_odd_before", "guard_odd_after"} <= held.figures.keys()
 
 

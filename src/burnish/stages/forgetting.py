@@ -87,7 +87,7 @@ class Watch:
     Args:
         settings: bounds and what to do.
         start: each measure before the fit: ``general_ppl``, and ``guard_NAME`` of each task.
-        ratio: general tokens for each domain token at the start; 0 where there is no domain left.
+        ratio: general tokens for each domain token at the start.
     """
 
     def __init__(self, settings: Guard, start: Mapping[str, float], ratio: float = 0.0) -> None:
