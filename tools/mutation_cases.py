@@ -331,4 +331,25 @@ MUTATIONS = (
         "(norm / limit**2).clamp(min=1.0)",
         ("objectives/test_division.py", "engine/test_train.py"),
     ),
+    Mutation(
+        "going back keeps the momentum that led away",
+        "engine/train.py",
+        "            optim.forget_momentum(self.optimizer)\n",
+        "",
+        ("engine/test_replay.py",),
+    ),
+    Mutation(
+        "a resumed fit forgets that its rate was lowered",
+        "engine/train.py",
+        '        self.rate = progress["rate"]\n',
+        "",
+        ("engine/test_replay.py",),
+    ),
+    Mutation(
+        "the guard ends past its bound",
+        "stages/forgetting.py",
+        "if gone >= 1:",
+        "if False:",
+        ("stages/test_pretrain.py",),
+    ),
 )

@@ -20,8 +20,11 @@ from torch.distributed.fsdp import FSDPModule
 
 from burnish.config import Interrupted
 from burnish.engine import (
+    Action,
+    Change,
     DatasetSource,
     FitResult,
+    ReplaySource,
     StepInfo,
     TrainingDiverged,
     named_trainable,
@@ -105,6 +108,18 @@ def adapted() -> Done:
     return outcome(result, fits.weights(trained))
 
 
+def changed() -> Done:
+    """Goes back, lowers the rate and takes in more general text on the way."""
+    trained, settings = model(), fits.settings(epochs=1)
+    rows, spare = fits.segments(23), fits.segments(20, seed=1)
+    general = [number % 2 == 0 for number in range(23)]
+    source = ReplaySource(rows, settings, seed=5, general=general, spare=spare)
+    script: dict[int, Action] = {1: "mark", 3: Change(True, rate=0.5, share=0.9)}
+    result = train(trained, source, fits.nll, settings, seed=7,
+                   on_step=lambda info: script.get(info.step))  # fmt: skip
+    return outcome(result, fits.weights(trained))
+
+
 def noisy(**arguments: Any) -> Done:
     """Dropout and noise, so that the random state of each process matters."""
     trained = fits.model()
@@ -171,7 +186,7 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     ranks.join()
     done: dict[str, Any] = {"language": language(metrics=folder / "whole.jsonl")}
-    done |= {"pairs": pairs(), "adapted": adapted(), "noisy": noisy()}
+    done |= {"pairs": pairs(), "adapted": adapted(), "noisy": noisy(), "changed": changed()}
     done |= {"averaged": averaged(), "counted twice": counted_twice()}
     done |= {"poisoned": poisoned(), "held": held()}
     done["cut"] = cut(noisy, folder / "two", metrics=folder / "two.jsonl")

@@ -48,7 +48,7 @@ def alike(first: several.Done, second: several.Done) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", ["language", "pairs", "adapted"])
+@pytest.mark.parametrize("name", ["language", "pairs", "adapted", "changed"])
 def test_two_processes_fit_as_one(name: str, both: list[dict[str, Any]]) -> None:
     # C-07, and C-06: windows of unequal numbers of tokens and of micro-batches.
     one = getattr(several, name)()

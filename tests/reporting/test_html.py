@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -70,6 +71,41 @@ def test_a_constraint_is_drawn_with_its_budget(run_folder: Path, lang: str, cost
     assert METRICS["lambda"][["en", "zh"].index(lang)] in page
     reward = page.split("<h3>ppo · ")[1].split("</svg>")[0]
     assert f">{budget}<" not in reward
+
+
+@pytest.mark.parametrize(
+    ("lang", "told"),
+    [("en", ["replay 1 : 4", "rate × 0.5", "rolled back"]),
+     ("zh", ["回放升至 1 : 4", "学习率 × 0.5", "已回滚"])],
+)  # fmt: skip
+def test_what_the_guard_did_is_drawn_on_its_curves(
+    run_folder: Path, lang: str, told: list[str]
+) -> None:
+    guard = {
+        "bound": 1.3,
+        "tasks": {"sums": {"start": 0.6, "bound": 0.55}},
+        "readings": [
+            {"step": 10, "ratio": 1.1, "tasks": {"sums": 0.6}, "action": "mark",
+             "replay": 1.0, "rate": 1.0},
+            {"step": 20, "ratio": 1.5, "tasks": {"sums": 0.5}, "action": "raise_replay",
+             "replay": 4.0, "rate": 1.0},
+            {"step": 30, "ratio": None, "tasks": {"sums": 0.4}, "action": "lower_rate",
+             "replay": 4.0, "rate": 0.5},
+            {"step": 40, "ratio": 1.6, "tasks": {"sums": 0.3}, "action": "rollback",
+             "replay": 4.0, "rate": 0.5},
+        ],
+    }  # fmt: skip
+    path = run_folder / "artifacts/pretrain@1/artifact.json"
+    path.write_text(json.dumps({"name": "pretrain", "details": {"guard": guard}}))
+    page = render(run_folder, lang)  # type: ignore[arg-type]
+    cards = [card.split("</svg>")[0] for card in page.split("<h3>pretrain@1 · ")[1:]]
+    assert len(cards) == 2
+    ratio, sums = cards
+    # There is no finite ratio at the second.
+    assert [f">{words}<" in ratio for words in told] == [True, False, True]
+    assert all(f">{words}<" in sums for words in told)
+    bound = escape(STRINGS["guard_bound"][["en", "zh"].index(lang)])
+    assert all(f">{bound}<" in card for card in cards)
 
 
 def test_nothing_is_loaded_from_the_network(run_folder: Path) -> None:

@@ -6,7 +6,14 @@ import pytest
 
 from burnish.config import InputError
 from burnish.records import Document, Example
-from burnish.selection.mix import MixSettings, mix, mix_documents, mix_tasks, task_counts
+from burnish.selection.mix import (
+    MixSettings,
+    left_over,
+    mix,
+    mix_documents,
+    mix_tasks,
+    task_counts,
+)
 
 
 def documents(count: int, size: int, source: str) -> list[Document]:
@@ -54,6 +61,16 @@ def test_a_shortage_shows_in_the_report_and_repeats_are_bounded() -> None:
     mixed, report = mix_documents(domain, general, 5, length, 0, max_repeats=3)
     assert (report.ratio, report.repeats) == (3.0, 3.0)
     assert max(Counter(document.id for document in mixed).values()) == 3
+
+
+def test_what_a_mix_left_over_comes_least_used_first() -> None:
+    general = documents(5, 10, "g")
+    used = [general[0], general[1], general[1]]
+    left = left_over(general, used, 2, seed=0)
+    assert {document.id for document in left[:3]} == {"g2", "g3", "g4"}
+    assert Counter(document.id for document in left) == {"g0": 1, "g2": 2, "g3": 2, "g4": 2}
+    assert left_over(general, used, 2, seed=0) == left
+    assert left_over(general, general, 1, seed=0) == []
 
 
 def test_nothing_to_mix_is_an_input_error() -> None:

@@ -69,3 +69,9 @@ def step(optimizer: torch.optim.AdamW, count: float, norm: Tensor, limit: float)
     """
     optimizer.grad_scale = count * (norm / limit).clamp(min=1.0)  # type: ignore[attr-defined]
     optimizer.step()
+
+
+def forget_momentum(optimizer: torch.optim.AdamW) -> None:
+    """Set every mean of gradients to zero; those of their squares, the scales, stay."""
+    for moments in optimizer.state.values():
+        moments["exp_avg"].zero_()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from burnish.config import InputError, Interrupted
 from burnish.config.progress import Handle, Progress, SilentProgress
 from burnish.engine import average, optim, ranks, state, trackers
+from burnish.engine.actions import Action, Change, Mixture, StepInfo
 from burnish.engine.activations import recomputed, train_mode
 from burnish.engine.flops import cost
 from burnish.engine.guard import Patience, check_finite
@@ -30,7 +31,6 @@ from burnish.engine.spikes import Spikes
 from burnish.engine.window import LossFunction, WindowSums, accumulate
 from burnish.text.batches import Batch
 
-Action = Literal["mark", "stop", "rollback"]
 NOT_IDENTITY: dict[str, Any] = {
     "save_seconds": True,
     "save_steps": True,
@@ -41,16 +41,6 @@ SKIPPED = "skipped.jsonl"
 MARK, BEST, AVERAGE = "mark", "best", "average"
 """Sets of weights that a fit keeps beside those it trains."""
 Reason = Literal["finished", "patience", "stop", "rollback"]
-
-
-@dataclass(frozen=True)
-class StepInfo:
-    """What ``on_step`` is told: ``step`` of ``steps`` is done; ``metrics`` is its logged row."""
-
-    step: int
-    steps: int
-    metrics: Mapping[str, float]
-    tokens: int
 
 
 @dataclass(frozen=True)
@@ -109,7 +99,7 @@ def train(
             of training.
         on_step: called after each step. ``"mark"`` remembers the weights as good, ``"stop"`` ends
             the fit, ``"rollback"`` puts back the marked weights (those of the start where none
-            were marked) and ends the fit.
+            were marked) and ends the fit, a ``Change`` goes on otherwise than before.
         trainable: what is trained, by name; default: every parameter of ``model`` with
             ``requires_grad``. See ``optim.named_trainable`` for a model with a head.
 
@@ -156,6 +146,7 @@ class _Fit:
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    rate: float = 1.0
     reason: Reason | None = None
     kept: dict[str, state.Weights] = field(default_factory=dict)
 
@@ -237,7 +228,7 @@ class _Fit:
         device = next(iter(self.trainable.values())).device
         sums = accumulate(self.model, self.share.loss, [batch.to(device) for batch in window])
         self.share.collect()
-        rate = learning_rate(self.step + 1, self.steps, self.settings)
+        rate = self.rate * learning_rate(self.step + 1, self.steps, self.settings)
         norm, skipped = 0.0, False
         # A window without a single target has nothing to say; dividing by its count would be NaN.
         if sums.count != 0:
@@ -294,11 +285,24 @@ class _Fit:
         if self.on_step is None:
             return None
         with state.aside(self.model), self._final_weights():
-            info = StepInfo(self.step, self.steps, row, self.tokens)
+            info = StepInfo(self.step, self.steps, row, self.tokens, self.log.rows)
             action = ranks.from_first(self.on_step(info))
             if action == "mark":
                 self.kept[MARK] = state.copy_weights(self.trainable)
+        if isinstance(action, Change):
+            self._change(action)
         return action
+
+    def _change(self, change: Change) -> None:
+        if change.back:
+            state.put_weights(self.trainable, self.kept[MARK])
+            optim.forget_momentum(self.optimizer)
+            if AVERAGE in self.kept:
+                self.kept[AVERAGE] = average.begin(self.trainable)
+        self.rate *= change.rate
+        if change.share is not None:
+            assert isinstance(self.source, Mixture)
+            self.source.remix(self.step, change.share)
 
     def _final_weights(self) -> AbstractContextManager[None]:
         """Inside, the weights are what they would be if the fit ended now."""
@@ -338,6 +342,7 @@ class _Fit:
             "step": self.step,
             "tokens": self.tokens,
             "seconds": self.seconds,
+            "rate": self.rate,
             "reason": self.reason,
             "best": self.patience.best,
             "waited": self.patience.waited,
@@ -364,6 +369,7 @@ class _Fit:
         progress, self.kept = found
         self.step, self.tokens = progress["step"], progress["tokens"]
         self.seconds, self.reason = progress["seconds"], progress["reason"]
+        self.rate = progress["rate"]
         self.patience.best, self.patience.waited = progress["best"], progress["waited"]
         if self.spikes is not None:
             self.spikes.restore(progress["spikes"])

@@ -146,7 +146,7 @@ class Needs:
         where a bound watches, the best where it is measured on the way, averaged ones."""
         trained = self.model(config).trained
         watched = hasattr(config, "online") or (
-            hasattr(config, "guard") and config.heldout is not None
+            hasattr(config, "guard") and (config.heldout is not None or len(config.guard.tasks) > 0)
         )
         best = not watched and config.train.eval_every > 0 and bool(config.heldout)
         copies = size_of(trained) * (watched + best)

@@ -15,13 +15,15 @@ MAX_POINTS = 240
 
 @dataclass(frozen=True)
 class Line:
-    """One line: points ``(x, y)``, an optional band ``(low, high)`` a point, a colour class."""
+    """One line: points ``(x, y)``, an optional band ``(low, high)`` a point, a colour class, and
+    optionally a text beside each point ("" for none)."""
 
     name: str
     points: Sequence[tuple[float, float]]
     css: str = "c1"
     band: Sequence[tuple[float, float]] = ()
     smooth: bool = False
+    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,8 @@ def legend(entries: Sequence[tuple[str, str]]) -> Markup:
 def _finite(line: Line) -> Line:
     kept = [i for i, point in enumerate(line.points) if all(map(math.isfinite, point))]
     band = [line.band[i] for i in kept] if line.band else []
-    return Line(line.name, [line.points[i] for i in kept], line.css, band, line.smooth)
+    labels = [line.labels[i] for i in kept] if line.labels else []
+    return Line(line.name, [line.points[i] for i in kept], line.css, band, line.smooth, labels)
 
 
 def _frame(
@@ -219,7 +222,16 @@ def _line(line: Line, frame: Frame) -> Markup:
         for x, y in points:
             title = el("title", f"{line.name}: {short(y, frame.percent)}")
             parts.append(el("circle", title, cx=frame.x(x), cy=frame.y(y), r=4, class_="dot"))
+    labelled = zip(line.points, line.labels, strict=True) if line.labels else ()
+    parts += [_beside(frame, x, y, name) for (x, y), name in labelled if name]
     return el("g", parts, class_=line.css)
+
+
+def _beside(frame: Frame, x: float, y: float, text: str) -> Markup:
+    """A text above a point, to the side where there is room."""
+    left = frame.x(x) > WIDTH / 2
+    at = frame.x(x) + (-7 if left else 7)
+    return el("text", text, x=at, y=frame.y(y) - 6, text_anchor="end" if left else "start")
 
 
 def _bound(frame: Frame, value: float, text: str) -> Markup:

@@ -132,6 +132,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "cost": ("Cost", "代价"),
     "lambda": ("Weight λ of the cost", "代价的拉格朗日乘子 λ"),
     "general_ppl": ("General perplexity", "通用困惑度"),
+    "general_share": ("Share of general text", "通用文本占比"),
     "domain_ppl": ("Domain perplexity", "领域困惑度"),
     "accuracy": ("Accuracy", "准确率"),
     "margin": ("Margin", "得分差"),

@@ -91,7 +91,11 @@ STRINGS: dict[str, tuple[str, str]] = {
         "细线为原始值，粗线为滑动平均。",
     ),
     "more_curves": ("More curves", "更多曲线"),
-    "guard_bound": ("guard's bound", "遗忘防护上限"),
+    "guard_bound": ("guard's bound", "遗忘防护界限"),
+    "guard_raise_replay": ("replay 1 : {replay}", "回放升至 1 : {replay}"),
+    "guard_lower_rate": ("rate × {rate}", "学习率 × {rate}"),
+    "guard_rollback": ("rolled back", "已回滚"),
+    "guard_stop": ("stopped", "已停止"),
     "budget": ("budget", "预算"),
     "funnel": ("Data funnel", "数据漏斗"),
     "funnel_note": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import Any
 
@@ -87,19 +88,39 @@ def curves(run: RunData, lang: Lang) -> Markup:
 
 
 def _guard(run: RunData, stage: str, lang: Lang) -> list[Markup]:
-    """The forgetting guard's readings with its bound, for stages that had one."""
+    """The forgetting guard's readings with its bounds and what it did, for stages that had one."""
     charts = []
     for label, record in run.details.items():
         guard = record.get("details", {}).get("guard") or {}
         readings = guard.get("readings") or []
         if record.get("name") != stage or not readings:
             continue
-        points = [(0.0, 1.0), *((float(r["step"]), float(r["ratio"])) for r in readings)]
-        title = f"{label} · {figure_name('general_ppl_ratio').label(lang)}"
-        bound = (float(guard["bound"]), text(lang, "guard_bound"))
-        chart = line_chart([Line(label, points, "c3")], label=title, bound=bound)
-        charts.append(el("div", el("h3", title), chart, class_="card"))
+        steps = [0.0, *(float(reading["step"]) for reading in readings)]
+        did = ["", *(_did(reading, lang) for reading in readings)]
+        # A log holds no infinite number; the chart leaves it out.
+        ratios = [math.inf if r.get("ratio") is None else float(r["ratio"]) for r in readings]
+        name = figure_name("general_ppl_ratio").label(lang)
+        measures = [(name, [1.0, *ratios], float(guard["bound"]), False)]
+        for task, limits in (guard.get("tasks") or {}).items():
+            values = [float(limits["start"]), *(float(r["tasks"][task]) for r in readings)]
+            measures.append((figure_name(task).label(lang), values, float(limits["bound"]), True))
+        for name, values, bound, percent in measures:
+            if not any(map(math.isfinite, values[1:])):
+                continue
+            line = Line(label, list(zip(steps, values, strict=True)), "c3", labels=did)
+            limit, title = (bound, text(lang, "guard_bound")), f"{label} · {name}"
+            chart = line_chart([line], label=title, bound=limit, percent=percent)
+            charts.append(el("div", el("h3", title), chart, class_="card"))
     return charts
+
+
+def _did(reading: dict[str, Any], lang: Lang) -> str:
+    """What the guard did at a reading, in a few words."""
+    action = reading.get("action")
+    if action in (None, "mark"):
+        return ""
+    values = {name: f"{reading.get(name, math.nan):.3g}" for name in ("replay", "rate")}
+    return text(lang, f"guard_{action}", **values)
 
 
 def _rank(metric: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -77,6 +77,24 @@ def mix_documents(
     source.shuffle(mixed)
     repeats = len(drawn) / len(general) if general else 0.0
     return mixed, MixReport(domain_tokens, tokens, len(drawn), repeats)
+
+
+def left_over(
+    general: Sequence[Document], used: Sequence[Document], max_repeats: int, seed: int
+) -> list[Document]:
+    """What a mix did not take of ``general``, in shuffled passes; the least used come first.
+
+    Args:
+        used: the mix's general documents, with repeats.
+        max_repeats: how often each may be used in all.
+    """
+    source, counts = random.Random(seed), Counter(document.id for document in used)
+    left: list[Document] = []
+    for number in range(max_repeats):
+        order = [document for document in general if counts[document.id] <= number]
+        source.shuffle(order)
+        left += order
+    return left
 
 
 def _passes(documents: Sequence[Document], count: int, source: random.Random) -> Iterator[Document]:
