@@ -12,12 +12,13 @@ from tests.stages.fits import context, saved_model
 
 from burnish.config import InputError
 from burnish.engine import TrainSettings
+from burnish.evals.calibration import calibration_error
+from burnish.evals.ranking import accuracy
 from burnish.records import Preference, Prompt, Rollout
 from burnish.rewards.reward_model import RewardModel
 from burnish.stages import policy
 from burnish.stages.base import Inputs
 from burnish.stages.fit import reward
-from burnish.stages.fit.reward import accuracy, calibration_error
 from burnish.store import tables
 
 
