@@ -95,19 +95,22 @@ def length_report(pairs: Ranked) -> dict[str, Any]:
     longer, so what a judge of length alone would get; ``accuracy`` by whether it is.
     """
     scores, lengths = pairs.members.mean(2), pairs.lengths
-    difference = lengths[:, 0] - lengths[:, 1]
-    unequal = difference != 0
+    difference: Array = lengths[:, 0] - lengths[:, 1]
+    unequal: NDArray[np.bool_] = difference != 0
     groups = np.asarray(pairs.groups)
-    sides = {"longer": difference > 0, "same": ~unequal, "shorter": difference < 0}
+    sides: dict[str, NDArray[np.bool_]] = {
+        "longer": difference > 0,
+        "same": ~unequal,
+        "shorter": difference < 0,
+    }
+    right: NDArray[np.bool_] = pairs.gaps > 0
     found = {
         "scores": _correlation(scores.ravel(), lengths.ravel(), np.repeat(groups, 2)),
         "gaps": _correlation(pairs.gaps, difference, groups),
         "longer_chosen": _share(sides["longer"][unequal], groups[unequal]),
     }
     by_side = {
-        name: _share(pairs.gaps[where] > 0, groups[where])
-        for name, where in sides.items()
-        if where.any()
+        name: _share(right[where], groups[where]) for name, where in sides.items() if where.any()
     }
     return {name: value for name, value in found.items() if value} | {"accuracy": by_side}
 
@@ -117,8 +120,8 @@ def agreement_report(pairs: Ranked) -> dict[str, Any]:
     their mean where they ``agree`` and where they ``disagree``; ``spread``, the mean standard
     deviation of the members' gaps, in logits."""
     gaps, groups = pairs.member_gaps, np.asarray(pairs.groups)
-    agree = (gaps > 0).all(1) | (gaps < 0).all(1)
-    right = pairs.gaps > 0
+    agree: NDArray[np.bool_] = (gaps > 0).all(1) | (gaps < 0).all(1)
+    right: NDArray[np.bool_] = pairs.gaps > 0
     found: dict[str, Any] = {
         "all_agree": _share(agree, groups),
         "agree": _share(right[agree], groups[agree]),
