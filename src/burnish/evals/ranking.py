@@ -120,7 +120,7 @@ def agreement_report(pairs: Ranked) -> dict[str, Any]:
     their mean where they ``agree`` and where they ``disagree``; ``spread``, the mean standard
     deviation of the members' gaps, in logits."""
     gaps, groups = pairs.member_gaps, np.asarray(pairs.groups)
-    agree: NDArray[np.bool_] = (gaps > 0).all(1) | (gaps < 0).all(1)
+    agree = np.logical_or((gaps > 0).all(axis=1), (gaps < 0).all(axis=1))
     right: NDArray[np.bool_] = pairs.gaps > 0
     found: dict[str, Any] = {
         "all_agree": _share(agree, groups),

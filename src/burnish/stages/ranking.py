@@ -54,7 +54,7 @@ def scored(
     units = training.pairs(loaded, records, objectives)
     found = model.outputs_of(units, tokens_per_batch)
     outputs = found.reshape(len(units), 2, *found.shape[1:])
-    sums = model.sums(found).reshape(len(units), 2, -1)
+    sums = model.sums(found).reshape(len(units), 2, len(model.members))
     lengths = [[float(sum(one.mask)) for one in unit] for unit in units]
     groups = {record.id: record.group or record.id for record in records}
     ranked = Ranked(

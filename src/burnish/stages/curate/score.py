@@ -24,8 +24,9 @@ class Config(Settings):
     ``model`` is for likelihoods (``relevance``, ``fluency``, ``perplexity``, ``ifd``), which are
     read against the replies of ``real``, else of ``data``. ``prompts`` hold what ``verifier``
     checks by; ``aggregate`` makes one score of a reward ensemble's. ``pairwise`` has the judge
-    compare both replies of preferences, in both orders, and ``probes`` replies with padded copies of themselves. ``keep`` leaves out records whose total
-    does not reach ``threshold``. Scores are kept in the run's cache.
+    compare both replies of preferences, in both orders, and ``probes`` replies with padded copies
+    of themselves. ``keep`` leaves out records whose total does not reach ``threshold``. Scores are
+    kept in the run's cache.
     """
 
     data: list[DataRef] = Field(min_length=1)

@@ -165,7 +165,7 @@ def _fit(config: Config, inputs: Inputs, context: Context, split: Split, number:
     loaded = training.load_policy(inputs, context, config.lora)
     units, held = (
         training.pairs(loaded, part, config.objectives)
-        for part in (_without_fold(config, split.kept, number), split.heldout)
+        for part in (without_fold(config, split.kept, number), split.heldout)
     )
     torch.manual_seed(context.seed)
     width = loaded.model.config.get_text_config().hidden_size
@@ -190,7 +190,7 @@ def _fit(config: Config, inputs: Inputs, context: Context, split: Split, number:
     return Fitted(result, levels, len(units), len(held))
 
 
-def _without_fold(config: Config, records: list[Preference], number: int) -> list[Preference]:
+def without_fold(config: Config, records: list[Preference], number: int) -> list[Preference]:
     """The pairs of all folds but the member's own; whole groups are in one fold.
 
     Raises:
