@@ -66,7 +66,7 @@ class Result:
 
 
 def preferences(work: Path) -> tuple[Path, Path]:
-    """The quickstart's fine-tuned model, and the pairs it makes of replies to its training prompts."""
+    """The quickstart's fine-tuned model, and the pairs made of its replies to training prompts."""
     recipe = yaml.safe_load(resolve("quickstart").read_text(encoding="utf-8"))
     stages = {name: recipe["prepare"][name] for name in ("pretrain", "sft")}
     stages["generate"] = recipe["round"]["generate"] | {"model": "@sft"}
@@ -130,13 +130,13 @@ def page(results: Sequence[Result], pairs: int, kept: int, counts: Mapping[str, 
     lines = [
         "# Reward ensembles",
         "",
-        "Written by `python -m benchmarks.rewards --work runs/rewards`. The quickstart's model after"
-        " pre-training and SFT replies to its training prompts; verifiers and scores make"
-        f" {pairs} preference pairs, of which the topics left out, the longest tenth and a fifth of"
-        f" the prompts are never trained on; {kept} remain, a tenth of which each fit holds out"
-        f" for itself. {MEMBERS} members each, {len(seeds)} seeds, `likelihood: 2.0`. Members differ"
-        " by `seed` (order of the data) or `fold` (each goes without another third of the groups)."
-        " No file of the quickstart's evaluation is used to measure.",
+        "Written by `python -m benchmarks.rewards --work runs/rewards`. The quickstart's model"
+        " after pre-training and SFT replies to its training prompts; verifiers and scores make"
+        f" {pairs} preference pairs, of which the topics left out, the longest tenth and a fifth"
+        f" of the prompts are never trained on; {kept} remain, a tenth of which each fit holds out"
+        f" for itself. {MEMBERS} members each, {len(seeds)} seeds, `likelihood: 2.0`. Members"
+        " differ by `seed` (order of the data) or `fold` (each goes without another third of the"
+        " groups). No file of the quickstart's evaluation is used to measure.",
         "",
         "Intervals are of 95 % over groups (prompts, entities). *Gain* is the accuracy of the"
         " aggregate less the mean accuracy of its members, over all seeds together; pairs of all"

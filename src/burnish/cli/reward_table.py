@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -25,25 +25,31 @@ def show_reward(details: Mapping[str, Any]) -> None:
     sets = details.get("sets", {})
     if not sets:
         return
-    several = details.get("members", 1) > 1
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("pairs")
-    names = ["n", "accuracy [95 %]", "ECE", "after T", "score~length", "chosen longer / shorter"]
-    for name in names + (["members", "all agree", "right if so / not"] if several else []):
-        table.add_column(name, justify="right")
-    for name, report in sets.items():
-        table.add_row(name.replace("_", " "), *_row(report), *(_members(report) if several else ()))
-    out.print(table)
+    rows = {name: _row(report) for name, report in sets.items()}
+    _print(("n", "accuracy", "ECE", "ECE, T", "length", "longer / shorter"), rows)
+    if details.get("members", 1) > 1:
+        rows = {name: _members(report) for name, report in sets.items()}
+        _print(("members", "all agree", "right if so", "right if not"), rows)
     temperature = details.get("temperature")
     if temperature is not None:
-        say(f"T = {temperature:.2f}, fitted to half of the held-out pairs; their ECE is of the "
-            "other half", style="dim")  # fmt: skip
-    say("score~length: rank correlation of score and length within pairs; "
-        "then accuracy where the chosen reply is the longer, the shorter", style="dim")  # fmt: skip
+        say(f"ECE, T: with scores divided by {temperature:.2f}, fitted to half of the held-out "
+            "groups; theirs is of the other half", style="dim")  # fmt: skip
+    say("length: rank correlation of score and length within pairs; then accuracy where the "
+        "chosen reply is the longer one and where the shorter", style="dim")  # fmt: skip
     if best := details.get("best_of_n"):
         picked, average, most = (best[key]["value"] for key in ("picked", "average", "best"))
         say(f"best of {best['n']} of the policy's replies, by verifier: picks {picked:+.3f}, "
             f"average {average:+.3f}, best there is {most:+.3f}")  # fmt: skip
+
+
+def _print(columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> None:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("pairs", no_wrap=True)
+    for name in columns:
+        table.add_column(name, justify="right")
+    for name, cells in rows.items():
+        table.add_row(name.replace("_", " "), *cells)
+    out.print(table)
 
 
 def _refreshed(refresh: Mapping[str, Any]) -> str:
@@ -75,7 +81,7 @@ def _members(report: Mapping[str, Any]) -> list[str]:
     return [
         f"{100 * min(values):.1f} – {100 * max(values):.1f} %",
         _share(agreement.get("all_agree")),
-        " / ".join(_share(agreement.get(name)) for name in ("agree", "disagree")),
+        *(_share(agreement.get(name)) for name in ("agree", "disagree")),
     ]
 
 
