@@ -215,7 +215,9 @@ def _verdict(results: Sequence[Result]) -> list[str]:
                     way = "beats" if found.low > 0 else "is below"
                     lines.append(f"- {vary}, {shown}: {label} {way} its members by "
                                  f"{_points(found)} points.")  # fmt: skip
-    return lines if len(lines) > 2 else [*lines, "No gain's interval excludes 0."]
+    looked = len(AGGREGATES) * len({(one.vary, one.name) for one in results})
+    note = f"{looked} intervals were looked at; of such, one in twenty excludes 0 by chance."
+    return [*(lines if len(lines) > 2 else [*lines, "No gain's interval excludes 0."]), "", note]
 
 
 def main() -> None:
