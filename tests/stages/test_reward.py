@@ -1,39 +1,29 @@
-"""fit.reward: calibration error by hand, and heads of several objectives."""
+"""fit.reward: heads of several objectives, ensembles, sets that training never sees."""
 
 from __future__ import annotations
 
-import math
+import json
+import shutil
+import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests import tiny
 from tests.stages.fits import context, saved_model
+from transformers import AutoModelForCausalLM
 
-from burnish.config import InputError
-from burnish.engine import TrainSettings
+from burnish.config import InputError, Interrupted
+from burnish.models.heads import ScalarHead
 from burnish.records import Preference, Prompt, Rollout
 from burnish.rewards.reward_model import RewardModel
-from burnish.stages import policy
+from burnish.stages import policy, ranking, training
 from burnish.stages.base import Inputs
 from burnish.stages.fit import reward
-from burnish.stages.fit.reward import accuracy, calibration_error
-from burnish.store import tables
-
-
-def test_calibration_error_is_the_gap_of_confidence_and_accuracy() -> None:
-    # Confidence 0.75 twice, once right: |1.5 - 1| / 2. Confidence 0.9 once, right: |0.9 - 1|.
-    three, nine = math.log(3), math.log(9)
-    assert calibration_error([three, -three]) == pytest.approx(0.25)
-    assert calibration_error([nine]) == pytest.approx(0.1)
-    assert calibration_error([three, -three, nine]) == pytest.approx((0.5 + 0.1) / 3)
-    assert calibration_error([]) == 0
-
-
-def test_a_tie_is_not_right() -> None:
-    figure = accuracy([1.0, 0.0, -1.0, 2.0])
-    assert figure.value == 0.5
-    assert figure.n == 4
+from burnish.stages.unseen import Unseen, take_out
+from burnish.store import manifest, tables
 
 
 def said(number: int, reply: str) -> Any:
@@ -53,12 +43,18 @@ def record(number: int, **objectives: float) -> Preference:
     )
 
 
-def fitted(folder: Path, records: list[Preference], **settings: Any) -> Any:
+def fitted(
+    folder: Path,
+    records: list[Preference],
+    more: dict[str, list[str]] | None = None,
+    **settings: Any,
+) -> Any:
     tables.write(folder / "pairs.jsonl", records)
-    inputs = Inputs({"model": [saved_model(folder)], "data": [str(folder / "pairs.jsonl")]})
-    train = TrainSettings(max_steps=15, learning_rate=3e-3, segments_per_step=8, epochs=9)
-    config = reward.Config(model="m", data=["d"], heldout=0.4, train=train, **settings)
-    return reward.run(config, inputs, context(folder))
+    named = {"model": [saved_model(folder)], "data": [str(folder / "pairs.jsonl")]}
+    quick = {"max_steps": 15, "learning_rate": 3e-3, "segments_per_step": 8, "epochs": 9}
+    value = {"model": "m", "data": ["d"], "heldout": 0.4, "train": quick}
+    config = reward.Config.model_validate(value | settings)
+    return reward.run(config, Inputs(named | (more or {})), context(folder))
 
 
 def test_heads_of_two_objectives_may_disagree_about_one_reply(tmp_path: Path) -> None:
@@ -115,3 +111,161 @@ def test_an_objective_that_no_pair_speaks_of_is_refused(tmp_path: Path) -> None:
         fitted(tmp_path, records, objectives=["helpful", "harmless"])
     with pytest.raises(ValidationError, match="once"):
         reward.Config(model="m", data=["d"], objectives=["helpful", "helpful"])
+
+
+def hash_of(folder: Path) -> dict[str, str]:
+    """Every weight file below a folder, by its hash."""
+    return {
+        path.relative_to(folder).as_posix(): manifest.file_hash(path)
+        for path in sorted(folder.rglob("*.safetensors"))
+    }
+
+
+@pytest.mark.parametrize("vary", ["seed", "fold"])
+def test_members_differ_and_are_measured_as_they_were_saved(tmp_path: Path, vary: str) -> None:
+    outcome = fitted(tmp_path, [record(n) for n in range(24)], members=3, vary=vary)
+    folder = tmp_path / "output"
+    model = RewardModel.load(folder, "cpu")
+    replies = [said(90, "hello"), said(90, "ant"), said(91, "helling")]
+    each = model.sums(model.outputs(replies))
+    assert each.shape == (3, 3)
+    assert len({tuple(column.tolist()) for column in each.T}) == 3
+    spread = [statistics.pstdev(row) for row in each.tolist()]
+    assert model.spread(replies) == pytest.approx(spread, abs=1e-5)
+    assert min(spread) > 0
+    held = outcome.details["sets"]["heldout"]
+    assert [figure["value"] for figure in held["members"]] == [1.0, 1.0, 1.0]
+    assert held["agreement"]["all_agree"]["value"] == 1.0
+    assert outcome.figures["steps"].value >= 3 * 9  # epochs of each member
+    # The folder alone is a language model with a head, as any other reward model's.
+    assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() > 0
+    assert ScalarHead.load(folder).names == ("score",)
+
+
+def test_a_member_goes_without_its_fold() -> None:
+    config = reward.Config(model="m", data=["d"], members=3, vary="fold")
+    records = [record(n) for n in range(30)]
+    parts = [{r.id for r in reward.without_fold(config, records, k)} for k in range(3)]
+    left = [{r.id for r in records} - part for part in parts]
+    assert all(left)
+    assert sum(map(len, left)) == 30
+    assert len(set.union(*left)) == 30
+    number = next(k for k, part in enumerate(parts) if "p7" not in part)
+    with pytest.raises(InputError, match=f"one group, which is fold {number + 1}"):
+        reward.without_fold(config, [record(7)], number)
+    with pytest.raises(ValidationError, match="at least 2 members"):
+        reward.Config(model="m", data=["d"], vary="fold")
+
+
+def test_an_interrupted_ensemble_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # R-1
+    records = [record(n) for n in range(12)]
+    (tmp_path / "whole").mkdir()
+    fitted(tmp_path / "whole", records, members=2)
+    plain, count = training.fit, 0
+
+    def fails_second(*args: Any, **named: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 2:
+            raise Interrupted("stopped")
+        return plain(*args, **named)
+
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "fit", fails_second)
+        with pytest.raises(Interrupted):
+            fitted(broken, records, members=2)
+    shutil.rmtree(broken / "output")  # a draft is thrown away, the scratch folder stays
+    rows = (broken / "metrics.jsonl").read_text().count("fit.1")
+    fitted(broken, records, members=2)
+    assert hash_of(broken / "output") == hash_of(tmp_path / "whole" / "output")
+    assert (broken / "metrics.jsonl").read_text().count("fit.1") == rows > 0
+
+
+def other(number: int, **changes: Any) -> Preference:
+    return replace(record(number), id=f"o{number}", group=f"o{number}", **changes)
+
+
+def test_sets_that_training_never_sees(tmp_path: Path) -> None:
+    plain = [replace(record(n), topic="known") for n in range(20)]
+    long = [{"role": "assistant", "content": "hello hello hello"}]
+    far = [other(n, topic="far") for n in range(4)]
+    lengthy = [other(n, chosen=long) for n in range(10, 13)]
+    chinese = [other(n, lang="zh") for n in range(20, 23)]
+    swapped = [
+        other(n, chosen=record(n).rejected, rejected=record(n).chosen) for n in range(30, 35)
+    ]
+    tables.write(tmp_path / "odd.jsonl", swapped)
+    ood = {"longest": 0.1, "languages": ["zh"], "files": {"odd": ["odd.jsonl"]}}
+    files = {"ood.files.odd.0": [str(tmp_path / "odd.jsonl")]}
+    records = plain + far + lengthy + chinese
+    outcome = fitted(tmp_path, records, files, leave_out=["far"], ood=ood)
+    sets = outcome.details["sets"]
+    counts = {name: report["accuracy"]["n"] for name, report in sets.items()}
+    held = counts.pop("heldout")
+    assert counts == {"left_out": 4, "longest": 3, "language_zh": 3, "odd": 5}
+    assert outcome.details["pairs"] + held == 20
+    assert outcome.figures["left_out_accuracy"].value == 1.0
+    assert outcome.figures["ood_accuracy.odd"].value == 0.0
+    assert outcome.figures["ood_accuracy.odd"].n == 5
+    # "hello" has one token less than "hello hello hello", so that all longer ones were right.
+    assert sets["longest"]["length"]["accuracy"]["longer"]["value"] == 1.0
+
+
+def test_pairs_of_the_policys_own_replies(tmp_path: Path) -> None:
+    """One word at most is right: some of a random model's replies are, some are not."""
+    rules = [{"rule": "max_words", "n": 1}]
+    prompts = [
+        Prompt(id=f"q{n}", messages=said(n, "")[0], verify={"kind": "format", "rules": rules})
+        for n in range(6)
+    ]
+    tables.write(tmp_path / "prompts.jsonl", [*prompts, Prompt(id="bare", messages=said(9, "")[0])])
+    own = {"model": "m", "prompts": ["p"], "per_prompt": 6, "sampling": {"max_new_tokens": 8}}
+    outcome = fitted(
+        tmp_path,
+        [record(n) for n in range(12)],
+        {"ood.own.model": [str(tmp_path / "model")],
+         "ood.own.prompts.0": [str(tmp_path / "prompts.jsonl")]},
+        ood={"own": own},
+    )  # fmt: skip
+    best = outcome.details["best_of_n"]
+    assert best["n"] == 6
+    assert best["average"]["n"] == best["picked"]["n"] == 6  # prompts; the bare one is left out
+    assert -1 <= best["average"]["value"] < best["best"]["value"] <= 1
+    assert best["picked"]["value"] <= best["best"]["value"]
+    assert outcome.figures["ood_accuracy.own"].n == outcome.details["sets"]["own"]["accuracy"]["n"]
+    assert outcome.figures["ood_accuracy.own"].n > 0
+
+
+@pytest.mark.parametrize(
+    ("ood", "expected"),
+    [
+        ({"files": {"heldout": ["x"]}}, "no other set"),
+        ({"files": {"a-b": ["x"]}}, "letters, digits"),
+        ({"files": {"odd": []}}, "no file"),
+        ({"longest": 0.5}, "less than 0.5"),
+    ],
+)
+def test_bad_sets_are_refused(ood: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ValidationError, match=expected):
+        reward.Config.model_validate({"model": "m", "data": ["d"], "ood": ood})
+
+
+def test_leaving_everything_out_is_refused() -> None:
+    with pytest.raises(InputError, match="all 2 pairs are left out"):
+        take_out([record(1), record(2)], [""], Unseen())
+
+
+def test_scores_that_are_all_equal_are_reported_as_knowing_nothing() -> None:
+    """The head is zero: all pairs are ties, and nothing is divided by zero."""
+    model = RewardModel(tiny.model(), tiny.tokenizer(), ScalarHead(32))
+    figures, details = ranking.measure(model, {"heldout": [record(n) for n in range(12)]}, 2000)
+    held = details["sets"]["heldout"]
+    assert figures["heldout_accuracy"].value == 0.0
+    assert details["temperature"] is None
+    assert held["calibration"]["before"]["error"] == 0.0
+    assert "gaps" not in held["length"]
+    json.dumps(details, allow_nan=False)

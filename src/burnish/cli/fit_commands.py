@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from burnish.cli.reward_table import report_of, show_reward
 from burnish.cli.shared import AsJson, Set, example, print_json, progress, say
 from burnish.config import InputError, Problem, process
 
@@ -85,10 +86,13 @@ def fit(
     shutil.rmtree(work)
     if json_:
         figures = made.summary["stages"][0]["figures"]
-        print_json({"out": str(out_), "figures": figures, "too_long": too_long})
+        shown = {"out": str(out_), "figures": figures, "too_long": too_long}
+        print_json(shown | ({"report": report_of(details)} if stage is Fit.reward else {}))
     else:
         if too_long:
             say(f"note: {too_long} records are longer than the model's context and were left out")
+        if stage is Fit.reward:
+            show_reward(details)
         say(f"wrote {out_}")
 
 

@@ -38,6 +38,7 @@ class Reference:
 
 
 ModelRef = Annotated[str, Reference("model")]
+LastModelRef = Annotated[str, Reference("model", last=True)]
 SamplerRef = Annotated[str, Reference("model", served=True)]
 DocumentRef = Annotated[str, Reference("data", "document")]
 ExampleRef = Annotated[str, Reference("data", "example")]

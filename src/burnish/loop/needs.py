@@ -204,12 +204,12 @@ def _pairs(config: Any) -> bool:
 
 
 def epochs(config: Any, size: Size) -> float:
-    """Tokens that a fit trains on in all."""
-    train = config.train
+    """Tokens that a fit trains on in all, for every member of an ensemble."""
+    train, members = config.train, getattr(config, "members", 1)
     times = train.epochs * (config.online.phases if hasattr(config, "online") else 1)
     tokens: float = size.tokens * times
     if train.max_steps is None:
-        return tokens
+        return members * tokens
     window: float = train.tokens_per_step or train.segments_per_step * size.mean
     most: float = train.max_steps * window
-    return min(tokens, most)
+    return members * min(tokens, most)

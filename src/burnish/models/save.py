@@ -35,13 +35,24 @@ def save_model(
     """
     if process.rank() > 0:
         return Path(folder)
-    plain = merge(deepcopy(model)) if has_adapter(model) else model
     with atomic.new_folder(folder, replace=True) as fresh:
-        plain.save_pretrained(fresh)
-        tokenizer.save_pretrained(fresh)
-        if card is not None:
-            (fresh / "README.md").write_text(card, encoding="utf-8")
-        if head is not None:
-            head.save(fresh)
+        write_model(model, tokenizer, fresh, card, head)
         manifest.seal(fresh)
     return Path(folder)
+
+
+def write_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: Path,
+    card: str | None = None,
+    head: ScalarHead | None = None,
+) -> None:
+    """What ``save_model`` writes, into a folder that the caller makes and seals."""
+    plain = merge(deepcopy(model)) if has_adapter(model) else model
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if card is not None:
+        (folder / "README.md").write_text(card, encoding="utf-8")
+    if head is not None:
+        head.save(folder)

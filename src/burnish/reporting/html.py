@@ -6,7 +6,7 @@ from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from burnish.reporting import evidence, overview, training
+from burnish.reporting import evidence, overview, rewards, training
 from burnish.reporting.markup import Markup, el, join, raw
 from burnish.reporting.rundata import RunData, read_run
 from burnish.reporting.strings import Lang, text
@@ -43,7 +43,7 @@ def render(run_folder: Path, lang: Lang = "en") -> str:
         training.pipeline(run, lang),
         training.curves(run, lang),
         training.funnels(run, lang),
-        training.reward(run, lang),
+        rewards.reward(run, lang),
         evidence.answers(run, lang),
         evidence.gate(run, lang),
         evidence.notes(run, lang),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from burnish.reporting.rewardstrings import REWARD_STRINGS
+
 Lang = Literal["en", "zh"]
 LANGUAGES: tuple[Lang, ...] = ("en", "zh")
 
@@ -131,6 +133,7 @@ STRINGS: dict[str, tuple[str, str]] = {
         "整体留出一个来源才是更诚实的检验。",
     ),
     "chance": ("chance: 50 %", "随机：50 %"),
+    **REWARD_STRINGS,
     "answers": ("Sample answers", "回答示例"),
     "answers_note": (
         "The same held-out prompts before and after; regressions first.",

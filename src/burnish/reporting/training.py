@@ -1,4 +1,4 @@
-"""The middle of the report: pipeline, training curves, data funnel, reward model."""
+"""The middle of the report: pipeline, training curves, data funnel."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from collections import defaultdict
 from typing import Any
 
-from burnish.reporting.charts import Interval, Line, interval_chart, line_chart
+from burnish.reporting.charts import Line, line_chart
 from burnish.reporting.markup import Markup, el, join
-from burnish.reporting.names import STAGES, duration, figure_name, metric_name, show
+from burnish.reporting.names import STAGES, duration, figure_name, metric_name
 from burnish.reporting.overview import COLOURS
-from burnish.reporting.rundata import Point, RunData
+from burnish.reporting.rundata import RunData
 from burnish.reporting.strings import Lang, text
 
 FIRST = ("loss", "reward", "kl", "cost", "lambda", "general_ppl", "accuracy")
@@ -225,41 +225,3 @@ def _funnel(steps: list[tuple[str, int]], lang: Lang) -> list[Markup]:
         rows.append(el("span", el("b", f"{count:,}"), f" {gone}", class_="num"))
         previous = count
     return rows
-
-
-def reward(run: RunData, lang: Lang) -> Markup:
-    """Reward model accuracy: the random split beside a source left out whole."""
-    figures = reward_figures(run)
-    if not figures:
-        return Markup("")
-    rows = [
-        Interval(figure_name(name).label(lang), p.value, p.low, p.high, COLOURS[i % len(COLOURS)])
-        for i, (name, p) in enumerate(figures.items())
-    ]
-    names = [
-        el("span", el("i"), f"{row.name}: {show(row.value, 'share')}", class_=row.css)
-        for row in rows
-    ]
-    chart = interval_chart(
-        rows,
-        label=text(lang, "reward"),
-        domain=(0.0, 1.0),
-        mark=(0.5, text(lang, "chance")),
-        percent=True,
-    )
-    return el(
-        "section",
-        el("h2", text(lang, "reward")),
-        el("p", text(lang, "reward_note"), class_="note"),
-        el("div", el("div", names, class_="legend"), chart, class_="card narrow"),
-        id="reward",
-    )
-
-
-def reward_figures(run: RunData) -> dict[str, Point]:
-    """The accuracies of the reward model among the run's figures."""
-    return {
-        name: point
-        for name, point in run.figures.items()
-        if name.startswith("reward") and "accuracy" in name
-    }

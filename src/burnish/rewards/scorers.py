@@ -42,7 +42,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import Field, field_validator
+from torch import Tensor
 
 from burnish.config import InputError, Problem, Settings
 from burnish.records import content_id
@@ -118,7 +120,7 @@ class Resources:
     reward_id: str = ""
     encoder_id: str = ""
     seen: dict[str, Surprise | None] = field(default_factory=dict)
-    rewards: dict[str, dict[str, float]] = field(default_factory=dict)
+    rewards: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ class Scorer:
         if self.name == "completeness":
             basis += [settings.min_words, settings.max_words]
         if self.needs == "reward model" and resources.reward_model is not None:
-            basis += [resources.reward_id, dict(resources.reward_model.weights)]
+            model = resources.reward_model
+            basis += [resources.reward_id, dict(model.weights), model.aggregate.model_dump()]
         if self.needs == "encoder":
             basis.append(resources.encoder_id)
         if self.needs == "judge" and resources.judge is not None:
@@ -276,9 +279,9 @@ def _reward(
         raise InputError(Problem("", None, "weights", found, expected))
     todo = {one.content: one for one in candidates if one.content not in resources.rewards}
     pairs = [(one.messages or NO_PROMPT, one.reply) for one in todo.values()]
-    resources.rewards.update(zip(todo, model.score_each(pairs) if pairs else [], strict=True))
+    resources.rewards.update(zip(todo, model.outputs(pairs) if pairs else [], strict=True))
     rows = [resources.rewards[one.content] for one in candidates]
-    values = [model.total(row) if head is None else row[head] for row in rows]
+    values = model.combined(torch.stack(rows), head).tolist() if rows else []
     return [0.5 * (1 + math.tanh(value / 2)) for value in values]
 
 

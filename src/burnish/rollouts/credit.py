@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from pydantic import Field
@@ -53,6 +54,15 @@ class Reply:
             self.id,
             {name: [0.0] * before + values.tolist() for name, values in (streams or {}).items()},
         )
+
+
+class Credit(Protocol):
+    """Replies of a phase to segments with the streams the loss wants. ``multiplier`` is that of
+    the constraint, None where there is none."""
+
+    def __call__(self, replies: list[Reply], *, multiplier: float | None) -> list[Segment]:
+        """One segment for each reply."""
+        ...
 
 
 class PpoCredit(Settings):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from pydantic import PositiveFloat, PositiveInt
@@ -23,7 +23,8 @@ from burnish.objectives.importance import importance_weights
 from burnish.records import Prompt, Rollout
 from burnish.rollouts.collect import collect, reply_seed
 from burnish.rollouts.constraint import Constraint
-from burnish.rollouts.credit import Reply
+from burnish.rollouts.credit import Credit, Reply
+from burnish.rollouts.missing import credited, rewarded
 from burnish.rollouts.scoring import Score
 from burnish.sampling import LocalSampler, Sampling
 from burnish.text.batches import Batch, Segment, pack, size
@@ -34,8 +35,8 @@ Unit = list[int]
 """Places of replies that are computed together, for they share their prompt."""
 Group = list[tuple[Unit, int]]
 """All replies to one prompt as units, with the tokens of each."""
-Rewarded = tuple[Rollout, float, float]
-"""A reply, its reward and its cost."""
+Rewarded = tuple[Rollout, float | None, float]
+"""A reply, its reward (None: missing) and its cost."""
 
 
 class OnlineSettings(Settings):
@@ -54,15 +55,6 @@ class OnlineSettings(Settings):
     importance_cap: PositiveFloat | None = None
 
 
-class Credit(Protocol):
-    """Replies of a phase to segments with the streams the loss wants. ``multiplier`` is that of
-    the constraint, None where there is none."""
-
-    def __call__(self, replies: list[Reply], *, multiplier: float | None) -> list[Segment]:
-        """One segment for each reply."""
-        ...
-
-
 class OnlineSource:
     """Windows of the model's own replies.
 
@@ -72,7 +64,7 @@ class OnlineSource:
     Args:
         model: samples at the start of each phase; the one being trained.
         prompts: taken in turn, in an order set by the seed.
-        reward: one number for each rollout.
+        reward: one number for each rollout, None for a missing one: see ``missing.credited``.
         score: the trainer's log-probabilities, reference and values; see ``scoring.scorer``. It is
             asked in the very batches of a phase's first pass, so that the ratio of new to old
             probability begins at exactly 1.
@@ -95,7 +87,7 @@ class OnlineSource:
         prompts: Sequence[Prompt],
         sampling: Sampling,
         *,
-        reward: Callable[[list[Rollout]], Sequence[float]],
+        reward: Callable[[list[Rollout]], Sequence[float | None]],
         score: Score,
         credit: Credit,
         settings: OnlineSettings,
@@ -160,6 +152,7 @@ class OnlineSource:
         trainer's over the sampler's probability, top_p counted in and before any cap,
         ``sampler_ratio`` (mean over tokens) and ``sampler_capped`` (share above the cap). With a
         constraint ``cost`` (mean) and ``lambda``, the multiplier that this phase is trained with.
+        Where rewards were missing ``unrewarded``, the share of replies left out of the phase.
         """
         return {"phase_step": self._phase_step} | self._metrics
 
@@ -254,7 +247,7 @@ class OnlineSource:
                 prompt_id=f"{owner}:{rollout.prompt_id}",
                 prompt=encoded[owner],
                 tokens=rollout.tokens,
-                reward=_finite("reward", reward, rollout),
+                reward=math.nan if reward is None else _finite("reward", reward, rollout),
                 finished=rollout.finish == "stop",
                 cost=_finite("cost", cost, rollout),
             )
@@ -262,11 +255,11 @@ class OnlineSource:
         ]
         replies = self._scored(replies, phase)
         replies, ratios = _weighed(replies, rollouts, self._settings.importance_cap)
-        segments = self._credit(replies, multiplier=self._multiplier)
-        if len(segments) != len(replies):
-            raise ValueError(f"{len(replies)} replies gave {len(segments)} segments")
+        segments, missing = credited(replies, self._credit, self._multiplier)
         self._take(segments)
         self._metrics = {"phase": phase} | _phase_metrics(replies, rollouts) | ratios
+        if missing:
+            self._metrics["unrewarded"] = missing / len(replies)
         self._metrics |= self._bounded(replies)
         self._phase = phase
 
@@ -371,8 +364,9 @@ def _phase_metrics(replies: Sequence[Reply], rollouts: Sequence[Rollout]) -> dic
         (reply.scores["logprobs"] - torch.tensor(rollout.logprobs)).abs()
         for reply, rollout in zip(replies, rollouts, strict=True)
     ]
+    rewards = [r.reward for r, known in zip(replies, rewarded(replies), strict=True) if known]
     found = {
-        "reward": sum(reply.reward for reply in replies) / count,
+        "reward": sum(rewards) / len(rewards),
         "length": sum(len(reply.tokens) for reply in replies) / count,
         "finished": sum(reply.finished for reply in replies) / count,
         "sampler_gap": float(torch.cat(gaps).mean()),

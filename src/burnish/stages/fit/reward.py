@@ -3,36 +3,52 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, field_validator
-from torch import Tensor
+from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator, model_validator
 
-from burnish.config import InputError, ModelRef, PreferenceRef, Problem, Settings
-from burnish.engine import DatasetSource, TrainSettings, named_trainable
-from burnish.evals.statistics import wilson
+from burnish.config import (
+    InputError,
+    ModelRef,
+    PreferenceRef,
+    Problem,
+    Settings,
+    process,
+)
+from burnish.engine import DatasetSource, FitResult, TrainSettings, named_trainable
 from burnish.models.adapters import LoraSettings
 from burnish.models.heads import ScalarHead, score_segments
 from burnish.objectives import Loss, bradley_terry, bradley_terry_heads
 from burnish.records import Figure, Preference
-from burnish.stages import training
-from burnish.stages.base import Context, Inputs, Outcome
+from burnish.rewards import ensemble
+from burnish.rewards.reward_model import RewardModel, head_outputs
+from burnish.stages import ranking, refresh, training
+from burnish.stages.base import Context, Inputs, Outcome, derived_seed
+from burnish.stages.refresh import Refresh
 from burnish.stages.training import OBJECTIVE
-from burnish.text.batches import Batch, Segment, batches
+from burnish.stages.unseen import OWN, Unseen, own_replies, take_out
+from burnish.store import manifest, tables
+from burnish.text.batches import Batch
+
+LEVEL_PAIRS = 512
+"""Pairs whose scores say where a member's mean lies."""
 
 
 class Config(Settings):
     """Fit a reward model on ``data``, starting from ``model``.
 
-    Accuracy is measured on the held-out share of prompts (whole groups), and on ``leave_out``
-    topics, none of whose pairs are trained on. ``use_margin`` asks for a larger score difference
-    where the margin is larger; ``centring`` keeps the mean score near 0. ``likelihood`` adds the
-    model's own mean log-probability of the reply to the score, see ``heads.score_segments``.
-    ``objectives`` makes one head each, trained on what the pairs' own ``objectives`` say of it
-    (pairs that say nothing of any are left out); the score is then the heads' weighted sum.
+    Accuracy and calibration are measured on the held-out share of prompts (whole groups), on
+    ``leave_out`` topics, none of whose pairs are trained on, and on what ``ood`` names.
+    ``use_margin`` asks for a larger score difference where the margin is larger; ``centring`` keeps
+    the mean score near 0. ``likelihood`` adds the model's own mean log-probability of the reply to
+    the score, see ``heads.score_segments``. ``objectives`` makes one head each, trained on what the
+    pairs' own ``objectives`` say of it (pairs that say nothing of any are left out); the score is
+    then the heads' weighted sum. ``members`` above 1 make an ensemble: they differ by the ``seed``
+    of their order of data and adapter, or each goes without another ``fold`` of the groups.
     """
 
     model: ModelRef
@@ -40,6 +56,10 @@ class Config(Settings):
     objectives: list[str] = Field([], description="names, such as helpful, harmless")
     heldout: float = Field(0.2, gt=0, lt=1)
     leave_out: list[str] = []
+    ood: Unseen = Unseen()
+    refresh: Refresh | None = None
+    members: PositiveInt = 1
+    vary: Literal["seed", "fold"] = "seed"
     use_margin: bool = False
     centring: NonNegativeFloat = 0.01
     likelihood: NonNegativeFloat = 0.0
@@ -52,6 +72,12 @@ class Config(Settings):
         if len(set(names)) < len(names) or "" in names:
             raise ValueError("names must not be empty, and each may be given once")
         return names
+
+    @model_validator(mode="after")
+    def _several(self) -> Self:
+        if self.vary == "fold" and self.members == 1:
+            raise ValueError("members: 1 with vary: fold; folds need at least 2 members")
+        return self
 
 
 def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
@@ -72,68 +98,166 @@ def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
     return bradley_terry(scores[0::2], scores[1::2], margin, centring=config.centring)
 
 
-@torch.no_grad()
-def differences(
-    model: Any, head: ScalarHead, units: Sequence[Sequence[Segment]], tokens_per_batch: int
-) -> Tensor:
-    """``[P, K]``: each head's score of the chosen reply minus that of the rejected one."""
-    device = next(model.parameters()).device
-    found = torch.zeros(len(units), len(head.names))
-    for places, batch in batches(units, tokens_per_batch, device):
-        scores = score_segments(model, head, batch).reshape(len(batch.lengths), -1)
-        rows = torch.tensor(places[0::2]) // 2
-        found[rows] = (scores[0::2] - scores[1::2]).cpu()
-    return found
+@dataclass(frozen=True)
+class Split:
+    """Pairs to train on, held-out ones, and sets that training never sees, by name."""
+
+    kept: list[Preference]
+    heldout: list[Preference]
+    sets: dict[str, list[Preference]]
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Fit the reward model, measure it on what it has not seen, and save it."""
-    records = _speaking(training.read_all(inputs.paths("data"), Preference), config.objectives)
-    left_out = [record for record in records if record.topic in config.leave_out]
-    rest = [record for record in records if record.topic not in config.leave_out]
-    kept, heldout = training.split_heldout(rest, config.heldout, context.seed)
-    about = _about(kept, config.objectives)
+    checked = None
+    if config.refresh is not None:
+        checked = refresh.check(config.refresh, inputs, context, config.train.tokens_per_batch)
+    if checked is not None and checked.kept:
+        return refresh.keep(checked, context)
+    records = _records(config, inputs, checked)
+    split = _split(config, inputs, context, records)
+    about = _about(split.kept, config.objectives)
+    fits = [_fit(config, inputs, context, split, number) for number in range(config.members)]
+    if process.rank() > 0:  # the first process alone has the folder, and measures
+        return Outcome("reward_model")
+    if config.refresh is not None:
+        tables.write(context.output / refresh.PAIRS, records)
+    _seal(context.output, [one.levels for one in fits])
+    figures, measured = _measure(config, inputs, context, split)
+    details = {
+        "members": config.members,
+        "vary": config.vary,
+        "pairs": fits[0].pairs,
+        "heldout": fits[0].heldout,
+        "too_long": len(split.kept) + len(split.heldout) - fits[0].pairs - fits[0].heldout,
+        "objectives": about,
+        "left_out": {topic: sum(r.topic == topic for r in records) for topic in config.leave_out},
+        **measured,
+        "stopped": fits[0].result.stopped_reason,
+        "curve": training.curve(fits[0].result, ["loss", "accuracy"]),
+    }
+    if checked is not None:
+        details["refresh"] = checked.details()
+        figures |= checked.figures()
+    return Outcome("reward_model", _fit_figures(fits) | figures, details)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A member that was trained: the mean of each output over its training pairs, and counts."""
+
+    result: FitResult
+    levels: list[float]
+    pairs: int
+    heldout: int
+
+
+def _fit(config: Config, inputs: Inputs, context: Context, split: Split, number: int) -> Fitted:
+    """Train member ``number`` and save it into its part of the output folder."""
+    if config.members > 1:
+        context = replace(
+            context,
+            name=f"{context.name}.{number + 1}",
+            seed=derived_seed(context.seed, "member", number),
+            scratch=context.scratch / f"member-{number}",
+            output=ensemble.member_folder(context.output, number),
+        )
     loaded = training.load_policy(inputs, context, config.lora)
-    units, held, outside = (
-        training.pairs(loaded, part, config.objectives) for part in (kept, heldout, left_out)
+    units, held = (
+        training.pairs(loaded, part, config.objectives)
+        for part in (without_fold(config, split.kept, number), split.heldout)
     )
     torch.manual_seed(context.seed)
     width = loaded.model.config.get_text_config().hidden_size
     names = config.objectives or ("score",)
     head = ScalarHead(width, names, likelihood=config.likelihood).to(loaded.model.device)
     objective = functools.partial(loss, head=head, config=config)
+    size = config.train.tokens_per_batch
     result = training.fit(
         loaded.model,
         DatasetSource(units, config.train, seed=context.seed),
         objective,
         config.train,
         context,
-        evaluate=training.measured(loaded.model, held, objective, config.train.tokens_per_batch),
+        evaluate=training.measured(loaded.model, held, objective, size),
         trainable=named_trainable(model=loaded.model, head=head),
     )
-    figures = training.fit_figures(result)
-    size = config.train.tokens_per_batch
-    each = differences(loaded.model, head, held, size)
-    gaps: list[float] = each.mean(1).tolist()
-    figures["heldout_accuracy"] = accuracy(gaps)
-    if outside:
-        beyond = differences(loaded.model, head, outside, size).mean(1)
-        figures["left_out_accuracy"] = accuracy(beyond.tolist())
-    figures |= by_objective(config.objectives, held, each)
-    details = {
-        "pairs": len(units),
-        "heldout": len(held),
-        "too_long": len(records) - len(units) - len(held) - len(outside),
-        "objectives": about,
-        "left_out": {topic: sum(r.topic == topic for r in left_out) for topic in config.leave_out},
-        "by_topic": _by_topic(heldout, gaps) if len(gaps) == len(heldout) else {},
-        "calibration_error": calibration_error(gaps),
-        "stopped": result.stopped_reason,
-        "curve": training.curve(result, ["loss", "accuracy"]),
-    }
-    text = training.card("fit.reward", inputs, details)
-    training.save_policy(loaded, context, text, head)
-    return Outcome("reward_model", figures, details)
+    levels: list[float] = (
+        head_outputs(loaded.model, head, units[:LEVEL_PAIRS], size).mean(0).tolist()
+    )
+    facts = {"pairs": len(units), "heldout": len(held), "member": number + 1}
+    training.save_policy(loaded, context, training.card("fit.reward", inputs, facts), head)
+    return Fitted(result, levels, len(units), len(held))
+
+
+def without_fold(config: Config, records: list[Preference], number: int) -> list[Preference]:
+    """The pairs of all folds but the member's own; whole groups are in one fold.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    if config.vary == "seed":
+        return records
+    rest = [
+        record
+        for record in records
+        if derived_seed("fold", record.group or record.id) % config.members != number
+    ]
+    if records and not rest:
+        found = f"all pairs are of one group, which is fold {number + 1}"
+        raise InputError(Problem("", None, "vary", found, "as many groups as members, or seed"))
+    return rest
+
+
+def _seal(folder: Path, levels: list[list[float]]) -> None:
+    if len(levels) > 1:
+        ensemble.seal(folder, levels)
+    else:
+        manifest.seal(folder)
+
+
+def _records(config: Config, inputs: Inputs, checked: refresh.Checked | None) -> list[Preference]:
+    """All pairs that may be trained on, each once where they come together for a refresh."""
+    records = training.read_all(inputs.paths("data"), Preference)
+    if config.refresh is not None:
+        old = [] if checked is None else refresh.trained_on(checked.last)
+        records = refresh.pooled(old, records, refresh.fresh_pairs(inputs))
+    return _speaking(records, config.objectives)
+
+
+def _split(config: Config, inputs: Inputs, context: Context, records: list[Preference]) -> Split:
+    rest, sets = take_out(records, config.leave_out, config.ood)
+    kept, heldout = training.split_heldout(rest, config.heldout, context.seed)
+    for name in config.ood.files:
+        sets[name] = training.read_all(inputs.paths(f"ood.files.{name}"), Preference)
+    return Split(kept, heldout, sets)
+
+
+def _measure(
+    config: Config, inputs: Inputs, context: Context, split: Split
+) -> tuple[dict[str, Figure], dict[str, Any]]:
+    """Figures and details of what was saved: read back, so that they are those of the artifact."""
+    sets = {ranking.HELDOUT: split.heldout, **split.sets}
+    own = own_replies(config.ood.own, inputs, context) if config.ood.own is not None else None
+    if own is not None and own.pairs:
+        sets[OWN] = own.pairs
+    return ranking.measure(
+        RewardModel.load(context.output, context.device),
+        sets,
+        config.train.tokens_per_batch,
+        objectives=config.objectives,
+        own=own,
+        seed=context.seed,
+    )
+
+
+def _fit_figures(fits: Sequence[Fitted]) -> dict[str, Figure]:
+    """Tokens and steps of all members, and their rate."""
+    each = [training.fit_figures(one.result) for one in fits]
+    total = {name: sum(one[name].value for one in each) for name in ("tokens", "steps")}
+    seconds = sum(one.result.seconds for one in fits)
+    total["tokens_per_second"] = total["tokens"] / max(seconds, 1e-9)
+    return {name: Figure.exact(value) for name, value in total.items()}
 
 
 def _speaking(records: Sequence[Preference], objectives: Sequence[str]) -> list[Preference]:
@@ -158,46 +282,3 @@ def _about(records: Sequence[Preference], objectives: Sequence[str]) -> dict[str
             expected = "pairs with a number for it in their objectives"
             raise InputError(Problem("", None, "objectives", found, expected))
     return counts
-
-
-def by_objective(
-    names: Sequence[str], units: Sequence[Sequence[Segment]], gaps: Tensor
-) -> dict[str, Figure]:
-    """Accuracy of each head on the pairs that speak of its objective, from gaps ``[P, K]``."""
-    found = {}
-    for k, name in enumerate(names):
-        better = torch.tensor([unit[0].per_segment[OBJECTIVE + name] for unit in units])
-        signed = (gaps[:, k] * better.sign())[better != 0]
-        if len(signed):
-            found[f"heldout_accuracy.{name}"] = accuracy(signed.tolist())
-    return found
-
-
-def accuracy(gaps: Sequence[float]) -> Figure:
-    """The share of pairs whose chosen reply scores higher, with its Wilson interval."""
-    return wilson(sum(gap > 0 for gap in gaps), len(gaps))
-
-
-def calibration_error(gaps: Sequence[float], bins: int = 10) -> float:
-    """Expected calibration error of ``P(chosen is better) = s(gap)`` over equal-width bins.
-
-    Each pair is seen from the side that the model prefers: its confidence lies in [0.5, 1] and
-    it is right where the gap is positive. Guo et al. 2017 (arXiv 1706.04599) eq. 3.
-    """
-    binned: dict[int, list[tuple[float, bool]]] = {}
-    for gap in gaps:
-        confidence = 1 / (1 + math.exp(-min(abs(gap), 50.0)))
-        place = min(bins - 1, int((confidence - 0.5) * 2 * bins))
-        binned.setdefault(place, []).append((confidence, gap > 0))
-    error = 0.0
-    for pairs in binned.values():
-        error += abs(sum(c for c, _ in pairs) - sum(right for _, right in pairs))
-    return error / max(1, len(gaps))
-
-
-def _by_topic(records: Sequence[Preference], gaps: Sequence[float]) -> dict[str, list[float]]:
-    """Accuracy and number of held-out pairs by topic."""
-    topics: dict[str, list[float]] = {}
-    for record, gap in zip(records, gaps, strict=True):
-        topics.setdefault(record.topic, []).append(float(gap > 0))
-    return {topic: [sum(v) / len(v), len(v)] for topic, v in sorted(topics.items())}
