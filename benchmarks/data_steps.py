@@ -17,6 +17,7 @@ from benchmarks.data_sampler import Sampler
 from burnish import flow
 from burnish.records import Prompt, Rollout
 from burnish.rewards import textstats
+from burnish.rewards.candidates import of_rollout
 from burnish.selection.dedup_parts import dedup
 
 STEPS = ("generate", "score", "dedup", "keep-top")
@@ -28,16 +29,11 @@ def scored(part: flow.Part) -> flow.Sifted:
     # Loads torch, which only the processes that score need.
     from burnish.rewards import scorers
 
-    settings = scorers.ScorerSettings()
-    return flow.Sifted(
-        [
-            _scored(record, partial(scorers.completeness, settings=settings))
-            for record in part.records
-        ]
-    )
+    complete = partial(scorers.completeness, settings=scorers.ScorerSettings())
+    return flow.Sifted([_scored(record, complete) for record in part.records])
 
 
-def _scored(rollout: Any, completeness: Any) -> Rollout:
+def _scored(rollout: Any, complete: Any) -> Rollout:
     rule = {"rule": "max_words", "n": int(rollout.task)}
     prompt = Prompt(
         id=rollout.prompt_id,
@@ -45,7 +41,7 @@ def _scored(rollout: Any, completeness: Any) -> Rollout:
         verify={"kind": "format", "rules": [rule]},
     )
     scores = {
-        "completeness": completeness(prompt, rollout),
+        "completeness": complete(of_rollout(prompt, rollout)),
         "varied": 1 - textstats.repetition(rollout.completion),
         "language": float(textstats.language_of(rollout.completion) == rollout.lang),
         "short": 1 - min(1.0, len(rollout.completion) / 2000),

@@ -3,10 +3,10 @@
 What is made does not depend on how many workers made it, nor on how often they were killed.
 """
 
-from burnish.flow.arrays import Arrays
+from burnish.flow.arrays import Arrays, Column, Rows
 from burnish.flow.execute import execute
-from burnish.flow.parts import PART_RECORDS, PartsFolder, Source, cut, part_name, source_of
-from burnish.flow.plan import begin, is_finished
+from burnish.flow.parts import PART_RECORDS, PartsFolder, Source, cut, numbers, part_name, source_of
+from burnish.flow.plan import begin, is_finished, work_folder
 from burnish.flow.run import Report, plan, run
 from burnish.flow.steps import Part, Removed, Sifted, Step
 from burnish.flow.work import Executor, Task, WorkFailed
@@ -14,11 +14,13 @@ from burnish.flow.work import Executor, Task, WorkFailed
 __all__ = [
     "PART_RECORDS",
     "Arrays",
+    "Column",
     "Executor",
     "Part",
     "PartsFolder",
     "Removed",
     "Report",
+    "Rows",
     "Sifted",
     "Source",
     "Step",
@@ -28,8 +30,10 @@ __all__ = [
     "cut",
     "execute",
     "is_finished",
+    "numbers",
     "part_name",
     "plan",
     "run",
     "source_of",
+    "work_folder",
 ]

@@ -53,6 +53,11 @@ def begin(folder: Path, asked: Mapping[str, Any], rerun: bool = False) -> None:
     atomic.write_json(path, wanted)
 
 
+def work_folder(output: Path) -> Path:
+    """Where what is needed until ``output`` is done lies, beside it."""
+    return output.with_name(f".{output.name}.work")
+
+
 def is_finished(folder: Path) -> bool:
     """Whether the folder's manifest is there and its files are of the sizes it says.
 
