@@ -38,7 +38,7 @@ def select(
     scores: Sequence[float | None] | None = None,
     evaluations: Mapping[str, Sequence[Prompt]] | None = None,
     seed: int = 0,
-    means: module.Means | None = None,
+    means: flow.Means | None = None,
 ) -> Found:
     """Records through files, as the command does it."""
     with tempfile.TemporaryDirectory() as folder:

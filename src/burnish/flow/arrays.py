@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from burnish.flow.work import Numbers
 from burnish.store import atomic
 
 Indices = NDArray[np.int64]
+AT_ONCE = 2**21
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Arrays:
     """
 
     source: Source
-    function: Callable[[Part], Mapping[str, NDArray[Any]]]
+    function: Callable[[Part], Any]
     folder: Path
 
     def done(self, index: int) -> bool:
@@ -39,9 +40,13 @@ class Arrays:
         began = time.process_time()
         part = Part(index, self.source.read(index))
         with atomic.new_folder(self.folder / part_name(index)) as folder:
-            for name, values in self.function(part).items():
-                np.save(folder / f"{name}.npy", values, allow_pickle=False)
+            self.save(folder, self.function(part))
         return {"records": len(part.records), "seconds": time.process_time() - began}
+
+    def save(self, folder: Path, found: Any) -> None:
+        """Write what the function gave: arrays by name."""
+        for name, values in found.items():
+            np.save(folder / f"{name}.npy", values, allow_pickle=False)
 
     def load(self, index: int, name: str) -> NDArray[Any]:
         """One array of one part, mapped from disk: only what is used is read, and only while it is
@@ -67,6 +72,26 @@ class Arrays:
         for part in range(1, len(self.source)):
             found += self.load(part, name)
         return found
+
+    def ranges(self, key: str, *others: str) -> Iterator[tuple[Indices, list[NDArray[Any]]]]:
+        """Rows of all parts by ranges of ``key``, so that equal keys come together and memory does
+        not grow with them: the part of each row, and ``key`` and ``others`` of it.
+
+        ``key`` is sorted in every part: 64-bit hashes, of which ranges hold about as many.
+        """
+        count = -(-sum(self.sizes(key)) // AT_ONCE)
+        for piece in range(count):
+            owners, rows = [], []
+            for part in range(len(self.source)):
+                keys = self.load(part, key)
+                begin, end = (
+                    len(keys) if bound == count
+                    else int(np.searchsorted(keys, np.uint64(bound * 2**64 // count)))
+                    for bound in (piece, piece + 1)
+                )  # fmt: skip
+                owners.append(np.full(end - begin, part))
+                rows.append([self.load(part, name)[begin:end].copy() for name in (key, *others)])
+            yield np.concatenate(owners), [np.concatenate(some) for some in zip(*rows, strict=True)]
 
     def row(self, name: str, row: int) -> NDArray[Any]:
         """One row of an array of all parts, as ``gather``."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,6 +21,8 @@ from burnish.config import InputError, Problem
 from burnish.flow.plan import begin, is_finished
 from burnish.records import Record
 from burnish.store import atomic, manifest, tables
+
+R = TypeVar("R", bound=Record)
 
 PART_RECORDS = 10_000
 
@@ -73,11 +75,20 @@ class PartsFolder:
 
     def read(self, index: int) -> Sequence[Record]:
         """The records of a part. Raises InputError where one cannot be read."""
-        return [] if self.count(index) == 0 else tables.read(self.path(index), self.kind)
+        return read_part(self.path(index), self.kind)
 
     def count(self, index: int) -> int:
         """How many records a part holds, without reading them."""
-        return int(pq.read_metadata(self.path(index)).num_rows)
+        return _count(self.path(index))
+
+
+def read_part(path: Path, kind: type[R]) -> Sequence[R]:
+    """The records of a Parquet file, which may hold none."""
+    return [] if _count(path) == 0 else tables.read(path, kind)
+
+
+def _count(path: Path) -> int:
+    return int(pq.read_metadata(path).num_rows)
 
 
 def source_of(

@@ -15,7 +15,7 @@ import io
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from burnish import flow
-from burnish.config.progress import Progress, SilentProgress
 from burnish.records import Prompt, Record
 from burnish.selection.choose import Choice, SelectSettings, choose
 from burnish.selection.clusters import Diversity, cluster, cluster_count, diversity
@@ -73,17 +72,6 @@ class Selection:
         }
 
 
-@dataclass(frozen=True)
-class Means:
-    """Who works on the parts, how many records one has, where vectors are kept for another time,
-    and who is told how far it is."""
-
-    executor: flow.Executor = field(default_factory=flow.Executor)
-    part: int = flow.PART_RECORDS
-    cache: Path | None = None
-    progress: Progress = field(default_factory=SilentProgress)
-
-
 def select(
     paths: Sequence[Path],
     kind: type[Record],
@@ -94,7 +82,8 @@ def select(
     score: str | None = None,
     evaluations: Mapping[str, Sequence[Prompt]] | None = None,
     seed: int = 0,
-    means: Means | None = None,
+    means: flow.Means | None = None,
+    cache: Path | None = None,
     lists: Path | None = None,
 ) -> Selection:
     """Write those records of ``paths`` that are kept to ``output``, in their order.
@@ -107,6 +96,7 @@ def select(
         work: a folder of this call's own.
         score: a column of numbers, higher is better; a record without one is left out.
         evaluations: items by the name of their evaluation set; records that hold one are left out.
+        cache: a folder where vectors are kept for another time.
         lists: how the names of these lists begin; as ``output`` unless given.
 
     Raises:
@@ -116,7 +106,7 @@ def select(
     """
     tables.check_writable(output)
     settings.check(scored=score is not None)
-    means = means or Means()
+    means = means or flow.Means()
     with held(work / "lock"):
         if score is None:
             source = flow.source_of(paths, kind, work / "source", means.part, rerun=True)
@@ -127,7 +117,7 @@ def select(
         facts_of = work / "facts"
         flow.begin(facts_of, {"source": source.fingerprint, **asked.plan()}, rerun=True)
         scores = None if score is None else flow.numbers(source)
-        facts = find(source, scores, asked, facts_of, means.executor, means.progress, means.cache)
+        facts = find(source, scores, asked, facts_of, means.executor, means.progress, cache)
         choice, spread = _chosen(facts, settings, leaks if evaluations else None, seed)
         hits = _hits(choice, leaks)
         written = _write_lists(choice, hits, lists or output)

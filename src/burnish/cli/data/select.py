@@ -72,7 +72,6 @@ def select(
     from burnish import flow
     from burnish.records import KINDS, Prompt
     from burnish.selection.choose import SelectSettings
-    from burnish.selection.select import Means
     from burnish.selection.select import select as run
     from burnish.store import formats, tables
 
@@ -90,7 +89,8 @@ def select(
         score=score,
         evaluations=items,
         seed=seed,
-        means=Means(flow.Executor.parse(workers), cache=cache, progress=progress(json_)),
+        means=flow.Means(flow.Executor.parse(workers), progress=progress(json_)),
+        cache=cache,
     )
     if json_:
         lists = [str(path) for path in found.lists]

@@ -10,7 +10,7 @@ from burnish.config.base import RecordKind
 from burnish.evals.statistics import mean_figure, wilson
 from burnish.records import KINDS, Figure, Prompt
 from burnish.selection.choose import SelectSettings
-from burnish.selection.select import Means, Selection, select
+from burnish.selection.select import Selection, select
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.store import formats, tables
 
@@ -46,7 +46,8 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
             formats.stem(path): tables.read(path, Prompt) for path in inputs.paths("evaluation")
         },
         seed=context.seed,
-        means=Means(config.executor, config.part, context.cache, context.progress),
+        means=flow.Means(config.executor, config.part, context.progress),
+        cache=context.cache,
         lists=context.output / "selected",
     )
     return Outcome("data", figures(found), found.report())
