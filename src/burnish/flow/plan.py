@@ -11,8 +11,7 @@ from typing import Any
 from burnish.config import InputError, Problem
 from burnish.store import atomic, manifest
 from burnish.store.errors import CorruptError
-
-PLAN = "flow.json"
+from burnish.store.names import PLAN
 
 
 def begin(folder: Path, asked: Mapping[str, Any], rerun: bool = False) -> None:

@@ -23,6 +23,7 @@ from burnish.selection.corpus_parts import Notes, Pass, RemovedDocument
 from burnish.selection.filters import Step
 from burnish.store import atomic, tables
 from burnish.store.lock import held
+from burnish.store.names import CLEAN_REPORT
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def clean(
         with tables.writer(output / "documents.jsonl", Document) as add:
             for index in range(len(last)):
                 add([vars(document) for document in last.read(index)])
-        atomic.write_json(output / "clean.json", asdict(report))
+        atomic.write_json(output / CLEAN_REPORT, asdict(report))
     shutil.rmtree(work, ignore_errors=True)
     return report
 

@@ -133,7 +133,7 @@ def _chosen(
     labels = cluster(facts.vectors, settings.clusters or cluster_count(len(facts)), seed)
     choice = choose(facts, settings, labels, None if leaks is None else leaks.name)
     drawn = np.argsort(facts.draws, kind="stable")[: len(choice.alive)]
-    sets = (np.arange(len(facts)), choice.alive, np.sort(drawn))
+    sets = (np.arange(len(facts)), choice.alive, drawn)
     return choice, Spread(*(diversity(facts.vectors, labels, rows) for rows in sets))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, BinaryIO, TypeVar, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -251,7 +251,9 @@ def writer(
 
 
 @contextmanager
-def _lines(file: IO[bytes], form: str) -> Iterator[Callable[[Sequence[dict[str, Any]]], object]]:
+def _lines(
+    file: BinaryIO | gzip.GzipFile, form: str
+) -> Iterator[Callable[[Sequence[dict[str, Any]]], object]]:
     """Rows as lines, or as a list of JSON."""
     if form.startswith(".jsonl"):
         yield lambda rows: file.write(b"".join(_dump(row) + b"\n" for row in rows))
