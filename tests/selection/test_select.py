@@ -13,6 +13,7 @@ import pytest
 
 from burnish import flow
 from burnish.config import InputError
+from burnish.config.progress import SilentProgress
 from burnish.records import Document, Prompt, Record, Rollout
 from burnish.selection import select as module
 from burnish.selection.choose import SelectSettings
@@ -244,3 +245,43 @@ def test_a_missing_score_is_not_zero() -> None:
     found = select(pool, SelectSettings(min_score=-5), scores=[-1.0, None, -9.0])
     assert ids(found) == ["d0"]
     assert reasons(found) == {"d1": "unscored", "d2": "score"}
+
+
+class Stopping(SilentProgress):
+    """Stops the work after so many parts, as Ctrl-C would."""
+
+    def __init__(self, parts: int) -> None:
+        self.left = parts
+
+    def advance(self, n: int = 1, **fields: float | str) -> None:
+        self.left -= n
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_it_goes_on_and_the_parts_change_nothing(tmp_path: Path) -> None:
+    """R-24, R-30: after every part of every pass; parts of 20 give what one part gives."""
+    draw = random.Random(0)
+    rows = [{"text": f"{draw.choice(CITIES)} {draw.choice(CITIES)} {n % 17}", "total": n % 5}
+            for n in range(50)]  # fmt: skip
+    data = tmp_path / "x.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = SelectSettings(share=0.5, keep_top=0.8, clusters=3)
+
+    def run(name: str, means: flow.Means) -> bytes:
+        out, work = tmp_path / name, tmp_path / f".{name}.work"
+        module.select([data], Document, out, work, settings, score="total", means=means)
+        assert not work.exists()
+        return out.read_bytes() + (tmp_path / f"{name}.removed.tsv").read_bytes()
+
+    wanted = run("whole.jsonl", flow.Means())
+    stops = 0
+    while True:
+        try:
+            found = run("parts.jsonl", flow.Means(part=20, progress=Stopping(stops)))
+            break
+        except KeyboardInterrupt:
+            stops += 1
+            assert not (tmp_path / "parts.jsonl").exists()
+    assert stops >= 3
+    assert found == wanted

@@ -110,11 +110,11 @@ def semantic_duplicates(
     bounds = np.flatnonzero(np.diff(labels[ranked])) + 1
     repeats: dict[int, int] = {}
     for rows in np.split(ranked, bounds):
-        repeats |= _repeated(vectors, rows, threshold - ROUNDING)
+        repeats |= _repeated(vectors, rows, threshold)
     return repeats
 
 
-def _repeated(vectors: Rows, rows: Indices, least: float) -> dict[int, int]:
+def _repeated(vectors: Rows, rows: Indices, threshold: float) -> dict[int, int]:
     """As ``semantic_duplicates``, of one cluster: blocks are compared with all kept before them."""
     repeats: dict[int, int] = {}
     kept: Vectors | None = None
@@ -130,7 +130,7 @@ def _repeated(vectors: Rows, rows: Indices, least: float) -> dict[int, int]:
         for place, index in enumerate(block_rows.tolist()):
             cosines = np.concatenate([before[place], inside[place, fresh]])
             nearest = int(cosines.argmax()) if len(cosines) else -1
-            if nearest >= 0 and cosines[nearest] >= least:
+            if nearest >= 0 and cosines[nearest] >= threshold - ROUNDING:
                 found = places[nearest] if nearest < count else block_rows[fresh[nearest - count]]
                 repeats[index] = int(found)
             else:

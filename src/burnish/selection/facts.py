@@ -1,6 +1,6 @@
 """What choosing needs to know of records, worked out part by part.
 
-Records stay on disk. In memory are some 60 bytes of each; vectors and ids are read where they are
+Records stay on disk. In memory are 60 bytes of each; vectors and ids are read where they are
 asked for.
 """
 

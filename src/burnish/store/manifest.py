@@ -10,7 +10,7 @@ from typing import Any
 
 from burnish.store import atomic
 from burnish.store.errors import CorruptError, storage_errors
-from burnish.store.names import MANIFEST
+from burnish.store.names import MANIFEST as MANIFEST
 
 _VERSION = 1
 
