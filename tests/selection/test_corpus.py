@@ -175,8 +175,7 @@ def test_killed_anywhere_it_goes_on(kill_everywhere: Any, tmp_path: Path) -> Non
 
     def job(root: Path) -> None:
         (root / "out").mkdir(exist_ok=True)
-        means = flow.Means(part=2)
-        clean([tmp_path / "in.jsonl"], root / "out", root / "work", settings, means=means)
+        clean([tmp_path / "in.jsonl"], root / "out", root / "work", settings)
 
     def check(root: Path) -> None:
         job(root)

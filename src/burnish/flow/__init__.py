@@ -15,7 +15,7 @@ from burnish.flow.parts import (
     read_part,
     source_of,
 )
-from burnish.flow.plan import begin, is_finished, work_folder
+from burnish.flow.plan import begin, is_finished, work_folder, workplace
 from burnish.flow.run import Report, plan, run
 from burnish.flow.steps import Part, Removed, Sifted, Step
 from burnish.flow.work import Executor, Means, Task, WorkFailed
@@ -47,4 +47,5 @@ __all__ = [
     "run",
     "source_of",
     "work_folder",
+    "workplace",
 ]

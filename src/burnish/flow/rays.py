@@ -93,7 +93,8 @@ def _attempt(task: Task, index: int, beats: Any) -> Answer:
         while not ended.wait(BEAT_S):
             beats.beat.remote(*who)
 
-    beats.beat.remote(*who)
+    # Waited for: a sign that is still on its way when the process stops would never arrive.
+    ray.get(beats.beat.remote(*who))
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:

@@ -6,7 +6,6 @@ one document; duplicates. What was finished is kept when the work is interrupted
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,7 +21,6 @@ from burnish.selection.clean_settings import CleanSettings
 from burnish.selection.corpus_parts import Notes, Pass, RemovedDocument
 from burnish.selection.filters import Step
 from burnish.store import atomic, tables
-from burnish.store.lock import held
 from burnish.store.names import CLEAN_REPORT
 
 
@@ -73,7 +71,7 @@ def clean(
     settings, means = settings or CleanSettings(), means or flow.Means()
     if settings.language is not None:
         identifier(settings.language)  # what is missing is said before any work is done
-    with held(work / "lock"):
+    with flow.workplace(work):
         source = flow.source_of(paths, Document, work / "source", means.part, rerun=True)
         plan = {
             "source": source.fingerprint,
@@ -90,11 +88,11 @@ def clean(
             steps = ", ".join(f"{step.name} {step.left}" for step in report.funnel)
             found = f"nothing is left of {report.documents[0]} documents: {steps}"
             raise InputError(Problem("", None, "clean", found, "looser settings, or other text"))
+        atomic.sweep(output)
         with tables.writer(output / "documents.jsonl", Document) as add:
             for index in range(len(last)):
                 add([vars(document) for document in last.read(index)])
         atomic.write_json(output / CLEAN_REPORT, asdict(report))
-    shutil.rmtree(work, ignore_errors=True)
     return report
 
 

@@ -8,7 +8,6 @@ memory.
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,7 +22,6 @@ from burnish.records import Example, Tier, content_id
 from burnish.selection.mix import MixSettings, Pool, draw
 from burnish.selection.pyramid import Cell, TierReport, tier_report
 from burnish.store import atomic, tables
-from burnish.store.lock import held
 
 PIECE = 10_000
 """Examples that are put in order together."""
@@ -89,7 +87,7 @@ def mix(
     """
     tables.check_writable(output)
     means = means or flow.Means()
-    with held(work / "lock"):
+    with flow.workplace(work):
         source = flow.source_of(paths, Example, work / "source", means.part, rerun=True)
         facts = work / "facts"
         flow.begin(facts, {"source": source.fingerprint}, rerun=True)
@@ -106,7 +104,6 @@ def mix(
         with tables.writer(output, Example) as add:
             for examples in _ordered(pieces):
                 add([vars(_weighed(one, settings)) for one in examples])
-    shutil.rmtree(work, ignore_errors=True)
     before = Counts(Counter(pool.cells), Counter(pool.tasks))
     after = Counts(Counter(pool.cells[n] for n in drawn), Counter(pool.tasks[n] for n in drawn))
     return Mixed(before, after, settings.tiers)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,7 +30,6 @@ from burnish.selection.facts import Asked, Facts, find
 from burnish.selection.filters import Removed, Step
 from burnish.selection.texts import texts_of
 from burnish.store import atomic, tables
-from burnish.store.lock import held
 
 AT_ONCE = 10_000
 
@@ -107,7 +105,7 @@ def select(
     tables.check_writable(output)
     settings.check(scored=score is not None)
     means = means or flow.Means()
-    with held(work / "lock"):
+    with flow.workplace(work):
         if score is None:
             source = flow.source_of(paths, kind, work / "source", means.part, rerun=True)
         else:
@@ -123,7 +121,6 @@ def select(
         written = _write_lists(choice, hits, lists or output)
         funnel = _write_kept(source, choice, output, settings.examples)
 
-    shutil.rmtree(work, ignore_errors=True)
     return Selection(len(choice.alive), funnel, hits, spread, written)
 
 
