@@ -130,6 +130,8 @@ def cut(
     if size < 1:
         raise InputError(Problem("", None, "size", f"found {size}", "at least 1 record a part"))
     paths = [paths] if isinstance(paths, Path) else paths
+    if missing := [path for path in paths if not path.exists()]:
+        raise InputError([Problem(str(path), None, "", "no such file") for path in missing])
     asked = {
         "source": [manifest.content_fingerprint(path) for path in paths],
         "kind": kind.__name__,
