@@ -16,9 +16,11 @@ ABOUT = """# Data at scale
 Instructions with replies from a template sampler (`benchmarks/data_sampler.py`), which stands in
 for a model: 94 words each, in English and Chinese, one in ten a copy of another with words
 replaced. Every step reads parts of 10,000 records and writes parts, with two worker processes;
-`score` runs the real scorers (completeness, repetition, language), `dedup` is `burnish data dedup`,
-`keep-top` keeps the better half of each topic. Memory is the resident size of all processes of the
-step together, pages that they share counted for each.
+`score` runs the real scorers (completeness, repetition, language); `dedup`, `select`, `mix` and
+`clean` are what the commands of these names run. `select` does all its steps, keeps the better half
+of each topic and then three tenths, balanced; `clean` leaves `quality` out, whose rules no random
+words keep. `examples` and `documents` put the records into another form. Memory is the resident
+size of all processes of the step together, pages that they share counted for each.
 """
 COMPARISON = """
 ## Against other tools

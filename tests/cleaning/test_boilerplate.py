@@ -5,38 +5,16 @@ import time
 import pytest
 
 from burnish.cleaning.boilerplate import (
-    BoilerplateSettings,
-    SharedLines,
     line_key,
+    line_keys,
     strip_boilerplate,
 )
 
 
-def shared(*texts: tuple[str, str], **limits: float) -> dict[str, frozenset[int]]:
-    counts = SharedLines()
-    for source, text in texts:
-        counts.add(source, text)
-    return counts.of(BoilerplateSettings.model_validate(limits))
-
-
-def test_lines_are_shared_within_a_source_by_number_and_share() -> None:
-    pages = [("a", f"Our shop\n------\nText number {i}") for i in range(4)]
-    found = shared(*pages, ("b", "Our shop\nother"), documents=4, share=0.5)
-    assert found["a"] == {line_key("our  SHOP")}
-    assert found["b"] == frozenset()
-    assert shared(*pages, documents=5, share=0.5)["a"] == frozenset()
-    few = [*pages, *[("a", f"Something else {i}") for i in range(5)]]
-    assert shared(*few, documents=4, share=0.5)["a"] == frozenset()  # 4 of 9
-
-
-def test_a_line_counts_once_a_document() -> None:
-    assert shared(("a", "la\nla\nla"), documents=2, share=0.1)["a"] == frozenset()
-
-
-def test_a_long_shared_line_is_text() -> None:
-    for size, found in ((160, {line_key("x" * 160)}), (161, set())):
-        texts = [("a", "x" * size)] * 5
-        assert shared(*texts, documents=5, share=1)["a"] == found
+def test_the_lines_of_a_document_count_once_and_long_ones_are_text() -> None:
+    assert line_keys("la\nla\n---\nLA") == {line_key("la")}
+    assert line_keys("x" * 160) == {line_key("x" * 160)}
+    assert line_keys("x" * 161) == set()
 
 
 def test_shared_lines_go_and_the_text_closes_up() -> None:

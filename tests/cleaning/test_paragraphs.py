@@ -2,7 +2,14 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from burnish.cleaning.paragraphs import Owners, ParagraphSettings, paragraph_key, paragraphs
+from burnish.cleaning.paragraphs import (
+    ParagraphSettings,
+    paragraph_key,
+    paragraph_keys,
+    paragraphs,
+    rank,
+    strip_paragraphs,
+)
 
 SHARED = "One two three four five."
 A = f"{SHARED}\n\nThis one is longer, and it has more to say than the others.\n\nEnd of A."
@@ -11,10 +18,14 @@ C = f"{SHARED}\n\nC."
 
 
 def cleaned(*texts: str, words: int = 5) -> dict[str, tuple[str, int]]:
-    owners = Owners(ParagraphSettings(words=words))
+    """Each text without the paragraphs that stand in one of a lower rank."""
+    settings = ParagraphSettings(words=words)
+    keys = {text: paragraph_keys(text, settings) for text in texts}
+    found = {}
     for text in texts:
-        owners.add(text)
-    return {text: owners.strip(text) for text in texts}
+        before = [keys[other] for other in texts if rank(other) < rank(text)]
+        found[text] = strip_paragraphs(text, set().union(*before), settings)
+    return found
 
 
 def test_paragraphs_are_parted_by_blank_lines_or_else_by_lines() -> None:

@@ -15,6 +15,7 @@ from tests.flow.work import Fault, Made, contents, crash, refuse, steps
 
 from burnish import flow
 from burnish.config import InputError
+from burnish.flow.rays import Beats
 from burnish.records import Document
 
 TWO = flow.Executor(workers=2, timeout_s=20)
@@ -120,8 +121,9 @@ def parts(folder: Path) -> int:
 
 
 @pytest.mark.slow
-def test_on_ray_with_a_worker_killed(tmp_path: Path, wanted: dict[str, bytes]) -> None:
-    """R-19, R-30: two workers of a local Ray cluster, one of which is killed at its work."""
+def test_on_ray_with_workers_that_die_or_hang(tmp_path: Path, wanted: dict[str, bytes]) -> None:
+    """R-19, R-30: two workers of a local Ray cluster, one of which is killed at its work, and once
+    stopped."""
     ray = pytest.importorskip("ray")
     executor = flow.Executor(kind="ray", workers=2)
     fault = Fault(3, signal.SIGKILL, tmp_path / "struck")
@@ -129,6 +131,11 @@ def test_on_ray_with_a_worker_killed(tmp_path: Path, wanted: dict[str, bytes]) -
         run(tmp_path, executor, fault)
         assert fault.count() == 1
         assert contents(tmp_path / "out") == wanted
+        (tmp_path / "hung").mkdir()
+        hang = Fault(1, signal.SIGSTOP, tmp_path / "hung/struck")
+        run(tmp_path / "hung", flow.Executor(kind="ray", workers=2, timeout_s=10), hang)
+        assert hang.count() == 1
+        assert contents(tmp_path / "hung/out") == wanted
         (tmp_path / "always").mkdir()
         always = Fault(2, signal.SIGKILL, tmp_path / "always/struck", times=2)
         with pytest.raises(flow.WorkFailed, match="part 2: failed on Ray, 2 attempts"):
@@ -136,3 +143,15 @@ def test_on_ray_with_a_worker_killed(tmp_path: Path, wanted: dict[str, bytes]) -
         assert always.count() == 2
     finally:
         ray.shutdown()
+
+
+def test_what_is_silent_is_said_once() -> None:
+    beats = Beats()
+    for pid in (1, 2, 3):
+        beats.beat("node", pid)
+    beats.rest("node", 2)
+    assert beats.silent(60) == []
+    time.sleep(0.02)
+    beats.beat("node", 3)
+    assert beats.silent(0.01) == [("node", 1)]
+    assert beats.silent(0.01) == []

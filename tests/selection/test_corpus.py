@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cleaning.texts import prose
 
+from burnish import flow
 from burnish.config import InputError
 from burnish.records import Document
-from burnish.selection.corpus import CleanReport, CleanSettings, clean
-from burnish.selection.spool import Spool, Texts
+from burnish.selection.clean_settings import CleanSettings
+from burnish.selection.corpus import CleanReport, clean
 from burnish.store import tables
 
 LOOSE = {
@@ -40,13 +41,16 @@ def corpus() -> list[Document]:
 
 
 def run(
-    folder: Path, documents: list[Document], settings: object = None
+    folder: Path, documents: list[Document], settings: object = None, part: int = 4
 ) -> tuple[dict[str, Document], CleanReport]:
-    output, work = folder / "out", folder / "work"
+    output = folder / "out"
     output.mkdir(exist_ok=True)
-    work.mkdir(exist_ok=True)
+    rows = [json.dumps(vars(document), ensure_ascii=False) for document in documents]
+    (folder / "in.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     chosen = CleanSettings.model_validate(LOOSE if settings is None else settings)
-    report = clean(documents, output, work, chosen)
+    means = flow.Means(part=part)
+    report = clean([folder / "in.jsonl"], output, folder / "work", chosen, means=means)
+    assert not (folder / "work").exists()
     return {document.id: document for document in tables.read(output, Document)}, report
 
 
@@ -148,35 +152,33 @@ def test_nothing_left_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_documents_are_read_once_and_one_at_a_time(tmp_path: Path) -> None:
-    """Memory: while documents come in, no more than one is on the way."""
-    alive = 0
-
-    class Counted(Document):
-        def __del__(self) -> None:
-            nonlocal alive
-            alive -= 1
-
-    def stream() -> Iterator[Document]:
-        nonlocal alive
-        for number in range(20):
-            assert alive <= 2
-            alive += 1
-            yield Counted(id=str(number), text=prose(number))
-
-    (tmp_path / "out").mkdir()
-    settings = CleanSettings.model_validate(LOOSE)
-    assert clean(stream(), tmp_path / "out", tmp_path, settings).documents == (20, 20)
+def test_the_parts_and_who_works_on_them_change_nothing(tmp_path: Path) -> None:  # R-30
+    run(tmp_path, corpus())
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert sorted(wanted) == ["clean.json", "documents.jsonl"]
+    for part, workers in ((1, 1), (3, 2), (100, 1)):
+        folder = tmp_path / f"{part}"
+        (folder / "out").mkdir(parents=True)
+        means = flow.Means(flow.Executor(workers=workers), part)
+        settings = CleanSettings.model_validate(LOOSE)
+        clean([tmp_path / "in.jsonl"], folder / "out", folder / "work", settings, means=means)
+        assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == wanted
 
 
-def test_a_spool_gives_back_what_was_added(tmp_path: Path) -> None:
-    documents = [Document(id="a", text="x\ny", parents=("p",)), Document(id="b", text="é")]
-    with Spool(tmp_path / "spool") as spool:
-        for document in documents:
-            spool.add(document)
-        assert list(spool) == documents
-        texts = Texts(spool, [1, 0, 1])
-        assert list(texts) == ["é", "x\ny", "é"]
-        assert list(texts[1:]) == ["x\ny", "é"]
-        spool.add(documents[0])
-        assert spool[2] == documents[0]
+def test_killed_anywhere_it_goes_on(kill_everywhere: Any, tmp_path: Path) -> None:
+    """R-24: at each fault point of every file; the result is that of a run that nobody killed."""
+    off = dict.fromkeys(["language", "quality", "pii", "near"], None)
+    settings = CleanSettings.model_validate(LOOSE | off)
+    few = [one for one in corpus() if one.id in ("plain", "copy", "part", "long")]
+    run(tmp_path, few, settings)
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def job(root: Path) -> None:
+        (root / "out").mkdir(exist_ok=True)
+        clean([tmp_path / "in.jsonl"], root / "out", root / "work", settings)
+
+    def check(root: Path) -> None:
+        job(root)
+        assert {path.name: path.read_bytes() for path in (root / "out").iterdir()} == wanted
+
+    assert kill_everywhere(lambda _root: None, job, check) > 60

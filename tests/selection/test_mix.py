@@ -1,19 +1,19 @@
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from burnish import flow
 from burnish.config import InputError
-from burnish.records import Document, Example
-from burnish.selection.mix import (
-    MixSettings,
-    left_over,
-    mix,
-    mix_documents,
-    mix_tasks,
-    task_counts,
-)
+from burnish.records import Document, Example, Message
+from burnish.selection import mix_parts
+from burnish.selection.mix import MixSettings, draw_tasks, left_over, mix_documents, task_counts
+from burnish.store import tables
 
 
 def documents(count: int, size: int, source: str) -> list[Document]:
@@ -90,15 +90,14 @@ def test_task_counts_by_temperature() -> None:
     assert task_counts({"x": 5, "y": 5, "z": 5}, 10, 1.0) == {"x": 4, "y": 3, "z": 3}
 
 
-def test_mix_tasks_uses_every_example_before_repeating() -> None:
-    examples = [Example(id=f"a{i}", messages=[], task="a") for i in range(8)]
-    examples += [Example(id=f"b{i}", messages=[], task="b") for i in range(2)]
-    drawn = mix_tasks(examples, 10, 1e9, seed=3)
-    counts = Counter(example.id for example in drawn)
-    assert Counter(example.task for example in drawn) == {"a": 5, "b": 5}
-    assert sorted(counts[f"b{i}"] for i in range(2)) == [2, 3]
-    assert max(counts[f"a{i}"] for i in range(8)) == 1
-    assert mix_tasks(examples, 10, 1e9, seed=3) == drawn
+def test_every_example_of_a_task_is_used_before_any_repeats() -> None:
+    tasks = {n: "a" if n < 8 else "b" for n in range(10)}
+    drawn = draw_tasks(tasks, 10, 1e9, seed=3)
+    counts = Counter(drawn)
+    assert Counter(tasks[n] for n in drawn) == {"a": 5, "b": 5}
+    assert sorted(counts[n] for n in (8, 9)) == [2, 3]
+    assert max(counts[n] for n in range(8)) == 1
+    assert draw_tasks(tasks, 10, 1e9, seed=3) == drawn
 
 
 def test_a_cap_and_weights_of_tasks() -> None:
@@ -118,17 +117,39 @@ def test_repeats_bound_a_task_and_the_others_take_what_it_cannot_give() -> None:
         task_counts({"a": 90, "b": 10}, 101, 1.0, repeats=1)
 
 
+HELLO: list[Message] = [
+    {"role": "user", "content": "Hello"},
+    {"role": "assistant", "content": "Hello."},
+]
+
+
 def examples(**cells: int) -> list[Example]:
     """``selected_human=3``: three examples of that tier that no machine wrote, and so on."""
     made = []
     for name, count in cells.items():
         tier, kind = name.split("_")
         made += [
-            Example(id=f"{name}{i}", messages=[], tier=tier, synthetic=kind == "machine",
+            Example(id=f"{name}{i}", messages=HELLO, tier=tier, synthetic=kind == "machine",
                     task="ab"[i % 2])
             for i in range(count)
         ]  # fmt: skip
     return made
+
+
+def mix(
+    examples: list[Example], settings: MixSettings, seed: int, means: flow.Means | None = None
+) -> list[Example]:
+    """Examples through files, as the command does it."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        tables.write(root / "in.jsonl", examples)
+        out, work = root / "out.jsonl", root / "work"
+        mixed = mix_parts.mix([root / "in.jsonl"], out, work, settings, seed, means)
+        assert not work.exists()
+        found = tables.read(out, Example)
+    assert mixed.after.cells == Counter((one.tier, one.synthetic) for one in found)
+    assert mixed.before.tasks == Counter(one.task for one in examples)
+    return found
 
 
 POOL = {"expert_human": 20, "selected_machine": 60, "bulk_machine": 100, "bulk_human": 100}
@@ -183,3 +204,36 @@ def test_settings_of_a_mix_that_cannot_be() -> None:
         MixSettings(synthetic=(0.8, 0.7))
     with pytest.raises(ValueError, match="one must be above 0"):
         MixSettings(tiers={"bulk": 0.0})
+
+
+def test_what_was_drawn_before_is_drawn_still_whatever_the_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The hash is that of the draw when all was done in memory."""
+    settings = MixSettings(count=100)
+    whole = mix(examples(**POOL), settings, seed=0)
+    said = hashlib.sha256(" ".join(one.id for one in whole).encode()).hexdigest()
+    assert said[:16] == "eea137b6d64075f0"
+    monkeypatch.setattr(mix_parts, "PIECE", 7)
+    assert mix(examples(**POOL), settings, 0, flow.Means(part=9)) == whole
+
+
+def test_a_mix_killed_anywhere_goes_on(kill_everywhere: Any, tmp_path: Path) -> None:  # R-24
+    pool = tmp_path / "pool.jsonl"
+    tables.write(pool, examples(bulk_human=6))
+    settings = MixSettings(tiers={}, synthetic=None)
+
+    def job(root: Path) -> None:
+        if not (root / "out.jsonl").exists():
+            means = flow.Means(part=3)
+            mix_parts.mix([pool], root / "out.jsonl", root / "work", settings, 0, means)
+
+    job(tmp_path)
+    wanted = (tmp_path / "out.jsonl").read_bytes()
+
+    def check(root: Path) -> None:
+        job(root)
+        assert (root / "out.jsonl").read_bytes() == wanted
+
+    # cut: plan, two parts, manifest; facts: plan, two folders; draw: plan, pieces; the output
+    assert kill_everywhere(lambda _root: None, job, check) > 30

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from burnish.config import InputError
-from burnish.records import Document, Tier
+from burnish.records import Tier
 from burnish.selection.pyramid import (
     PYRAMID,
     SYNTHETIC,
@@ -17,12 +17,7 @@ from burnish.selection.pyramid import (
 
 def test_tier_report() -> None:
     counts: dict[Tier, int] = {"expert": 10, "selected": 50, "bulk": 70}
-    records = [
-        Document(id=f"{tier}{i}", text="", tier=tier, synthetic=tier != "expert")
-        for tier, count in counts.items()
-        for i in range(count)
-    ]
-    report = tier_report(records)
+    report = tier_report({(tier, tier != "expert"): count for tier, count in counts.items()})
     assert report.counts == counts
     assert report.shares["bulk"] == pytest.approx(70 / 130)
     assert report.synthetic == pytest.approx(120 / 130)

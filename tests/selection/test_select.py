@@ -1,29 +1,82 @@
 from __future__ import annotations
 
+import csv
+import json
 import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from burnish import flow
 from burnish.config import InputError
-from burnish.records import Document, Prompt, Rollout
-from burnish.selection.select import Selection, SelectSettings, read, select
+from burnish.config.progress import SilentProgress
+from burnish.records import Document, Prompt, Record, Rollout
+from burnish.selection import select as module
+from burnish.selection.choose import SelectSettings
 from burnish.store import tables
 
 CITIES = ["Lima", "Oslo", "Rome", "Cairo", "Quito", "Dakar"]
 BARE = {"exact": False, "near": None, "semantic": None}
 
 
+@dataclass
+class Found:
+    """A selection and what it wrote."""
+
+    report: module.Selection
+    kept: list[Any]
+    removed: list[dict[str, str]]
+
+
+def select(
+    records: Sequence[Record],
+    settings: SelectSettings,
+    *,
+    scores: Sequence[float | None] | None = None,
+    evaluations: Mapping[str, Sequence[Prompt]] | None = None,
+    seed: int = 0,
+    means: flow.Means | None = None,
+) -> Found:
+    """Records through files, as the command does it."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        columns = [{}] * len(records) if scores is None else [{"score": one} for one in scores]
+        rows = [json.dumps(vars(one) | more) for one, more in zip(records, columns, strict=True)]
+        (root / "in.jsonl").write_text("\n".join(rows) + "\n")
+        report = module.select(
+            [root / "in.jsonl"],
+            type(records[0]),
+            root / "out.jsonl",
+            root / "work",
+            settings,
+            score=None if scores is None else "score",
+            evaluations=evaluations,
+            seed=seed,
+            means=means,
+        )
+        assert not (root / "work").exists()
+        with report.lists[0].open(newline="") as file:
+            removed = list(csv.DictReader(file, dialect="excel-tab"))
+        some = (root / "out.jsonl").stat().st_size > 0
+        kept = tables.read(root / "out.jsonl", type(records[0])) if some else []
+    assert report.kept == len(kept)
+    return Found(report, kept, removed)
+
+
 def documents(*texts: str) -> list[Document]:
     return [Document(id=f"d{number}", text=text) for number, text in enumerate(texts)]
 
 
-def ids(found: Selection[Document]) -> list[str]:
+def ids(found: Found) -> list[str]:
     return [record.id for record in found.kept]
 
 
-def reasons(found: Selection[Document]) -> dict[str, str]:
-    return {one.id: one.step for one in found.removed}
+def reasons(found: Found) -> dict[str, str]:
+    return {one["id"]: one["step"] for one in found.removed}
 
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
@@ -55,7 +108,7 @@ def test_each_step_removes_its_own_and_the_funnel_adds_up() -> None:
         "d6": "semantic_duplicate",
     }  # fmt: skip
     assert ids(found) == ["d2", "d5"]
-    steps = [(step.name, step.entered, step.left) for step in found.funnel]
+    steps = [(step.name, step.entered, step.left) for step in found.report.funnel]
     assert steps == [
         ("unscored", 7, 7),
         ("exact_duplicate", 7, 6),
@@ -64,11 +117,13 @@ def test_each_step_removes_its_own_and_the_funnel_adds_up() -> None:
         ("score", 4, 3),
         ("semantic_duplicate", 3, 2),
     ]
-    assert [(hit.record_id, hit.item_id, hit.task) for hit in found.hits] == [("d3", "e1", "moon")]
-    report = found.report()
+    assert [(hit.record_id, hit.item_id, hit.task) for hit in found.report.hits] == [
+        ("d3", "e1", "moon")
+    ]
+    report = found.report.report()
     assert (report["entered"], report["kept"]) == (7, 2)
     assert report["evaluation_items_hit"] == {"moon": 1}
-    assert found.funnel[4].examples[0].reason == "0.400 < 0.5"
+    assert found.report.funnel[4].examples[0].reason == "0.400 < 0.5"
 
 
 def test_the_better_scored_duplicate_stays() -> None:
@@ -103,7 +158,7 @@ def heaps() -> list[Document]:
     )
 
 
-def heap_sizes(found: Selection[Document]) -> list[int]:
+def heap_sizes(found: Found) -> list[int]:
     return [sum(word in one.text for one in found.kept) for word in ("apple", "copper", "cello")]
 
 
@@ -115,10 +170,10 @@ def test_a_balanced_sample_covers_the_clusters(quota: str, expected: list[int]) 
     found = select(heaps(), settings)
     # roots 6.32 : 3.16 : 2 of 12 are 6.6 : 3.3 : 2.1; shares 8.9 : 2.2 : 0.9
     assert heap_sizes(found) == expected
-    assert found.spread.after.covered == 3
+    assert found.report.spread.after.covered == 3
     if quota == "equal":
-        assert found.spread.after.entropy == pytest.approx(1)
-        assert found.spread.before.entropy < 0.75
+        assert found.report.spread.after.entropy == pytest.approx(1)
+        assert found.report.spread.before.entropy < 0.75
 
 
 def test_scores_decide_inside_a_cluster_and_the_seed_without() -> None:
@@ -144,7 +199,7 @@ def test_the_best_share_of_every_topic() -> None:
     # scores of "few" are all below those of "many": 2 of 8 and, rounded up, 1 of 2
     found = select(pool, settings, scores=[10.0 - n for n in range(10)])
     assert [one.id for one in found.kept] == ["r0", "r1", "r8"]
-    assert found.removed[0].reason.startswith("not among the best of ")
+    assert found.removed[0]["reason"].startswith("not among the best of ")
     # documents have no topic: the clusters stand for them
     by_cluster = select(
         heaps(), SelectSettings(**BARE, keep_top=0.1, clusters=3), scores=[0.0] * 54
@@ -160,9 +215,12 @@ def test_settings_that_need_what_is_not_there() -> None:
 
 
 def test_lists_of_what_was_removed(tmp_path: Path) -> None:
-    found = select(documents("a b", "A, b\n", "c"), SelectSettings())
-    assert found.write_lists(tmp_path / "out.jsonl") == [tmp_path / "out.jsonl.removed.tsv"]
-    text = (tmp_path / "out.jsonl.removed.tsv").read_text()
+    tables.write(tmp_path / "x.jsonl", documents("a b", "A, b\n", "c"))
+    found = module.select(
+        [tmp_path / "x.jsonl"], Document, tmp_path / "o.jsonl", tmp_path / "w", SelectSettings()
+    )
+    assert found.lists == [tmp_path / "o.jsonl.removed.tsv"]
+    text = found.lists[0].read_text()
     assert text == "id\tstep\treason\nd0\texact_duplicate\trepeats d1\n"
 
 
@@ -171,12 +229,11 @@ def test_scores_come_from_a_column(tmp_path: Path) -> None:
     file.write_text(
         '{"text": "a", "scores": {"fluency": 0.5}}\n{"text": "b", "scores": {"fluency": 1}}\n'
     )
-    records, scores = read([file, file], Document, "scores.fluency")
-    assert [one.text for one in records] == ["a", "b", "a", "b"]
-    assert scores == [0.5, 1.0, 0.5, 1.0]
-    assert read([file], Document, None) == (records[:2], None)
+    cut = flow.cut([file, file], Document, tmp_path / "a", 3, column="scores.fluency")
+    assert [one.text for part in range(2) for one in cut.read(part)] == ["a", "b", "a", "b"]  # type: ignore[attr-defined]
+    assert flow.numbers(cut).tolist() == [0.5, 1.0, 0.5, 1.0]
     with pytest.raises(InputError, match="none of 2 records has a number"):
-        read([file], Document, "scores.relevance")
+        flow.cut(file, Document, tmp_path / "b", column="scores.relevance")
     file.write_text('{"text": "a", "s": true}\n{"text": "b"}\n{"text": "c", "s": "1"}\n')
     with pytest.raises(InputError) as caught:
         list(tables.with_numbers(file, Document, "s"))
@@ -188,3 +245,43 @@ def test_a_missing_score_is_not_zero() -> None:
     found = select(pool, SelectSettings(min_score=-5), scores=[-1.0, None, -9.0])
     assert ids(found) == ["d0"]
     assert reasons(found) == {"d1": "unscored", "d2": "score"}
+
+
+class Stopping(SilentProgress):
+    """Stops the work after so many parts, as Ctrl-C would."""
+
+    def __init__(self, parts: int) -> None:
+        self.left = parts
+
+    def advance(self, n: int = 1, **fields: float | str) -> None:
+        self.left -= n
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_it_goes_on_and_the_parts_change_nothing(tmp_path: Path) -> None:
+    """R-24, R-30: after every part of every pass; parts of 20 give what one part gives."""
+    draw = random.Random(0)
+    rows = [{"text": f"{draw.choice(CITIES)} {draw.choice(CITIES)} {n % 17}", "total": n % 5}
+            for n in range(50)]  # fmt: skip
+    data = tmp_path / "x.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = SelectSettings(share=0.5, keep_top=0.8, clusters=3)
+
+    def run(name: str, means: flow.Means) -> bytes:
+        out, work = tmp_path / name, tmp_path / f".{name}.work"
+        module.select([data], Document, out, work, settings, score="total", means=means)
+        assert not work.exists()
+        return out.read_bytes() + (tmp_path / f"{name}.removed.tsv").read_bytes()
+
+    wanted = run("whole.jsonl", flow.Means())
+    stops = 0
+    while True:
+        try:
+            found = run("parts.jsonl", flow.Means(part=20, progress=Stopping(stops)))
+            break
+        except KeyboardInterrupt:
+            stops += 1
+            assert not (tmp_path / "parts.jsonl").exists()
+    assert stops >= 3
+    assert found == wanted

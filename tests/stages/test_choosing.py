@@ -8,8 +8,8 @@ import pytest
 from tests.stages.fits import context
 
 from burnish.records import Example
+from burnish.selection.choose import SelectSettings
 from burnish.selection.mix import MixSettings
-from burnish.selection.select import SelectSettings
 from burnish.stages.base import Inputs
 from burnish.stages.curate import mix, select
 from burnish.store import tables

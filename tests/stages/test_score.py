@@ -18,7 +18,7 @@ from burnish.models.load import save_model
 from burnish.records import Example, Preference, Prompt, Rollout
 from burnish.rewards.judge import Judge
 from burnish.sampling import EndpointError, EndpointSettings, Sampling
-from burnish.selection.select import SelectSettings
+from burnish.selection.choose import SelectSettings
 from burnish.stages import scoring
 from burnish.stages.base import Context, Inputs
 from burnish.stages.curate import generate, score, select

@@ -14,6 +14,7 @@ from burnish.config import InputError, Problem
 from burnish.records import Document, Example, Feedback, Preference, Prompt, Record, Rollout
 from burnish.store import tables
 from burnish.store.errors import StorageError
+from burnish.store.names import NOT_RECORDS
 
 USER = {"role": "user", "content": "Who wrote 静夜思?"}
 REPLY = {"role": "assistant", "content": "Li Bai."}
@@ -340,3 +341,15 @@ def test_foreign_parquet(tmp_path: Path) -> None:
     first, second = tables.read(tmp_path / "train.parquet", Example)
     assert (first.id, first.source, second.id, second.source) == ("1", "web", "2", "train")
     assert first.messages == second.messages == [USER, REPLY]
+
+
+def test_reports_beside_records_are_no_records(tmp_path: Path) -> None:
+    records = [Example(id="1", messages=[{"role": "user", "content": "?"},
+                                         {"role": "assistant", "content": "é"}])]  # fmt: skip
+    tables.write(tmp_path / "x.jsonl", records)
+    for name in NOT_RECORDS:
+        (tmp_path / name).write_text('{"funnel": []}')
+    assert tables.read(tmp_path, Example) == records
+    (tmp_path / "other.json").write_text('[{"funnel": []}]')
+    with pytest.raises(InputError, match=r"other\.json"):
+        tables.read(tmp_path, Example)

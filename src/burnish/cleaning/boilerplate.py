@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter, defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container
 
 from pydantic import Field, PositiveInt
 
@@ -70,27 +69,6 @@ class BoilerplateSettings(Settings):
     notices: bool = True
 
 
-class SharedLines:
-    """Counts, for every source, in how many documents each line stands (8 bytes a line)."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, Counter[int]] = defaultdict(Counter)
-        self._documents: Counter[str] = Counter()
-
-    def add(self, source: str, text: str) -> None:
-        """Count a document's distinct lines."""
-        self._documents[source] += 1
-        self._counts[source].update(set(_keys(text)))
-
-    def of(self, settings: BoilerplateSettings) -> dict[str, frozenset[int]]:
-        """The keys of the shared lines of every source."""
-        found = {}
-        for source, counts in self._counts.items():
-            least = max(settings.documents, settings.share * self._documents[source])
-            found[source] = frozenset(key for key, count in counts.items() if count >= least)
-        return found
-
-
 def strip_boilerplate(
     text: str, shared: Container[int] = (), notices: bool = True
 ) -> tuple[str, int]:
@@ -110,17 +88,18 @@ def strip_boilerplate(
     return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip("\n"), removed
 
 
+def line_keys(text: str) -> set[int]:
+    """The keys of a document's distinct lines, but for those that are too long to be shared."""
+    short = (line for line in text.split("\n") if len(line) <= SHORT_LINE)
+    return {key for line in short if (key := line_key(line)) is not None}
+
+
 def line_key(line: str) -> int | None:
     """A 64-bit hash of a line but for case and white space; None where it has no letter."""
     if not _LETTER.search(line):
         return None
     folded = " ".join(line.casefold().split())
     return int.from_bytes(hashlib.blake2b(folded.encode(), digest_size=8).digest(), "big")
-
-
-def _keys(text: str) -> Iterator[int]:
-    short = (line for line in text.split("\n") if len(line) <= SHORT_LINE)
-    return (key for line in short if (key := line_key(line)) is not None)
 
 
 def _is_notice(line: str) -> bool:

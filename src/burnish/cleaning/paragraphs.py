@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Container
 
 from pydantic import PositiveInt
 
@@ -23,38 +24,37 @@ class ParagraphSettings(Settings):
     words: PositiveInt = 13
 
 
-class Owners:
-    """Which of the documents that hold a paragraph keeps it: the longest, of these the one with the
-    smallest hash, so that the order of the documents does not matter. 24 bytes a paragraph, and
-    what Python needs to hold them."""
+def rank(text: str) -> Rank:
+    """Of the documents that hold a paragraph the one with the least rank keeps it: the longest, of
+    these the one with the smallest hash, so that the order of the documents does not matter."""
+    return -len(text), _hash(text)
 
-    def __init__(self, settings: ParagraphSettings) -> None:
-        self.settings = settings
-        self._owners: dict[int, Rank] = {}
 
-    def add(self, text: str) -> None:
-        """Offer a document; all have to be, before ``strip`` is asked."""
-        rank = _rank(text)
-        for part in paragraphs(text):
-            key = paragraph_key(part, self.settings.words)
-            if key is not None:
-                self._owners[key] = min(rank, self._owners.get(key, rank))
+def paragraph_keys(text: str, settings: ParagraphSettings) -> set[int]:
+    """The keys of those paragraphs of a document that are compared."""
+    found = (paragraph_key(part, settings.words) for part in paragraphs(text))
+    return {key for key in found if key is not None}
 
-    def strip(self, text: str) -> tuple[str, int]:
-        """A document without the paragraphs that another one keeps, and how many went.
 
-        A paragraph that stands in one document twice stays twice (the quality rules look at that).
-        """
-        rank, removed = _rank(text), 0
-        kept: list[str] = []
-        parts = _split(text)
-        for part, gap in zip(parts[::2], [*parts[1::2], ""], strict=True):
-            key = paragraph_key(part, self.settings.words)
-            if key is not None and self._owners.get(key, rank) != rank:
-                removed += 1
-            else:
-                kept += [part, gap]
-        return ("".join(kept).strip("\n") if removed else text), removed
+def strip_paragraphs(
+    text: str, elsewhere: Container[int], settings: ParagraphSettings
+) -> tuple[str, int]:
+    """A document without the paragraphs that another one keeps, and how many went.
+
+    A paragraph that stands in one document twice stays twice (the quality rules look at that).
+
+    Args:
+        elsewhere: keys of the paragraphs that others keep.
+    """
+    removed = 0
+    kept: list[str] = []
+    parts = _split(text)
+    for part, gap in zip(parts[::2], [*parts[1::2], ""], strict=True):
+        if paragraph_key(part, settings.words) in elsewhere:
+            removed += 1
+        else:
+            kept += [part, gap]
+    return ("".join(kept).strip("\n") if removed else text), removed
 
 
 def paragraphs(text: str) -> list[str]:
@@ -71,10 +71,6 @@ def paragraph_key(part: str, least: int) -> int | None:
 def _split(text: str) -> list[str]:
     """Paragraphs and the gaps between them, in turns."""
     return (_BLANK if _BLANK.search(text) else _LINE).split(text)
-
-
-def _rank(text: str) -> Rank:
-    return -len(text), _hash(text)
 
 
 def _hash(text: str) -> int:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from burnish.config import InputError, Problem
 from burnish.store import atomic, manifest
 from burnish.store.errors import CorruptError
-
-PLAN = "flow.json"
+from burnish.store.lock import held
+from burnish.store.names import PLAN
 
 
 def begin(folder: Path, asked: Mapping[str, Any], rerun: bool = False) -> None:
@@ -51,6 +52,28 @@ def begin(folder: Path, asked: Mapping[str, Any], rerun: bool = False) -> None:
         raise InputError(problems)
     shutil.rmtree(folder)
     atomic.write_json(path, wanted)
+
+
+def work_folder(output: Path) -> Path:
+    """Where what is needed until ``output`` is done lies, beside it."""
+    return output.with_name(f".{output.name}.work")
+
+
+@contextmanager
+def workplace(work: Path) -> Iterator[None]:
+    """The folder ``work`` for this process alone. It is removed when the block ends well, and when
+    the input is bad, since work on other input cannot go on from it.
+
+    Raises:
+        StorageError: another process works there.
+    """
+    try:
+        with held(work / "lock"):
+            yield
+    except InputError:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    shutil.rmtree(work, ignore_errors=True)
 
 
 def is_finished(folder: Path) -> bool:

@@ -1,15 +1,28 @@
-"""Parts over a Ray cluster, which restarts what dies. All nodes must see the same file system."""
+"""Parts over a Ray cluster, which restarts what dies. All nodes must see the same file system.
+
+A process that hangs is not dead to Ray. So each says every second that it lives, to an actor; one
+that has said nothing for ``timeout_s`` is killed on its node, whereupon Ray tries its part again.
+"""
 
 from __future__ import annotations
 
 import importlib
+import logging
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from burnish.config import InputError, Problem
 from burnish.config.optional import needed
-from burnish.flow.work import Executor, Numbers, Task, WorkFailed, attempt
+from burnish.flow.work import Answer, Executor, Numbers, Task, WorkFailed, attempt
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 1.0
 
 AHEAD = 2
 """Parts handed out for each worker: a second one waits, so that no worker does."""
@@ -23,24 +36,87 @@ def run(task: Task, todo: Sequence[int], executor: Executor) -> Iterator[Numbers
         WorkFailed: the task failed, or its processes died too often on one part.
     """
     ray = connect(executor)
-    work = ray.remote(num_cpus=1, max_retries=executor.attempts - 1)(attempt)
+    work = ray.remote(num_cpus=1, max_retries=executor.attempts - 1)(_attempt)
+    beats = ray.remote(num_cpus=0)(Beats).remote()
     shared = ray.put(task)
     waiting = iter(todo)
     pending: dict[Any, int] = {}
     try:
         while True:
             for index in waiting:
-                pending[work.remote(shared, index)] = index
+                pending[work.remote(shared, index, beats)] = index
                 if len(pending) >= AHEAD * executor.workers:
                     break
             if not pending:
                 return
-            finished, _ = ray.wait(list(pending), num_returns=1)
+            finished, _ = ray.wait(list(pending), num_returns=1, timeout=BEAT_S)
             for reference in finished:
                 yield _answer(ray, reference, pending.pop(reference), executor.attempts)
+            if not finished:
+                _end_silent(ray, beats, executor.timeout_s)
     finally:
         for reference in pending:
             ray.cancel(reference, force=True)
+        ray.kill(beats)
+
+
+class Beats:
+    """An actor that hears of every process at work, and says which have fallen silent."""
+
+    def __init__(self) -> None:
+        self._heard: dict[tuple[str, int], float] = {}
+
+    def beat(self, node: str, pid: int) -> None:
+        """A process lives."""
+        self._heard[node, pid] = time.monotonic()
+
+    def rest(self, node: str, pid: int) -> None:
+        """A process has done its part: silence is right from now on."""
+        self._heard.pop((node, pid), None)
+
+    def silent(self, longest_s: float) -> list[tuple[str, int]]:
+        """Processes not heard of for so long; each is said once."""
+        now = time.monotonic()
+        found = [who for who, heard in self._heard.items() if now - heard > longest_s]
+        for who in found:
+            del self._heard[who]
+        return found
+
+
+def _attempt(task: Task, index: int, beats: Any) -> Answer:
+    """``attempt``, with signs of life from a thread beside it."""
+    ray: Any = importlib.import_module("ray")
+    who = (ray.get_runtime_context().get_node_id(), os.getpid())
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT_S):
+            beats.beat.remote(*who)
+
+    # Waited for: a sign that is still on its way when the process stops would never arrive.
+    ray.get(beats.beat.remote(*who))
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        return attempt(task, index)
+    finally:
+        ended.set()
+        thread.join()
+        beats.rest.remote(*who)
+
+
+def _end_silent(ray: Any, beats: Any, longest_s: float) -> None:
+    """Kill what hangs, on its own node; a dead process is what Ray knows how to replace."""
+    strategies: Any = importlib.import_module("ray.util.scheduling_strategies")
+    for node, pid in ray.get(beats.silent.remote(longest_s)):
+        log.warning("process %d gave no sign of life for %g s and is ended", pid, longest_s)
+        there = strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+        ray.get(ray.remote(num_cpus=0, scheduling_strategy=there)(_kill).remote(pid))
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def connect(executor: Executor) -> Any:

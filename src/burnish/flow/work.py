@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from pydantic import Field
 
 from burnish.config import BurnishError, InputError, Problem, Settings
+from burnish.config.progress import Progress, SilentProgress
 
 Numbers = Mapping[str, float]
 
@@ -42,6 +43,16 @@ class Executor(Settings):
             return cls(workers=int(text))
         expected = "a number of processes, ray, or ray:ADDRESS"
         raise InputError(Problem("", None, "workers", f"found {text!r}", expected))
+
+
+@dataclass(frozen=True)
+class Means:
+    """Who works on the parts, how many records one has where data are cut into parts, and who is
+    told how far it is."""
+
+    executor: Executor = field(default_factory=Executor)
+    part: int = 10_000
+    progress: Progress = field(default_factory=SilentProgress)
 
 
 class Task(Protocol):

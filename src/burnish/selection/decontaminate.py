@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from burnish.config import Settings
-from burnish.records import Prompt, Record
+from burnish.records import Prompt, Record, content_id
 from burnish.selection.texts import texts_of, words
 
 
@@ -52,35 +52,58 @@ class _Item:
         self.words = words(prompt.messages[-1]["content"])
 
 
+class Leaks:
+    """Evaluation items, to be looked for in records one by one.
+
+    Every turn of a record is compared with the last user turn of every item.
+    """
+
+    def __init__(
+        self,
+        evaluations: Mapping[str, Sequence[Prompt]],
+        settings: DecontaminateSettings | None = None,
+    ) -> None:
+        self.settings = settings or DecontaminateSettings()
+        self._items = [
+            _Item(task, prompt) for task, prompts in evaluations.items() for prompt in prompts
+        ]
+        self._index: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+        for number, item in enumerate(self._items):
+            for start, gram in enumerate(_grams(item.words, self.settings.ngram)):
+                self._index.setdefault(gram, []).append((number, start))
+
+    @property
+    def fingerprint(self) -> str:
+        """Differs where the items do."""
+        return content_id([[item.task, item.id, item.words] for item in self._items])
+
+    def name(self, number: int) -> str:
+        """An item's name and that of its set."""
+        return f"{self._items[number].id} of {self._items[number].task}"
+
+    def find(self, record: Record) -> list[tuple[int, float]]:
+        """The items that a record holds: their numbers, and the shares of their words in it."""
+        best: dict[int, float] = {}
+        for text in texts_of(record):
+            found = _coverage(words(text), self._items, self._index, self.settings.ngram)
+            for number, share in found.items():
+                best[number] = max(share, best.get(number, 0.0))
+        return [pair for pair in sorted(best.items()) if pair[1] >= self.settings.coverage]
+
+    def hit(self, record_id: str, number: int, share: float) -> Hit:
+        """One of ``find``, with the item's name."""
+        item = self._items[number]
+        return Hit(record_id, item.task, item.id, share, " ".join(item.words)[:120])
+
+
 def find_leaks(
     records: Sequence[Record],
     evaluations: Mapping[str, Sequence[Prompt]],
     settings: DecontaminateSettings | None = None,
 ) -> LeakReport:
-    """Compare every turn of every record with the last user turn of every evaluation item.
-
-    Args:
-        records: training records of any kind.
-        evaluations: items by the name of their evaluation set.
-    """
-    settings = settings or DecontaminateSettings()
-    size = settings.ngram
-    items = [_Item(task, prompt) for task, prompts in evaluations.items() for prompt in prompts]
-    index: dict[tuple[str, ...], list[tuple[int, int]]] = defaultdict(list)
-    for number, item in enumerate(items):
-        for start, gram in enumerate(_grams(item.words, size)):
-            index[gram].append((number, start))
-    hits = []
-    for record in records:
-        best: dict[int, float] = {}
-        for text in texts_of(record):
-            for number, share in _coverage(words(text), items, index, size).items():
-                best[number] = max(share, best.get(number, 0.0))
-        for number, share in sorted(best.items()):
-            if share >= settings.coverage:
-                item = items[number]
-                excerpt = " ".join(item.words)[:120]
-                hits.append(Hit(record.id, item.task, item.id, share, excerpt))
+    """Look for the items of evaluation sets, given by their names, in records of any kind."""
+    leaks = Leaks(evaluations, settings)
+    hits = [leaks.hit(record.id, *found) for record in records for found in leaks.find(record)]
     struck = Counter(task for task, _ in {(hit.task, hit.item_id) for hit in hits})
     return LeakReport(hits, {task: struck[task] for task in evaluations})
 

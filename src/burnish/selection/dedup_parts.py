@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from burnish import flow
 from burnish.config.progress import Progress, SilentProgress
 from burnish.records import Record
 from burnish.selection.dedup import DedupSettings, preference
+from burnish.selection.groups import firsts
 from burnish.selection.minhash import (
     Hashes,
     Indices,
@@ -56,7 +56,7 @@ def dedup(
         WorkFailed: processes died too often on one part.
     """
     settings = settings or DedupSettings()
-    work = work_folder(output)
+    work = flow.work_folder(output)
     signatures_of = work / "signatures"
     removed = signatures_of / "removed"
     step = flow.Step(STEP, partial(_drop, removed=removed), settings.model_dump(mode="json"))
@@ -74,11 +74,6 @@ def dedup(
             report = flow.run(source, output, [step], kind, executor, progress)
     shutil.rmtree(work, ignore_errors=True)
     return report
-
-
-def work_folder(output: Path) -> Path:
-    """Where what is needed until ``output`` is done lies, beside it."""
-    return output.with_name(f".{output.name}.work")
 
 
 def describe_part(part: flow.Part, settings: DedupSettings) -> Mapping[str, NDArray[Any]]:
@@ -102,24 +97,20 @@ def describe_part(part: flow.Part, settings: DedupSettings) -> Mapping[str, NDAr
     }
 
 
-class _Stored:
-    """The shingles of all parts, read text by text."""
+class Shingles:
+    """The shingles of all parts, read text by text: called with the number of a record."""
 
-    def __init__(self, arrays: flow.Arrays) -> None:
-        self.arrays = arrays
-        self.starts = [arrays.load(part, "starts")[:] for part in range(len(arrays.source))]
-        self.begins = np.cumsum([0, *(len(starts) - 1 for starts in self.starts)])
+    def __init__(self, arrays: flow.Arrays, rows: flow.Rows) -> None:
+        self._arrays, self._rows = arrays, rows
+        self._starts = [arrays.load(part, "starts")[:] for part in range(len(arrays.source))]
 
-    def place(self, index: int) -> tuple[int, int]:
-        """The part and the row in it of a record, by its number among all."""
-        part = int(np.searchsorted(self.begins, index, side="right")) - 1
-        return part, index - int(self.begins[part])
-
-    def shingles(self, index: int) -> Hashes:
-        part, row = self.place(index)
-        path = self.arrays.path(part, "shingles")
-        first, last = (int(value) for value in self.starts[part][row : row + 2])
-        header = path.stat().st_size - 8 * int(self.starts[part][-1])
+    def __call__(self, index: int) -> Hashes:
+        """The sorted distinct shingles of one text."""
+        ((part, _, inside),) = self._rows.placed(np.array([index]))
+        row = int(inside[0])
+        path = self._arrays.path(part, "shingles")
+        first, last = (int(value) for value in self._starts[part][row : row + 2])
+        header = path.stat().st_size - 8 * int(self._starts[part][-1])
         # Read, not mapped: pages that were touched would stay resident.
         values = np.fromfile(path, np.uint64, count=last - first, offset=header + 8 * first)
         return np.unique(values)
@@ -131,59 +122,46 @@ def _decide(
     """Write which rows of each part go, and the id of the record that each is a duplicate of."""
     if removed.is_dir():
         return
-    stored = _Stored(arrays)
+    rows = flow.Rows(arrays.sizes("content"))
     with progress.task("duplicates", settings.bands) as bar:
 
         def bands() -> Any:
             for band in range(settings.bands):
-                yield _row(arrays, "bands", band)
+                yield arrays.row("bands", band)
                 bar.advance(1)
 
         content = arrays.gather("content")
-        labels = components(content, bands(), stored.shingles, settings.threshold)
-    losers = _losers(arrays, labels, stored.place)
+        labels = components(content, bands(), Shingles(arrays, rows), settings.threshold)
+    losers = _losers(arrays, labels, rows)
     with atomic.new_folder(removed) as folder:
         for part in range(len(arrays.source)):
-            rows, keepers = zip(*sorted(losers[part]), strict=True) if losers[part] else ((), ())
-            np.save(folder / f"{part}-rows.npy", np.array(rows, dtype=np.int64))
+            places, keepers = zip(*sorted(losers[part]), strict=True) if losers[part] else ((), ())
+            np.save(folder / f"{part}-rows.npy", np.array(places, dtype=np.int64))
             np.save(folder / f"{part}-keepers.npy", np.array(keepers, dtype=np.str_))
 
 
-def _row(arrays: flow.Arrays, name: str, row: int) -> Hashes:
-    return np.concatenate([arrays.load(part, name)[row] for part in range(len(arrays.source))])
-
-
 def _losers(
-    arrays: flow.Arrays, labels: Indices, place: Callable[[int], tuple[int, int]]
+    arrays: flow.Arrays, labels: Indices, rows: flow.Rows
 ) -> dict[int, list[tuple[int, str]]]:
     """By part: rows that go, each with the id of the record kept in its stead."""
-    order = np.argsort(labels, kind="stable")
-    _, first, sizes = np.unique(labels[order], return_index=True, return_counts=True)
     lengths, digests = arrays.gather("lengths"), arrays.gather("digests")
-    clusters: list[tuple[list[int], list[int]]] = []
-    for begin, size in zip(first[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
-        members = order[begin : begin + size].tolist()
-        keys = [(lengths[index], digests[index]) for index in members]
-        best = min(keys)
-        clusters.append((members, [i for i, key in zip(members, keys, strict=True) if key == best]))
-    ids = _ids(arrays, sorted(i for _, equal in clusters for i in equal), place)
+    best = firsts(labels, lengths, digests)
+    # Of texts that are equal to the letter the one with the least id stays.
+    _, inverse, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    ties = (lengths == lengths[best]) & (digests == digests[best]) & (sizes[inverse] > 1)
+    equal = np.flatnonzero(ties)
+    ids = flow.Column(arrays, "ids", rows)
+    names = np.unique(ids[equal], return_inverse=True)[1].astype(np.int64)
+    keeper_of = dict(zip(labels[equal].tolist(), equal[firsts(labels[equal], names)].tolist(),
+                         strict=True))  # fmt: skip
+    members = np.flatnonzero(sizes[inverse] > 1)
+    keepers = np.array([keeper_of[label] for label in labels[members].tolist()], np.int64)
+    gone, keepers = members[members != keepers], keepers[members != keepers]
+    said = ids[keepers]
     losers: dict[int, list[tuple[int, str]]] = defaultdict(list)
-    for members, equal in clusters:
-        keeper = min(equal, key=lambda index: (ids[index], index))
-        for part, row in (place(index) for index in members if index != keeper):
-            losers[part].append((row, ids[keeper]))
+    for part, asked, inside in rows.placed(gone):
+        losers[part] = list(zip(inside.tolist(), said[asked].tolist(), strict=True))
     return losers
-
-
-def _ids(
-    arrays: flow.Arrays, wanted: Sequence[int], place: Callable[[int], tuple[int, int]]
-) -> dict[int, str]:
-    """Ids of records by their numbers among all, ascending; each part is opened once."""
-    found: dict[int, str] = {}
-    for part, group in groupby(wanted, key=lambda index: place(index)[0]):
-        ids = arrays.load(part, "ids")
-        found |= {index: str(ids[place(index)[1]]) for index in group}
-    return found
 
 
 def _drop(part: flow.Part, removed: Path) -> flow.Sifted:

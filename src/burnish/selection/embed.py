@@ -33,6 +33,7 @@ from burnish.store.tensors import read_tensors
 log = logging.getLogger(__name__)
 
 Vectors = NDArray[np.float32]
+Counts = NDArray[np.int64]
 
 HASHED = "hashed"
 FEATURES = 2**16
@@ -63,23 +64,38 @@ class Encoder(Protocol):
         ...
 
 
-def embed(
-    texts: Sequence[str], settings: EmbedSettings | None = None, cache: Path | None = None
-) -> Vectors:
-    """``[n, D]`` float32, rows of length 1; a text without a word gives a row of zeros.
+def encoder(settings: EmbedSettings, counts: Counts | None, texts: int) -> Encoder:
+    """What turns texts into vectors: ``[n, D]`` float32, rows of length 1, zeros for no word.
 
     Args:
-        texts: any number; the weights of ``hashed`` come from all of them.
-        cache: folder that keeps the rows of every ``CHUNK`` texts under a fingerprint of encoder
-            and texts, so that an interrupted or repeated call computes only what is missing.
+        counts: for ``hashed`` the ``term_counts`` of all texts there are, as many as ``texts``.
 
     Raises:
         InputError: the package of the encoder is not installed, or there is no such encoder.
     """
-    settings = settings or EmbedSettings()
-    encoder = _encoder(texts, settings)
+    if settings.encoder != HASHED or counts is None:
+        return _sentence(settings.encoder)
+    return _Hashed(counts, texts, settings.dimensions)
+
+
+def rows(texts: Sequence[str], encoder: Encoder, cache: Path | None = None) -> Vectors:
+    """The vectors of ``texts``, ``CHUNK`` at a time.
+
+    Args:
+        cache: folder that keeps the rows of every chunk under a fingerprint of encoder and texts,
+            so that an interrupted or repeated call computes only what is missing.
+    """
     parts = [_rows(encoder, chunk, cache) for chunk in _chunks(texts)]
-    return np.concatenate(parts) if parts else np.zeros((0, settings.dimensions), np.float32)
+    return np.concatenate(parts) if parts else encoder.encode(texts)
+
+
+def term_counts(texts: Sequence[str]) -> Counts:
+    """``[FEATURES]``: in how many of the texts each hashed term stands."""
+    needed("data", "sklearn")
+    found = np.zeros(FEATURES, np.int64)
+    for chunk in _chunks(texts):
+        found += np.bincount(_counter().transform(chunk).indices, minlength=FEATURES)
+    return found
 
 
 def terms(text: str) -> list[str]:
@@ -88,40 +104,41 @@ def terms(text: str) -> list[str]:
     return [*said, *(f"{left} {right}" for left, right in pairwise(said))]
 
 
-def _encoder(texts: Sequence[str], settings: EmbedSettings) -> Encoder:
-    if settings.encoder == HASHED:
-        return _Hashed(texts, settings.dimensions)
-    return _Sentence(settings.encoder)
+@lru_cache(maxsize=1)
+def _counter() -> Any:
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    return HashingVectorizer(
+        analyzer=terms, n_features=FEATURES, norm=None, alternate_sign=False, dtype=np.float32
+    )
 
 
 class _Hashed:
-    def __init__(self, texts: Sequence[str], dimensions: int) -> None:
-        needed("data", "sklearn")
-        from sklearn.feature_extraction.text import HashingVectorizer
-
-        self._counts: Any = HashingVectorizer(
-            analyzer=terms, n_features=FEATURES, norm=None, alternate_sign=False, dtype=np.float32
-        )
-        found = np.zeros(FEATURES, np.int64)
-        for chunk in _chunks(texts):
-            found += np.bincount(self._counts.transform(chunk).indices, minlength=FEATURES)
-        self._idf = (np.log((1 + len(texts)) / (1 + found)) + 1).astype(np.float32)
+    def __init__(self, counts: Counts, texts: int, dimensions: int) -> None:
+        self._idf = (np.log((1 + texts) / (1 + counts)) + 1).astype(np.float32)
         self._matrix = _projection(dimensions)
         self.fingerprint = hashlib.sha256(self._idf.tobytes()).hexdigest() + f" {dimensions}"
 
     def weighted(self, texts: Sequence[str]) -> Any:
         """``[n, FEATURES]`` sparse: the weights before they are projected."""
-        table = self._counts.transform(texts)
+        table = _counter().transform(texts)
         table.data = (1 + np.log(table.data)) * self._idf[table.indices]
         return table
 
     def encode(self, texts: Sequence[str]) -> Vectors:
+        if not texts:
+            return np.zeros((0, self._matrix.shape[1]), np.float32)
         return _unit(self.weighted(texts) @ self._matrix)
 
 
 @lru_cache(maxsize=1)
 def _projection(dimensions: int) -> Vectors:
     return np.random.default_rng(0).standard_normal((FEATURES, dimensions), dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def _sentence(name: str) -> _Sentence:
+    return _Sentence(name)
 
 
 class _Sentence:

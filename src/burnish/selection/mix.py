@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from burnish.config import InputError, Problem, Settings
-from burnish.records import Document, Example, Tier, content_id
+from burnish.records import Document, Tier
 from burnish.selection.pyramid import CURRICULUM, PYRAMID, SYNTHETIC, Cell, tier_counts
 from burnish.selection.shares import divide
 
@@ -133,17 +133,25 @@ class MixSettings(Settings):
         return self
 
 
-def mix(examples: Sequence[Example], settings: MixSettings, seed: int) -> list[Example]:
-    """Draw a mix by tier, synthetic share and task, shuffled; the order of the input is no matter.
+@dataclass(frozen=True)
+class Pool:
+    """What a draw needs to know of examples, in an order of contents: tier, synthetic or not and
+    task of each."""
+
+    cells: Sequence[Cell]
+    tasks: Sequence[str]
+
+
+def draw(pool: Pool, settings: MixSettings, seed: int) -> list[int]:
+    """Numbers of examples by tier, synthetic share and task, shuffled.
 
     Raises:
         InputError: a tier, synthetic or human records are short, and by how much.
     """
-    usable = [one for one in examples if settings.task_weights.get(one.task, 1.0) > 0]
-    usable.sort(key=lambda one: content_id(vars(one)))
-    cells: dict[Cell, list[Example]] = defaultdict(list)
-    for one in usable:
-        cells[one.tier, one.synthetic].append(one)
+    usable = [n for n, task in enumerate(pool.tasks) if settings.task_weights.get(task, 1.0) > 0]
+    cells: dict[Cell, list[int]] = defaultdict(list)
+    for number in usable:
+        cells[pool.cells[number]].append(number)
     sizes = {cell: len(group) for cell, group in cells.items()}
     found = {tier: sum(sizes.get((tier, s), 0) for s in (False, True)) for tier in CURRICULUM}
     if settings.tiers or settings.synthetic is not None:
@@ -152,10 +160,10 @@ def mix(examples: Sequence[Example], settings: MixSettings, seed: int) -> list[E
         parts = [(cells[cell], count) for cell, count in sorted(counts.items()) if count]
     else:
         parts = [(usable, settings.count or len(usable))]
-    drawn: list[Example] = []
+    drawn: list[int] = []
     for group, count in parts:
-        drawn += mix_tasks(
-            group,
+        drawn += draw_tasks(
+            {number: pool.tasks[number] for number in group},
             count,
             settings.temperature,
             seed,
@@ -164,11 +172,7 @@ def mix(examples: Sequence[Example], settings: MixSettings, seed: int) -> list[E
             repeats=settings.repeats,
         )
     random.Random(seed).shuffle(drawn)
-    by_tier = settings.tier_weights
-    return [
-        replace(one, weight=one.weight * by_tier[one.tier]) if one.tier in by_tier else one
-        for one in drawn
-    ]
+    return drawn
 
 
 def task_counts(
@@ -211,8 +215,8 @@ def task_counts(
     return counts
 
 
-def mix_tasks(
-    examples: Sequence[Example],
+def draw_tasks(
+    task_of: Mapping[int, str],
     total: int,
     temperature: float,
     seed: int,
@@ -220,8 +224,8 @@ def mix_tasks(
     cap: int | None = None,
     weights: Mapping[str, float] | None = None,
     repeats: int | None = None,
-) -> list[Example]:
-    """Draw ``total`` examples with the task shares of ``task_counts``, shuffled.
+) -> list[int]:
+    """Draw ``total`` of the keys of ``task_of`` with the shares of ``task_counts``, shuffled.
 
     A task that has fewer examples than its count repeats: every example is used once before any
     is used twice.
@@ -229,13 +233,13 @@ def mix_tasks(
     Raises:
         InputError: as ``task_counts``.
     """
-    tasks: dict[str, list[Example]] = defaultdict(list)
-    for example in examples:
-        tasks[example.task].append(example)
+    tasks: dict[str, list[int]] = defaultdict(list)
+    for number, task in task_of.items():
+        tasks[task].append(number)
     sizes = {task: len(group) for task, group in tasks.items()}
     counts = task_counts(sizes, total, temperature, cap=cap, weights=weights, repeats=repeats)
     source = random.Random(seed)
-    drawn: list[Example] = []
+    drawn: list[int] = []
     for task in sorted(counts):
         passes, rest = divmod(counts[task], len(tasks[task]))
         drawn += tasks[task] * passes + source.sample(tasks[task], rest)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from burnish.config import InputError, Problem
-from burnish.records import Record, Tier
+from burnish.records import Tier
 from burnish.selection.shares import divide
 
 PYRAMID: dict[Tier, float] = {"expert": 0.05, "selected": 0.25, "bulk": 0.70}
@@ -34,17 +34,19 @@ class TierReport:
 
 
 def tier_report(
-    records: Sequence[Record], wanted: Mapping[Tier, float] | None = None
+    found: Mapping[Cell, int], wanted: Mapping[Tier, float] | None = None
 ) -> TierReport:
-    """Measure the quality pyramid of ``records`` (wanted: 5 / 25 / 70 % unless given)."""
+    """The quality pyramid of records counted by cell (wanted: 5 / 25 / 70 % unless given)."""
     wanted = dict(wanted or PYRAMID)
-    found = Counter(record.tier for record in records)
-    count = max(1, len(records))
+    counts: Counter[Tier] = Counter()
+    for (tier, _), count in found.items():
+        counts[tier] += count
+    total = max(1, counts.total())
     return TierReport(
-        counts={tier: found[tier] for tier in wanted},
-        shares={tier: found[tier] / count for tier in wanted},
+        counts={tier: counts[tier] for tier in wanted},
+        shares={tier: counts[tier] / total for tier in wanted},
         wanted=wanted,
-        synthetic=sum(record.synthetic for record in records) / count,
+        synthetic=sum(count for (_, machine), count in found.items() if machine) / total,
     )
 
 

@@ -19,7 +19,7 @@ from burnish.rewards.reward_model import RewardModel
 from burnish.stages import ranking, training
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.store import tables
-from burnish.store.artifacts import RECORD
+from burnish.store.names import ARTIFACT
 
 PAIRS = "pairs.jsonl"
 """What a reward model that is refreshed was trained on, for the next refresh."""
@@ -104,9 +104,9 @@ def pooled(*parts: Sequence[Preference]) -> list[Preference]:
 def keep(checked: Checked, context: Context) -> Outcome:
     """The last reward model once more, with what was measured of it when it was trained."""
     figures, details = checked.figures(), {"too_long": 0, "refresh": checked.details()}
-    record = checked.last / RECORD
+    record = checked.last / ARTIFACT
     if ranks.first():
-        leave = shutil.ignore_patterns(RECORD)
+        leave = shutil.ignore_patterns(ARTIFACT)
         shutil.copytree(checked.last, context.output, dirs_exist_ok=True, ignore=leave)
     if record.exists():  # it is an artifact, not a folder from elsewhere
         made = json.loads(record.read_text(encoding="utf-8"))

@@ -25,12 +25,11 @@ from burnish.config import InputError, Problem
 from burnish.records import Figure
 from burnish.store import atomic, manifest
 from burnish.store.errors import CorruptError, storage_errors
-from burnish.store.names import check_name
+from burnish.store.names import ARTIFACT, check_name
 
 log = logging.getLogger(__name__)
 
 Kind = Literal["model", "data", "reward_model", "report"]
-RECORD = "artifact.json"
 _FOLDER = re.compile(r"(?P<name>[a-z][a-z0-9_-]*)@(?P<version>[1-9][0-9]{0,8})")
 
 
@@ -106,7 +105,7 @@ def fingerprint(origin: Origin) -> str:
 
 def content_fingerprint(path: Path | str) -> str:
     """As ``manifest.content_fingerprint``, without the record of when and how it was made."""
-    return manifest.content_fingerprint(path, leave_out=frozenset({RECORD}))
+    return manifest.content_fingerprint(path, leave_out=frozenset({ARTIFACT}))
 
 
 def difference(old: Origin, new: Origin) -> list[str]:
@@ -233,7 +232,7 @@ class ArtifactStore:
                 peak_rss_bytes=peak_rss_bytes(),
                 path=target,
             )
-            atomic.write_json(temp / RECORD, _to_json(made))
+            atomic.write_json(temp / ARTIFACT, _to_json(made))
             manifest.seal(temp)
         draft.artifact = made
 
@@ -284,7 +283,7 @@ def _to_json(made: Artifact) -> dict[str, Any]:
 
 def _from_json(path: Path) -> Artifact:
     try:
-        content = json.loads((path / RECORD).read_bytes())
+        content = json.loads((path / ARTIFACT).read_bytes())
         content["inputs"] = {name: Input(**value) for name, value in content["inputs"].items()}
         content["figures"] = {name: Figure(**value) for name, value in content["figures"].items()}
         content["parents"] = tuple(content["parents"])
@@ -293,5 +292,5 @@ def _from_json(path: Path) -> Artifact:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
-        raise CorruptError(path, f"{RECORD} is missing or damaged")
+        raise CorruptError(path, f"{ARTIFACT} is missing or damaged")
     return made

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 
 from burnish.config import InputError, Problem
 from burnish.store.jsonlists import ListError, NotJson, elements, is_text, refuse_constant, whole
+from burnish.store.names import NOT_RECORDS
 from burnish.store.streams import open_bytes
 
 TABLES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet", ".csv")
 TEXTS = (".txt", ".md")
-_OURS = frozenset({"manifest.json", "artifact.json", "clean.json", "flow.json"})
 _MAX_LINE = 64 * 2**20
 _TORN = "the file ends in the middle of this record"
 _TORN_HINT = "a whole line; was its writer interrupted? delete the line or write the file again"
@@ -55,7 +55,7 @@ def below(folder: Path) -> list[Path]:
         file
         for file in sorted(folder.rglob("*"))
         if file.is_file()
-        and file.name not in _OURS
+        and file.name not in NOT_RECORDS
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]
 

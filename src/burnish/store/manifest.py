@@ -10,8 +10,8 @@ from typing import Any
 
 from burnish.store import atomic
 from burnish.store.errors import CorruptError, storage_errors
+from burnish.store.names import MANIFEST as MANIFEST
 
-MANIFEST = "manifest.json"
 _VERSION = 1
 
 

@@ -1,10 +1,20 @@
-"""Names that become folder names: one strict grammar, so that no name leaves its root."""
+"""Names that become folder names: one strict grammar, so that no name leaves its root. Names of
+files beside records, which are not read as records."""
 
 from __future__ import annotations
 
 import re
 
 from burnish.config import InputError, Problem
+
+MANIFEST = "manifest.json"
+ARTIFACT = "artifact.json"
+PLAN = "flow.json"
+CLEAN_REPORT = "clean.json"
+REPORT = "report.json"
+NOT_RECORDS = frozenset({MANIFEST, ARTIFACT, PLAN, CLEAN_REPORT, REPORT})
+"""All JSON that burnish writes into folders of records and that are none. A stage that writes more
+beside its records names it here."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*")
 _LONGEST = 64

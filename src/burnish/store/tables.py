@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, BinaryIO, TypeVar, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,7 +27,7 @@ R = TypeVar("R", bound=Record)
 _SHOWN = 20
 _FIRST = 50
 _JSON_COLUMNS = ("verify", "scores", "objectives")
-APPENDED = (".jsonl", ".jsonl.gz", ".parquet")
+APPENDED = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
 """What ``writer`` writes."""
 
 
@@ -217,8 +218,8 @@ def write(path: Path | str, records: Iterable[Record]) -> None:
 def writer(
     path: Path, kind: type[Record], extra: Mapping[str, type] | None = None
 ) -> Iterator[Callable[[Sequence[dict[str, Any]]], object]]:
-    """A function that adds rows to ``.jsonl``, ``.jsonl.gz`` or ``.parquet``, as many at a time as
-    it is given; the file is there, whole, when the block ends well.
+    """A function that adds rows to a file, as many at a time as it is given; the file is there,
+    whole, when the block ends well.
 
     Args:
         kind: of the records whose fields the rows hold.
@@ -226,7 +227,7 @@ def writer(
             to Parquet, as it is to JSONL.
 
     Raises:
-        InputError: the suffix is none of these.
+        InputError: the suffix is none of ``APPENDED``.
         StorageError: as ``write``.
     """
     form = check_writable(path)
@@ -238,11 +239,28 @@ def writer(
                 yield lambda rows: table.write_table(
                     pa.Table.from_pylist([_flat(row) for row in rows], schema)
                 )
-        elif form == ".jsonl.gz":
-            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
-                yield lambda rows: packed.write(b"".join(_dump(row) + b"\n" for row in rows))
+        elif form.endswith(".gz"):
+            with (
+                gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed,
+                _lines(packed, form) as add,
+            ):
+                yield add
         else:
-            yield lambda rows: file.write(b"".join(_dump(row) + b"\n" for row in rows))
+            with _lines(file, form) as add:
+                yield add
+
+
+@contextmanager
+def _lines(
+    file: BinaryIO | gzip.GzipFile, form: str
+) -> Iterator[Callable[[Sequence[dict[str, Any]]], object]]:
+    """Rows as lines, or as a list of JSON."""
+    if form.startswith(".jsonl"):
+        yield lambda rows: file.write(b"".join(_dump(row) + b"\n" for row in rows))
+        return
+    before = itertools.chain([b"["], itertools.repeat(b",\n"))
+    yield lambda rows: file.write(b"".join(next(before) + _dump(row) for row in rows))
+    file.write(next(before).strip(b",\n") + b"]\n")
 
 
 def check_writable(path: Path) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from burnish.config import InputError, Problem
 from burnish.store import formats, manifest
 from burnish.store.artifacts import Artifact, ArtifactStore
+from burnish.store.names import ARTIFACT, NOT_RECORDS
 
 ASSETS = Path(__file__).parents[1] / "assets"
-_OURS = frozenset({"manifest.json", "artifact.json"})
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _below(folder: Path) -> list[Path]:
         for file in sorted(folder.rglob("*"))
         if file.is_file()
         and formats.suffix(file) in formats.TABLES + formats.TEXTS
-        and file.name not in _OURS
+        and file.name not in NOT_RECORDS
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]
 
@@ -140,7 +140,7 @@ def resolved(name: str, artifact: Artifact, artifacts: Iterable[Artifact]) -> st
 
 
 def _fingerprint(artifact: Artifact) -> str:
-    return manifest.content_fingerprint(artifact.path, leave_out=frozenset({"artifact.json"}))
+    return manifest.content_fingerprint(artifact.path, leave_out=frozenset({ARTIFACT}))
 
 
 def descended(refs: Iterable[str], artifacts: Iterable[Artifact]) -> dict[str, str]:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
 from rich.table import Table
 
-from burnish.cli.shared import AsJson, Set, example, out, print_json, progress, say
+from burnish.cli.data.files import Workers
+from burnish.cli.shared import (
+    AsJson,
+    Set,
+    example,
+    out,
+    print_json,
+    progress,
+    say,
+    settings_from,
+)
 from burnish.config import InputError, Problem
 
 if TYPE_CHECKING:
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 def clean(
     files: Annotated[list[Path], typer.Argument(help="Files or folders of documents.")],
     out_: Annotated[Path, typer.Option("-o", "--out", help="A new folder for the corpus.")],
+    workers: Workers = "1",
     set_: Set = None,
     json_: AsJson = False,
 ) -> None:
@@ -28,30 +38,22 @@ def clean(
 
     Writes documents.jsonl and clean.json, the report. --set takes the settings of curate.clean's
     clean, such as quality.en.words=[20,100000] or pii=null; the recipe reference lists them.
+    Interrupted, the same command goes on where it stopped.
     """
+    from burnish import flow
     from burnish.cleaning.quality import read_words
-    from burnish.config.yamlfile import parse
-    from burnish.loop.recipe import override
-    from burnish.records import Document
     from burnish.selection import corpus
-    from burnish.store import tables
+    from burnish.selection.clean_settings import CleanSettings
     from burnish.store.atomic import new_folder
 
     if out_.exists():
         raise InputError(Problem(str(out_), None, "--out", "exists already", "name a new folder"))
-    chosen: dict[str, Any] = {}
-    for item in set_ or []:
-        override(chosen, item)
-    settings = parse(corpus.CleanSettings, chosen, file="--set", lines={})
+    settings = settings_from(CleanSettings, {}, set_)
     named = settings.quality.bad_words if settings.quality else None
     words = read_words(Path(named)) if named else []
-    documents = (document for file in files for document in tables.iterate(file, Document))
-    with (
-        new_folder(out_) as folder,
-        tempfile.TemporaryDirectory(dir=folder) as work,
-        progress(json_).task("clean", None) as bar,
-    ):
-        report = corpus.clean(documents, folder, Path(work), settings, words, bar.advance)
+    means = flow.Means(flow.Executor.parse(workers), progress=progress(json_))
+    with new_folder(out_) as folder:
+        report = corpus.clean(files, folder, flow.work_folder(out_), settings, words, means)
     if json_:
         print_json({"out": str(out_), **asdict(report)})
     else:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from burnish.cli.data.files import RecordKind, guess
+from burnish.cli.data.files import RecordKind, Workers, guess
 from burnish.cli.shared import AsJson, err, example, print_json, say
 
 EXAMPLE = example("burnish data dedup examples.jsonl -o deduplicated --workers 2")
@@ -19,9 +19,7 @@ def dedup(
     near: Annotated[
         float, typer.Option("--near", help="Jaccard similarity of duplicates, up to 1.")
     ] = 0.7,
-    workers: Annotated[
-        str, typer.Option("--workers", help="Processes, ray, or ray:ADDRESS of a cluster.")
-    ] = "1",
+    workers: Workers = "1",
     kind: Annotated[
         RecordKind | None, typer.Option("--kind", help="What it holds; found out if not given.")
     ] = None,
@@ -42,13 +40,12 @@ def dedup(
     from burnish.records import KINDS
     from burnish.selection.dedup import DedupSettings
     from burnish.selection.dedup_parts import dedup as run
-    from burnish.selection.dedup_parts import work_folder
 
     if not 0 < near <= 1:
         raise InputError(Problem("", None, "near", f"found {near}", "above 0 and at most 1"))
     executor = flow.Executor.parse(workers)
     cls = KINDS[kind or guess(data)]
-    source = flow.source_of(data, cls, work_folder(out) / "source", part, rerun=True)
+    source = flow.source_of(data, cls, flow.work_folder(out) / "source", part, rerun=True)
     report = run(
         source,
         out,

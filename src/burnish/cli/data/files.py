@@ -31,6 +31,10 @@ Kind = Annotated[
     RecordKind | None, typer.Option("--kind", help="What it holds; found out where not given.")
 ]
 
+Workers = Annotated[
+    str, typer.Option("--workers", help="Processes, ray, or ray:ADDRESS of a cluster.")
+]
+
 
 def read(file: Path, kind: RecordKind | None) -> tuple[RecordKind, list[Record], list[Problem]]:
     """The records of a file and what is wrong with the others.

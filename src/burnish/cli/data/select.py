@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
 from rich.table import Table
 
-from burnish.cli.data.files import Files, Kind, Out, guess
+from burnish.cli.data.files import Files, Kind, Out, Workers, guess
 from burnish.cli.shared import (
     AsJson,
     Set,
     example,
     out,
     print_json,
+    progress,
     refuse_existing,
     say,
     settings_from,
@@ -58,6 +59,7 @@ def select(
     cache: Annotated[
         Path | None, typer.Option(help="A folder where embeddings are kept for the next time.")
     ] = None,
+    workers: Workers = "1",
     set_: Set = None,
     json_: AsJson = False,
 ) -> None:
@@ -65,9 +67,11 @@ def select(
 
     Beside OUT come OUT.removed.tsv (id, step, reason) and, of leaks, OUT.hits.tsv. --set takes the
     settings of SelectSettings in the recipe reference, such as semantic=0.9 or quota=equal.
+    Interrupted, the same command goes on where it stopped.
     """
+    from burnish import flow
     from burnish.records import KINDS, Prompt
-    from burnish.selection.select import SelectSettings, read
+    from burnish.selection.choose import SelectSettings
     from burnish.selection.select import select as run
     from burnish.store import formats, tables
 
@@ -75,20 +79,29 @@ def select(
     embed = None if encoder is None else {"encoder": encoder}
     given = {"count": count, "share": share, "embed": embed}
     settings = settings_from(SelectSettings, given, set_)
-    records, scores = read(files, KINDS[kind or guess(files[0])], score)
     items = {formats.stem(file): tables.read(file, Prompt) for file in evaluation or []}
-    found = run(records, settings, scores=scores, evaluations=items, seed=seed, cache=cache)
-    tables.write(out_, found.kept)
-    lists = found.write_lists(out_)
+    found = run(
+        files,
+        KINDS[kind or guess(files[0])],
+        out_,
+        flow.work_folder(out_),
+        settings,
+        score=score,
+        evaluations=items,
+        seed=seed,
+        means=flow.Means(flow.Executor.parse(workers), progress=progress(json_)),
+        cache=cache,
+    )
     if json_:
-        print_json({"out": str(out_), "lists": [str(path) for path in lists], **found.report()})
+        lists = [str(path) for path in found.lists]
+        print_json({"out": str(out_), "lists": lists, **found.report()})
         return
     show(found)
-    for path in (out_, *lists):
+    for path in (out_, *found.lists):
         say(f"wrote {path}")
 
 
-def show(found: Selection[Any]) -> None:
+def show(found: Selection) -> None:
     """The funnel with examples, the items that were hit, and the spread."""
     from burnish.stages.curate.select import figures
 

@@ -45,6 +45,7 @@ from burnish.stages.judging import JudgeSettings, load_judge
 from burnish.stages.replying import replying
 from burnish.stages.scoring import REAL, SCORES, load_reference, load_reward
 from burnish.store import atomic, tables
+from burnish.store.names import REPORT
 
 SEED_TEMPERATURES = [
     Sampling(temperature=temperature, top_p=0.9, max_new_tokens=48)
@@ -146,7 +147,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         **judged,
         **model.details,
     }
-    atomic.write_text(context.output / "report.json", json.dumps(details, ensure_ascii=False))
+    atomic.write_text(context.output / REPORT, json.dumps(details, ensure_ascii=False))
     return Outcome("data", _figures(by_id, rollouts), details)
 
 

@@ -2,40 +2,43 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import asdict
-
 from pydantic import Field
 
+from burnish import flow
 from burnish.config import ExampleRef, Settings
-from burnish.records import Example, Figure
-from burnish.selection.mix import MixSettings, mix
-from burnish.selection.pyramid import tier_report
-from burnish.stages import training
+from burnish.records import Figure
+from burnish.selection.mix import MixSettings
+from burnish.selection.mix_parts import mix
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.store import tables
 
 
 class Config(Settings):
-    """Draw a training set from ``data``."""
+    """Draw a training set from ``data``.
+
+    ``part`` is the number of records a part; ``executor`` says who works on the parts.
+    """
 
     data: list[ExampleRef] = Field(min_length=1)
     mix: MixSettings = MixSettings()
+    part: int = Field(flow.PART_RECORDS, ge=1)
+    executor: flow.Executor = flow.Executor()
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Write ``mixed.jsonl``."""
-    examples = training.read_all(inputs.paths("data"), Example)
-    mixed = mix(examples, config.mix, context.seed)
-    tables.write(context.output / "mixed.jsonl", mixed)
-    before, after = tier_report(examples), tier_report(mixed, config.mix.tiers or None)
-    details = {
-        "examples": len(mixed),
-        "before": asdict(before),
-        "after": asdict(after),
-        "tasks_before": dict(Counter(one.task for one in examples)),
-        "tasks_after": dict(Counter(one.task for one in mixed)),
+    mixed = mix(
+        inputs.paths("data"),
+        context.output / "mixed.jsonl",
+        context.scratch / "mix",
+        config.mix,
+        context.seed,
+        flow.Means(config.executor, config.part, context.progress),
+    )
+    _, after = mixed.tiers()
+    figures = {
+        "examples": float(mixed.after.examples),
+        "share_synthetic": after.synthetic,
+        **{f"share_{tier}": share for tier, share in after.shares.items()},
     }
-    shares = {f"share_{tier}": share for tier, share in after.shares.items()}
-    figures = {"examples": float(len(mixed)), "share_synthetic": after.synthetic, **shares}
-    return Outcome("data", {name: Figure.exact(value) for name, value in figures.items()}, details)
+    exact = {name: Figure.exact(value) for name, value in figures.items()}
+    return Outcome("data", exact, mixed.report())

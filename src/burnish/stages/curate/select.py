@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
+from burnish import flow
 from burnish.config import DataRef, PromptRef, Settings
+from burnish.config.base import RecordKind
 from burnish.evals.statistics import mean_figure, wilson
-from burnish.records import KINDS, Figure, Prompt, Record
-from burnish.selection.select import Selection, SelectSettings, read, select
+from burnish.records import KINDS, Figure, Prompt
+from burnish.selection.choose import SelectSettings
+from burnish.selection.select import Selection, select
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.store import formats, tables
-
-Kind = Literal["document", "example", "prompt", "preference", "feedback", "rollout"]
 
 
 class Config(Settings):
@@ -21,35 +20,40 @@ class Config(Settings):
 
     ``score`` is the column that holds each record's score, higher is better: ``total`` where
     ``burnish data score`` wrote it, ``reward`` of rollouts. Records without one are left out.
-    Records that hold an item of the ``evaluation`` files are left out and listed.
+    Records that hold an item of the ``evaluation`` files are left out and listed. ``part`` is the
+    number of records a part; ``executor`` says who works on the parts.
     """
 
     data: list[DataRef] = Field(min_length=1)
-    kind: Kind = Field("example", description="what ``data`` holds")
+    kind: RecordKind = Field("example", description="what ``data`` holds")
     score: str | None = Field(None, description="such as ``total`` or ``scores.relevance``")
     evaluation: list[PromptRef] = []
     select: SelectSettings = SelectSettings()
+    part: int = Field(flow.PART_RECORDS, ge=1)
+    executor: flow.Executor = flow.Executor()
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Write ``selected.jsonl``, ``selected.removed.tsv`` and, of leaks, ``selected.hits.tsv``."""
-    records, scores = read(inputs.paths("data"), KINDS[config.kind], config.score)
     found = select(
-        records,
+        inputs.paths("data"),
+        KINDS[config.kind],
+        context.output / "selected.jsonl",
+        context.scratch / "select",
         config.select,
-        scores=scores,
+        score=config.score,
         evaluations={
             formats.stem(path): tables.read(path, Prompt) for path in inputs.paths("evaluation")
         },
         seed=context.seed,
+        means=flow.Means(config.executor, config.part, context.progress),
         cache=context.cache,
+        lists=context.output / "selected",
     )
-    tables.write(context.output / "selected.jsonl", found.kept)
-    found.write_lists(context.output / "selected")
     return Outcome("data", figures(found), found.report())
 
 
-def figures(found: Selection[Record]) -> dict[str, Figure]:
+def figures(found: Selection) -> dict[str, Figure]:
     """What was kept, and how far apart records are before, after and in a random choice.
 
     The share of leaks is an estimate of the pool's source, with Wilson's interval; the distance to
@@ -59,7 +63,7 @@ def figures(found: Selection[Record]) -> dict[str, Figure]:
     entered = spread.before.records
     measured = {
         "records": Figure.exact(float(entered)),
-        "kept": Figure.exact(float(len(found.kept))),
+        "kept": Figure.exact(float(found.kept)),
         "clusters_covered": Figure.exact(spread.after.covered / max(1, spread.after.clusters)),
         "leaked": wilson(len({hit.record_id for hit in found.hits}), entered),
     }

@@ -26,6 +26,7 @@ from burnish.stages import training, writing
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.replying import journalled
 from burnish.store import atomic, tables
+from burnish.store.names import REPORT
 
 MethodName = Literal[
     "templates", "self_instruct", "evolve", "grounded", "back_translation",
@@ -98,5 +99,5 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "writer": model.name,
         **model.details,
     }
-    atomic.write_text(context.output / "report.json", json.dumps(details, ensure_ascii=False))
+    atomic.write_text(context.output / REPORT, json.dumps(details, ensure_ascii=False))
     return Outcome("data", {"usable": wilson(report.usable, report.requests)}, details)
