@@ -11,6 +11,7 @@ import yaml
 
 from burnish.config import InputError, Problem, Settings
 from burnish.config.yamlfile import KeyPath, dotted, line_of, load_yaml, parse
+from burnish.loop.budget import Budget
 from burnish.sampling import EndpointSettings
 from burnish.stages import catalog
 
@@ -43,6 +44,7 @@ class Header(Settings):
     prepare: dict[str, dict[str, Any]] = {}
     round: dict[str, dict[str, Any]] = {}
     rounds: Rounds = Rounds()
+    budget: Budget = Budget()
     figures: dict[str, str] = {}
 
 
