@@ -141,3 +141,24 @@ def test_nothing_is_said_before_both_arms_have_users_or_any_spread() -> None:
     # Every outcome of an arm is the same: no spread, no verdict, however they differ.
     assert (metric.standing().p_value, metric.standing().high) == (1, math.inf)
     assert follow([], StopRule()).reason == "0 outcomes do not decide yet"
+
+
+def test_a_share_that_rises_in_good_times_is_no_merit() -> None:
+    source = np.random.default_rng(5)
+    rows = []
+    for period, (share, rate) in enumerate(((0.1, 0.2), (0.9, 0.8))):
+        for number in range(1000):
+            arm = int(source.random() < share)
+            good = float(source.random() < rate)
+            rows.append(Outcome(arm, f"{period}-{number}", {"value": good}, period))
+    assert follow(rows, StopRule()).decision == "undecided"
+    blind = [Outcome(row.arm, row.user, row.values) for row in rows]
+    assert follow(blind, StopRule()).decision == "promoted"
+
+
+def test_a_returning_user_stays_in_their_first_period() -> None:
+    metric = Metric("value", StopRule(least=2))
+    metric.add(0, "a", 1.0, period=0)
+    metric.add(0, "a", 0.0, period=1)
+    assert metric.periods[0][0].count == 2
+    assert 1 not in metric.periods

@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from burnish.cli import (
+    ab_commands,
     eval_commands,
     fit_commands,
     model_commands,
@@ -51,6 +52,7 @@ model_commands.register(app)
 eval_commands.register(app)
 report_commands.register(app)
 app.add_typer(models_commands.app, name="models")
+app.add_typer(ab_commands.app, name="ab")
 app.add_typer(data_commands.app, name="data")
 app.command(epilog=example("burnish doctor"))(doctor)
 

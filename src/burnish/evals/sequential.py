@@ -116,23 +116,43 @@ class Standing:
 
 
 class Metric:
-    """The sequential comparison of one metric; ``arms``: incumbent, challenger."""
+    """The sequential comparison of one metric; ``arms``: incumbent, challenger, all together.
+
+    Arms are compared within periods of equal shares of traffic, and the differences averaged by
+    size: when the share of the challenger rises in good times, the times are not its merit. A
+    user stays in the period that they were first seen in.
+    """
 
     def __init__(self, name: str, rule: StopRule) -> None:
         self.name, self.rule = name, rule
         self.arms = (Arm(), Arm())
+        self.periods: dict[int, tuple[Arm, Arm]] = {}
+        self.first: dict[str, int] = {}
         self.p_value, self.low, self.high = 1.0, -math.inf, math.inf
 
-    def add(self, arm: int, user: str, value: float) -> None:
+    def _compared(self) -> tuple[float, float]:
+        """Difference and its variance over the periods that have two users of each arm."""
+        whole = [arms for arms in self.periods.values() if min(len(a.users) for a in arms) > 1]
+        count = sum(arm.count for arms in whole for arm in arms)
+        difference = variance = 0.0
+        for one, other in whole:
+            share = (one.count + other.count) / count
+            difference += share * (other.mean - one.mean)
+            variance += share**2 * (one.variance + other.variance)
+        return difference, variance if whole else math.inf
+
+    def add(self, arm: int, user: str, value: float, period: int = 0) -> None:
         """Count one outcome and look."""
+        period = self.first.setdefault(user, period)
         self.arms[arm].add(user, value)
+        self.periods.setdefault(period, (Arm(), Arm()))[arm].add(user, value)
         if min(len(one.users) for one in self.arms) < max(2, self.rule.least):
             return
-        variance = sum(one.variance for one in self.arms)
+        difference, variance = self._compared()
         # No spread at all says that the sample is small, not that the truth is known.
         if variance == 0:
             return
-        difference, tau2 = self.arms[1].mean - self.arms[0].mean, self.rule.tau**2
+        tau2 = self.rule.tau**2
         self.p_value = min(self.p_value, 1 / likelihood_ratio(difference, variance, tau2))
         width = half_width(variance, tau2, self.rule.alpha)
         self.low, self.high = max(self.low, difference - width), min(self.high, difference + width)
@@ -142,7 +162,7 @@ class Metric:
         one, other = self.arms
         return Standing(
             self.name,
-            other.mean - one.mean,
+            self._compared()[0] if one.count and other.count else math.nan,
             self.low,
             self.high,
             self.p_value,
@@ -154,11 +174,13 @@ class Metric:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One outcome: ``arm`` 0 is the incumbent, 1 the challenger; ``values`` by metric."""
+    """One outcome: ``arm`` 0 is the incumbent, 1 the challenger; ``values`` by metric;
+    ``period``: how often the shares of traffic had changed before it."""
 
     arm: int
     user: str
     values: dict[str, float]
+    period: int = 0
 
 
 @dataclass(frozen=True)
@@ -192,7 +214,7 @@ def follow(outcomes: Iterable[Outcome], rule: StopRule, target: str = "value") -
         at += 1
         for name, value in outcome.values.items():
             if name in metrics:
-                metrics[name].add(outcome.arm, outcome.user, value)
+                metrics[name].add(outcome.arm, outcome.user, value, outcome.period)
         found = _judge(metrics, rule, target)
         if found is not None:
             return _conclusion(*found, at, metrics)

@@ -176,7 +176,8 @@ def _records(steps: Sequence[Artifact]) -> dict[str, dict[str, int]]:
         files = formats.below(step.path) if step.kind == "data" else []
         for file in (one for one in files if formats.suffix(one) in RECORD_FILES):
             for row in islice(formats.rows(file), ROWS_READ):
-                for mark in MARKS if isinstance(row, formats.Row) else ():
-                    if value := row.value.get(mark):
+                told = row.value if isinstance(row, formats.Row) else {}
+                for mark in MARKS:
+                    if value := told.get(mark):
                         found[mark][str(value)] += 1
     return {mark: dict(counts.most_common()) for mark, counts in found.items() if counts}

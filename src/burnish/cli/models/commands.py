@@ -54,11 +54,7 @@ def show(ref: Ref, runs: Runs = DEFAULT_RUNS, json_: AsJson = False) -> None:
     made_from = [parent.ref for parent in parents]
     said = [{"round": v.round, "decision": v.decision, "reason": v.reason} for v in found.verdicts]
     data = {given.ref: given.fingerprint for given in found.given}
-    recipe = {
-        "name": found.recipe.get("name"),
-        "seed": found.recipe.get("seed"),
-        "base": found.base,
-    }
+    recipe = {name: found.recipe.get(name) for name in ("name", "seed", "model")}
     evaluated = {name: figure.as_json() for name, figure in found.figures.items()}
     if json_:
         print_json({**_row(entry), "made_from": made_from, "verdicts": said, "recipe": recipe,
