@@ -27,6 +27,7 @@ def one_fit(value: dict[str, Any], name: str, fit: dict[str, Any], **rounds: Any
             "promote": {"run": "release.promote", "verdict": "@gate", "model": "@fit"},
         },
         "rounds": {"champion": "@sft", **rounds},
+        "figures": {"capitals_before": "start.capitals", "capitals_after": "final.capitals"},
     }
 
 

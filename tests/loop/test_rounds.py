@@ -13,11 +13,13 @@ from tests.loop.mini import write_recipe, write_rows
 from tests.loop.rounds import SURE, idle, one_fit
 
 from burnish.config import InputError
+from burnish.evals import tasks
 from burnish.loop import crew
 from burnish.loop.budget import Budget, spent
 from burnish.loop.check import check
 from burnish.loop.recipe import load
 from burnish.loop.run import run
+from burnish.reporting.names import show
 from burnish.store.artifacts import ArtifactStore
 from burnish.store.registry import Registry
 
@@ -37,6 +39,15 @@ def test_an_honest_round_is_promoted_and_a_sabotaged_one_is_not(mini: Mini, tmp_
     # Measured against the champion before it was replaced: after, it would be 0.
     assert verdict["gain"] > 0.5
     assert events(good.folder)[-2]["gain"] == verdict["gain"]
+
+    # What the report shows is made of the raw responses, and of nothing else.
+    html = (good.folder / "report.html").read_text(encoding="utf-8")
+    for stage, name in (("before", "capitals_before"), ("after", "capitals_after")):
+        artifact = good.artifact(stage)
+        again = tasks.recompute(artifact.path / "responses.jsonl")
+        assert artifact.figures == again
+        assert good.summary["figures"].items() >= again["capitals"].flat(name).items()
+        assert show(again["capitals"].value, "share") in html
 
     # The same labels, flipped: what was right is now the rejected reply.
     pairs = [json.loads(line) for line in (folder / "pairs.jsonl").read_text().splitlines()]

@@ -81,6 +81,8 @@ def run(
         print_json(result.summary)
     else:
         print_results(result.folder, out)
+        if result.summary["stopped"]:
+            warn(f"ended early: {result.summary['stopped']}")
     raise typer.Exit(judged(result.summary))
 
 

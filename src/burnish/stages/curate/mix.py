@@ -25,7 +25,9 @@ class Config(Settings):
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Write ``mixed.jsonl``."""
-    examples = training.read_all(inputs.paths("data"), Example)
+    # A stage that selected nothing has left an empty file.
+    filled = [path for path in inputs.paths("data") if path.is_dir() or path.stat().st_size]
+    examples = training.read_all(filled, Example)
     mixed = mix(examples, config.mix, context.seed)
     tables.write(context.output / "mixed.jsonl", mixed)
     before, after = tier_report(examples), tier_report(mixed, config.mix.tiers or None)
