@@ -26,14 +26,12 @@ def test_local_replies_are_counted_in_the_innermost_block() -> None:
 
 
 def test_a_served_model_says_what_it_counted_or_bytes_do() -> None:
-    def answer(usage: dict[str, Any] | None) -> dict[str, Any]:
+    def answer(usage: dict[str, Any] | None) -> bytes:
         choice = {"message": {"content": "abcdefghi"}, "finish_reason": "stop"}
-        return {"choices": [choice], **({"usage": usage} if usage else {})}
+        return json.dumps({"choices": [choice], **({"usage": usage} if usage else {})}).encode()
 
     told = answer({"prompt_tokens": 30, "completion_tokens": 7})
-    with serving(
-        replies(json.dumps(told).encode()), replies(json.dumps(answer(None)).encode())
-    ) as server:
+    with serving(replies(told), replies(answer(None))) as server:
         sampler = ServedSampler(server.ref, EndpointSettings(concurrency=1))
         with counted() as used:
             sampler.complete(ASKED, Sampling())
