@@ -73,6 +73,7 @@ def test_inputs_stand_where_they_are_named() -> None:
         from_value(wrong, Path("x.yaml"), {})
 
 
+@pytest.mark.slow
 def test_a_small_run_from_end_to_end(tmp_path: Path) -> None:
     overrides = [*given(instructions=pyramid(tmp_path)), *SMALL]
     result = run(load(recipes.resolve("frontier"), overrides), tmp_path / "runs")
