@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from burnish.cli.models_of import resolve_model
+from burnish.stages.release.promote import register
+from burnish.store.artifacts import ArtifactStore, Origin
 from burnish.store.registry import Registry
 
 EXAMPLES = [
@@ -128,17 +131,48 @@ def test_models_are_found_by_run_artifact_and_alias(tmp_path: Path) -> None:
     assert resolve_model("champion", runs) == str(second)
 
 
-def test_promote_and_roll_back(burnish: Any) -> None:
+def test_promote_and_roll_back(burnish: Any) -> None:
+    store = ArtifactStore("runs/demo")
     with Registry("runs/registry.sqlite") as registry:
-        for number in (1, 2):
-            registry.register("best", "model", f"models/{number}", f"f{number}")
+        for number in (1, 2, 3):
+            origin = Origin(stage="fit.sft", config={"seed": number})
+            with store.create("best", origin) as draft:
+                draft.kind = "model"
+                (draft.path / "config.json").write_text(f"{number}")
+            register(registry, store, f"best@{number}")
         registry.register("data", "data", "d", "f3")
     assert burnish("models", "rollback").code == 2
     assert burnish("models", "promote", "best@1").code == 0
     assert "best@1 → best@2" in burnish("models", "promote", "best@2", "--reason", "why").out
+    assert Path("runs/cards/best@2.md").read_text().startswith("---\n")
     listed = json.loads(burnish("models", "list", "--json").out)["artifacts"]
     assert [row["ref"] for row in listed if row["champion"]] == ["best@2"]
     assert "became champion: why" in burnish("models", "show", "best@2").out
-    assert "best@2 → best@1" in burnish("models", "rollback").out
+    assert burnish("models", "promote", "best@3").code == 0
+    # Twice back is two places back, not forth again; then there is nothing earlier.
+    assert "best@3 → best@2" in burnish("models", "rollback").out
+    assert "best@2 → best@1" in burnish("models", "rollback", "--reason", "worse").out
+    assert burnish("models", "rollback").code == 2
+    with Registry("runs/registry.sqlite") as registry:
+        assert registry.moves("champion")[-1].reason == "worse"
+        assert len(registry.moves("champion")) == 5
     assert burnish("models", "promote", "data@1").code == 2
     assert burnish("models", "promote", "best@9").code == 2
+
+
+def test_a_damaged_model_is_found_and_not_promoted(burnish: Any) -> None:  # R-06, S-27
+    test_promote_and_roll_back(burnish)
+    assert "data@1: the folder is gone" in burnish("models", "verify").out
+    assert burnish("models", "verify", "best@1", "best@2").code == 0
+    Path("runs/demo/artifacts/best@2/config.json").write_text("X")
+    found = burnish("models", "verify", "best@2", "champion", "--json")
+    assert found.code == 2
+    assert list(json.loads(found.out)["damaged"]) == ["best@2"]
+    refused = burnish("models", "promote", "best@2")
+    assert refused.code == 2
+    assert "sha256 differs" in refused.err
+    # Made anew in the same place: whole, but not what was registered.
+    shutil.rmtree("runs/demo/artifacts/best@3")
+    with ArtifactStore("runs/demo").create("best", Origin(stage="fit.sft", config={})) as draft:
+        draft.kind = "model"
+    assert "not what was registered" in burnish("models", "verify", "best@3").out

@@ -12,16 +12,17 @@ from pathlib import Path
 import typer
 
 from burnish.cli import (
+    ab_commands,
     eval_commands,
     fit_commands,
     model_commands,
-    registry_commands,
     report_commands,
     run_commands,
 )
 from burnish.cli.crash import redact, write_crash_file
 from burnish.cli.data import commands as data_commands
 from burnish.cli.doctor import doctor
+from burnish.cli.models import commands as models_commands
 from burnish.cli.shared import DEFAULT_RUNS, example, warn
 from burnish.config import (
     EXIT_INPUT,
@@ -50,7 +51,8 @@ fit_commands.register(app)
 model_commands.register(app)
 eval_commands.register(app)
 report_commands.register(app)
-app.add_typer(registry_commands.app, name="models")
+app.add_typer(models_commands.app, name="models")
+app.add_typer(ab_commands.app, name="ab")
 app.add_typer(data_commands.app, name="data")
 app.command(epilog=example("burnish doctor"))(doctor)
 

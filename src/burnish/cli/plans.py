@@ -41,8 +41,33 @@ def plan_table(plans: Sequence[StagePlan], title: str) -> Table:
             table.add_section()
             table.add_row(f"[bold]{part}[/bold]")
         does = f"{plan.stage}\n[dim]{plan.makes}[/dim]"
+        if plan.replies or plan.tokens != 0:
+            does += f"\n{_amounts(plan)}"
         table.add_row(f"  {plan.name}", does, sources(plan.inputs))
     return table
+
+
+def _amounts(plan: StagePlan) -> str:
+    """What one run of a stage goes through."""
+    said = [f"{plan.replies:,.0f} replies"] if plan.replies else []
+    if plan.tokens is None:
+        said.append("trains on data still to be made")
+    elif plan.tokens:
+        said.append(f"{plan.tokens:,.0f} tokens")
+    return " · ".join(said)
+
+
+def plan_totals(plans: Sequence[StagePlan]) -> str:
+    """All stages with all their rounds, in a sentence."""
+    tokens = sum(plan.times * (plan.tokens or 0) for plan in plans)
+    replies = sum(plan.times * plan.replies for plan in plans)
+    open_ = [plan.name for plan in plans if plan.tokens is None]
+    mib = sum(plan.mib for plan in plans)
+    text = f"In all at most {tokens:,.0f} tokens trained on and {replies:,.0f} replies, from "
+    text += f"{mib:,.1f} MiB of data."
+    if open_:
+        text += f" Without {', '.join(open_)}, whose data are still to be made."
+    return f"{text} Hours and memory: --devices, such as 8xH100 or cpu."
 
 
 def sources(inputs: dict[str, str]) -> str:
@@ -123,7 +148,11 @@ def basis(found: Estimates) -> str:
     share = "" if found.devices == 1 else (
         " Several devices share a fit as FSDP2 does; their network is taken to cost nothing."
     )  # fmt: skip
+    hours = sum(stage.times * (stage.hours or 0) for stage in found.stages)
+    open_ = [stage.name for stage in found.stages if stage.hours is None]
+    without = f" without {', '.join(open_)}, whose data are still to be made" if open_ else ""
     return (
+        f"In all {took(hours)}{without}. "
         f"Computed: parameters, the tensors of a step, operations. "
         f"{device.known.capitalize()}: {device.name}, {amount(device.memory)}, {speed}. "
         f"Data: {found.how}. "

@@ -81,6 +81,8 @@ def run(
         print_json(result.summary)
     else:
         print_results(result.folder, out)
+        if result.summary["stopped"]:
+            warn(f"ended early: {result.summary['stopped']}")
     raise typer.Exit(judged(result.summary))
 
 
@@ -125,7 +127,7 @@ def plan(
     With --devices (8xH100, or cpu for this machine) also what each stage needs there; exit code 2
     where one does not fit.
     """
-    from burnish.cli.plans import plan_rows, plan_table
+    from burnish.cli.plans import plan_rows, plan_table, plan_totals
     from burnish.loop.plan import plan as plan_recipe
 
     loaded = load_recipe(recipe, set_ or [])
@@ -137,6 +139,7 @@ def plan(
         print_json({"recipe": loaded.header.name, "run": loaded.name, "stages": plan_rows(plans)})
         return
     out.print(plan_table(plans, f"{loaded.header.name} → {runs / loaded.name}"))
+    say(plan_totals(plans), style="dim")
 
 
 def _estimate(loaded: Recipe, devices: str, json_: bool) -> None:

@@ -40,7 +40,7 @@ def check(recipe: Recipe, runs: Path | None = None) -> list[Problem]:
                 files[path] = mark.records
         problems += _tracker_problems(recipe, call) + _adapter_problems(recipe, call)
     problems += _file_problems(files)
-    problems += _name_problems(recipe, known)
+    problems += _name_problems(recipe, known) + _price_problems(recipe)
     problems += _space_problems(runs)
     return problems
 
@@ -100,6 +100,21 @@ def _name_problems(recipe: Recipe, known: set[str]) -> list[Problem]:
             expected = "expected @stage.figure, start.figure or final.figure"
             problems.append(recipe.problem(("figures", name), f"found {source!r}", expected))
     return problems
+
+
+def _price_problems(recipe: Recipe) -> list[Problem]:
+    """Served models without a price, where there is only so much money."""
+    budget = recipe.header.budget
+    if budget.money is None:
+        return []
+    refs = [recipe.header.model if ref == "@base" else ref
+            for call in recipe.stages() for _, ref, _ in references(call.config)]  # fmt: skip
+    models = dict.fromkeys(ref.partition("#")[2] for ref in refs if is_served(ref))
+    return [
+        recipe.problem(("budget", "prices"), f"no price for {model!r}", "it is needed for money")
+        for model in models
+        if model not in budget.prices
+    ]
 
 
 def _space_problems(runs: Path | None) -> list[Problem]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from burnish.config import is_served
@@ -32,7 +32,9 @@ REFERENCE = {"fit.dpo", "fit.kto"}
 
 @dataclass(frozen=True)
 class Estimate:
-    """One stage. ``need`` in bytes on each of ``devices``; ``instead`` what would make it fit;
+    """One stage, which runs ``times`` times at most; what follows is for each.
+
+    ``need`` in bytes on each of ``devices``; ``instead`` what would make it fit;
     ``tokens`` trained on and ``replies`` written in all, None where the data are still to be made;
     ``tokens_per_second`` of all devices while it trains, or samples where it does not train;
     ``exchanged`` bytes that each device sends for a micro-batch."""
@@ -51,6 +53,7 @@ class Estimate:
     tokens_per_second: float
     hours: float | None
     exchanged: int
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ def estimate(recipe: Recipe, device: Device, devices: int) -> Estimates:
     needs = Needs(recipe, device.dtype)
     parts = [("once", call) for call in recipe.prepare]
     parts += [("each round", call) for call in recipe.round]
+    count = recipe.header.rounds.count
     stages = [
-        _stage(part, call, needs, device, devices)
+        replace(_stage(part, call, needs, device, devices), times=1 if part == "once" else count)
         for part, call in parts
         if _computes(call.config, needs)
     ]

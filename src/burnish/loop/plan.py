@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from burnish.config import is_served, references
+from burnish.loop.amounts import Amounts, samples
+from burnish.loop.needs import epochs
 from burnish.loop.recipe import Recipe, StageCall
 from burnish.loop.references import locate
 from burnish.sampling import address
@@ -14,8 +17,12 @@ from burnish.stages import catalog
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One row of a plan. ``makes`` is what the stage is for, from its own documentation;
-    ``mib`` the size of the data files it reads that exist already."""
+    """One row of a plan. ``makes`` is what the stage is for, from its own documentation; ``mib``
+    the size of the data files it reads that exist already; ``times`` how often it runs at most.
+
+    ``tokens`` it trains on each time, None where that depends on data still to be made (0 where
+    it does not train); ``replies`` it has written each time, of prompts that are there already.
+    """
 
     part: str
     name: str
@@ -23,21 +30,25 @@ class StagePlan:
     makes: str
     inputs: dict[str, str]
     mib: float
+    times: int
+    tokens: float | None
+    replies: float
 
 
 def plan(recipe: Recipe) -> list[StagePlan]:
     """The stages in order; those of a round stand once, with how often they run at most.
 
     Raises:
-        InputError: the address of a served model is none.
+        InputError: the address of a served model is none, or a data file cannot be read.
     """
-    times = recipe.header.rounds.count
-    return [_row("once", call, recipe) for call in recipe.prepare] + [
-        _row(f"each of {times} rounds", call, recipe) for call in recipe.round
+    times, amounts = recipe.header.rounds.count, Amounts(recipe)
+    return [_row("once", 1, call, recipe, amounts) for call in recipe.prepare] + [
+        _row(f"each of {times} rounds", times, call, recipe, amounts) for call in recipe.round
     ]
 
 
-def _row(part: str, call: StageCall, recipe: Recipe) -> StagePlan:
+def _row(part: str, times: int, call: StageCall, recipe: Recipe, amounts: Amounts) -> StagePlan:
+    config: Any = call.config
     inputs: dict[str, str] = {}
     size = 0
     for path, ref, mark in references(call.config):
@@ -48,4 +59,10 @@ def _row(part: str, call: StageCall, recipe: Recipe) -> StagePlan:
         if mark.kind == "data" and file.is_file():
             size += file.stat().st_size
     about = (catalog.find(call.run).__doc__ or "").strip().splitlines()[0]
-    return StagePlan(part, call.name, call.run, about, inputs, round(size / 2**20, 2))
+    tokens: float | None = 0.0
+    if hasattr(config, "train"):
+        epoch = amounts.epoch(config)
+        tokens = epochs(config, epoch) if epoch is not None else None
+    replies = amounts.replies(config).count if samples(config) else 0.0
+    mib = round(size / 2**20, 2)
+    return StagePlan(part, call.name, call.run, about, inputs, mib, times, tokens, replies)

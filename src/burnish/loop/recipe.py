@@ -11,6 +11,8 @@ import yaml
 
 from burnish.config import InputError, Problem, Settings
 from burnish.config.yamlfile import KeyPath, dotted, line_of, load_yaml, parse
+from burnish.loop.budget import Budget
+from burnish.loop.inputs import fill
 from burnish.sampling import EndpointSettings
 from burnish.stages import catalog
 
@@ -31,7 +33,9 @@ class Rounds(Settings):
 class Header(Settings):
     """The top of a recipe; the stages are parsed apart, each by its own settings.
 
-    ``endpoint`` is for served models, where ``model`` or a stage names one.
+    ``endpoint`` is for served models, where ``model`` or a stage names one. ``inputs`` are what a
+    recipe leaves to its user, files or a name each: ``$name`` in ``model`` or a stage stands for
+    them. One that is null must be given, and ``asks`` says what for; ``[]`` leaves it out.
     """
 
     name: str
@@ -39,10 +43,13 @@ class Header(Settings):
     about: str = ""
     seed: int = 0
     device: str = "auto"
+    inputs: dict[str, str | list[str] | None] = {}
+    asks: dict[str, str] = {}
     endpoint: EndpointSettings = EndpointSettings()
     prepare: dict[str, dict[str, Any]] = {}
     round: dict[str, dict[str, Any]] = {}
     rounds: Rounds = Rounds()
+    budget: Budget = Budget()
     figures: dict[str, str] = {}
 
 
@@ -104,6 +111,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def from_value(value: dict[str, Any], file: Path, lines: dict[KeyPath, int]) -> Recipe:
     """Validate a recipe given as a plain mapping (from YAML or built in Python)."""
+    value = fill(value, file, lines)
     header = parse(Header, value, file=str(file), lines=lines)
     problems: list[Problem] = []
     prepare = _calls("prepare", header.prepare, file, lines, problems)

@@ -13,9 +13,10 @@ from typing import Any
 from burnish.config import InputError, Interrupted
 from burnish.engine import Progress, SilentProgress
 from burnish.loop import summary
+from burnish.loop.budget import BudgetSpent
 from burnish.loop.check import check
 from burnish.loop.execute import Options, Step, Workshop
-from burnish.loop.recipe import Recipe
+from burnish.loop.recipe import Recipe, StageCall
 from burnish.loop.references import split
 from burnish.records import Language
 from burnish.reporting.html import render
@@ -25,6 +26,8 @@ from burnish.store.artifacts import Artifact, ArtifactStore
 from burnish.store.errors import StorageError
 
 FAILURES_IN_A_ROW = 2
+TOLD = ("decision", "reason", "gain", "p_values", "failed", "cause", "stopped")
+"""What an event tells of a round's result."""
 REPORTS: tuple[tuple[Language, str], ...] = (("en", "report.html"), ("zh", "report.zh.html"))
 
 
@@ -48,11 +51,14 @@ class RunResult:
 
 @dataclass
 class Progressed:
-    """Where the loop stands: the champion's folder and what each round came to."""
+    """Where the loop stands: the champion's folder, what each round came to, and why the loop
+    ended before its last round."""
 
+    began: float
     champion: Path | None = None
     rounds: list[dict[str, Any]] = field(default_factory=list)
     champions: list[Path] = field(default_factory=list)
+    stopped: str = ""
 
 
 def run(
@@ -89,34 +95,38 @@ def run(
 
 
 def _go(workshop: Workshop) -> RunResult:
-    began = time.monotonic()
-    stood = Progressed()
+    stood = Progressed(time.monotonic())
     status = "failed"
+    names = [call.name for call in workshop.recipe.stages()]
+    workshop.events.add("run_started", run=workshop.folder.name, stages=names)
     try:
         for call in workshop.recipe.prepare:
             workshop.execute(call, 0)
-            _write(workshop, stood, "running", began)
+            _write(workshop, stood, "running")
         if workshop.recipe.round:
-            _rounds(workshop, stood, began)
+            _rounds(workshop, stood)
         status = "done"
+    except BudgetSpent as reached:
+        status, stood.stopped = "stopped", str(reached)
     except (Interrupted, KeyboardInterrupt):
         status = "interrupted"
         raise
     finally:
-        _write(workshop, stood, status, began)
+        workshop.events.add("run_ended", status=status, stopped=stood.stopped)
+        _write(workshop, stood, status)
     for lang, name in REPORTS:
         atomic.write_text(workshop.folder / name, render(workshop.folder, lang))
     found: dict[str, Any] = json.loads((workshop.folder / "summary.json").read_text())
     return RunResult(workshop.folder, found)
 
 
-def _write(workshop: Workshop, stood: Progressed, status: str, began: float) -> None:
-    seconds = time.monotonic() - began
-    content = summary.build(workshop, stood.champions, stood.rounds, status, seconds)
+def _write(workshop: Workshop, stood: Progressed, status: str) -> None:
+    seconds = time.monotonic() - stood.began
+    content = summary.build(workshop, stood.champions, stood.rounds, status, seconds, stood.stopped)
     atomic.write_json(workshop.folder / "summary.json", content)
 
 
-def _rounds(workshop: Workshop, stood: Progressed, began: float) -> None:
+def _rounds(workshop: Workshop, stood: Progressed) -> None:
     rounds = workshop.recipe.header.rounds
     first = split(rounds.champion)[0]
     stood.champion = Path(workshop.recipe.header.model) if first == "base" else workshop.made[first]
@@ -124,39 +134,58 @@ def _rounds(workshop: Workshop, stood: Progressed, began: float) -> None:
     weak = failed = 0
     for number in range(1, rounds.count + 1):
         workshop.made["champion"] = stood.champion
-        result = _round(workshop, stood, number, began)
+        workshop.events.add("round_started", round=number, champion=stood.champion.name)
+        result = _round(workshop, stood, number)
         stood.rounds.append(result)
         stood.champions.append(stood.champion)
-        _write(workshop, stood, "running", began)
         failed = failed + 1 if result["decision"] == "failed" else 0
-        weak = weak + 1 if result.get("gain", 0.0) < rounds.min_gain else 0
+        # A gain that could not be measured (NaN) is none.
+        weak = 0 if result.get("gain", 0.0) >= rounds.min_gain else weak + 1
         if failed >= FAILURES_IN_A_ROW:
-            result["stopped"] = f"{failed} failed rounds in a row"
-            break
-        if weak >= rounds.patience:
-            result["stopped"] = f"{weak} rounds in a row gained less than {rounds.min_gain}"
-            break
+            stood.stopped = f"{failed} failed rounds in a row"
+        elif weak >= rounds.patience and number < rounds.count:
+            stood.stopped = f"{weak} rounds in a row gained less than {rounds.min_gain}"
+        if stood.stopped:
+            result["stopped"] = stood.stopped
+        told = {name: result.get(name) for name in TOLD}
+        workshop.events.add("round_ended", round=number, champion=stood.champion.name, **told)
+        _write(workshop, stood, "running")
+        if stood.stopped:
+            return
 
 
-def _round(workshop: Workshop, stood: Progressed, number: int, began: float) -> dict[str, Any]:
-    """One trip round. A failure is recorded with its cause and the champion stays."""
+def _round(workshop: Workshop, stood: Progressed, number: int) -> dict[str, Any]:
+    """One trip round. A failure is recorded with its cause and the champion stays.
+
+    A round that failed before is tried again, unless a later one has gone on from it.
+    """
     result: dict[str, Any] = {"round": number, "decision": "undecided", "reason": "no gate"}
+    failed = workshop.events.failure(number)
+    if failed and (workshop.options.rerun or not workshop.has_round_after(number)):
+        failed = None
     for call in workshop.recipe.round:
+        if failed and failed[0] == call.name:
+            return _failed(workshop, call, number, failed[1])
         try:
             artifact, resolved = workshop.execute(call, number)
-        except (InputError, Interrupted, StorageError, EndpointError):
+        except (InputError, Interrupted, StorageError, EndpointError, BudgetSpent):
             raise
         except Exception as error:  # noqa: BLE001 - any failure of a round ends only that round
-            cause = f"{type(error).__name__}: {error}"
-            workshop.steps.append(Step(call.name, call.run, number, "failed", None, cause))
             _keep_trace(workshop.folder, call.name, number)
-            return {"round": number, "decision": "failed", "reason": f"{call.name}: {cause}"}
+            return _failed(workshop, call, number, f"{type(error).__name__}: {error}")
         if call.run == "measure.gate":
             result = {"round": number, **artifact.details}
         if call.run == "release.promote" and artifact.details["promoted"]:
             stood.champion = Path(resolved.inputs.model("model"))
-        _write(workshop, stood, "running", began)
+        _write(workshop, stood, "running")
     return result
+
+
+def _failed(workshop: Workshop, call: StageCall, number: int, cause: str) -> dict[str, Any]:
+    workshop.steps.append(Step(call.name, call.run, number, "failed", None, cause))
+    reason = f"{call.name}: {cause}"
+    return {"round": number, "decision": "failed", "failed": call.name, "cause": cause,
+            "reason": reason}  # fmt: skip
 
 
 def _keep_trace(folder: Path, stage: str, number: int) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from burnish.loop.events import EVENTS
 from burnish.loop.execute import Step, Workshop
 from burnish.records import Figure
 from burnish.store.artifacts import Artifact, peak_rss_bytes
@@ -17,8 +19,10 @@ def build(
     rounds: Sequence[dict[str, Any]],
     status: str,
     seconds: float,
+    stopped: str = "",
 ) -> dict[str, Any]:
-    """The summary as JSON. ``champions``: the model before round 1 and after each round."""
+    """The summary as JSON. ``champions``: the model before round 1 and after each round;
+    ``stopped``: why the run ended before its last round, where it did."""
     steps = workshop.steps
     named = _figures(workshop, champions)
     figures: dict[str, float] = {}
@@ -26,7 +30,9 @@ def build(
         figures |= figure.flat(name)
     made = _artifacts(steps)
     # Stages taken from an earlier, interrupted invocation count with the time they took there.
-    earlier = sum(s.artifact.wall_seconds for s in steps if s.artifact and s.state == "reused")
+    here = {s.artifact.ref for s in steps if s.artifact and s.state == "done"}
+    earlier = sum(artifact.wall_seconds for artifact in made if artifact.ref not in here)
+    cost = workshop.spent()
     return {
         "run": workshop.folder.name,
         "recipe": workshop.recipe.header.name,
@@ -34,6 +40,7 @@ def build(
         "seed": workshop.recipe.header.seed,
         "model": workshop.recipe.header.model,
         "status": status,
+        "stopped": stopped,
         "figures": figures,
         "verdicts": list(rounds),
         "artifacts": [_artifact(artifact, workshop.folder) for artifact in made],
@@ -41,6 +48,7 @@ def build(
         "series": _series(workshop, champions),
         "champion": champions[-1].name if champions else None,
         "wall_seconds": round(seconds + earlier, 2),
+        "spent": {**asdict(cost), "tokens": cost.tokens},
         "peak_rss_bytes": max([peak_rss_bytes(), *(a.peak_rss_bytes for a in made)]),
         "paths": {
             name: str(workshop.folder / file)
@@ -50,6 +58,7 @@ def build(
                 ("report_zh", "report.zh.html"),
                 ("summary", "summary.json"),
                 ("metrics", "metrics.jsonl"),
+                ("events", EVENTS),
                 ("recipe", "recipe.yaml"),
             )
         },
@@ -70,7 +79,7 @@ def _artifact(artifact: Artifact, folder: Path) -> dict[str, Any]:
         "round": artifact.round,
         "path": str(artifact.path.relative_to(folder)),
         "parents": list(artifact.parents),
-        "figures": {name: _figure(figure) for name, figure in artifact.figures.items()},
+        "figures": {name: figure.as_json() for name, figure in artifact.figures.items()},
     }
 
 
@@ -84,12 +93,8 @@ def _stage(step: Step) -> dict[str, Any]:
         "cause": step.cause,
         "artifact": artifact.ref if artifact else None,
         "seconds": round(artifact.wall_seconds, 2) if artifact else 0.0,
-        "figures": {n: _figure(f) for n, f in artifact.figures.items()} if artifact else {},
+        "figures": {n: f.as_json() for n, f in artifact.figures.items()} if artifact else {},
     }
-
-
-def _figure(figure: Figure) -> dict[str, float]:
-    return {"value": figure.value, "low": figure.low, "high": figure.high, "n": figure.n}
 
 
 def _evaluations(steps: Sequence[Step]) -> dict[str, Artifact]:
@@ -127,5 +132,5 @@ def _series(workshop: Workshop, champions: Sequence[Path]) -> dict[str, list[dic
     for round, champion in enumerate(champions):
         artifact = evaluated.get(champion.name)
         for name, figure in artifact.figures.items() if artifact else ():
-            series.setdefault(name, []).append({"round": round, **_figure(figure)})
+            series.setdefault(name, []).append({"round": round, **figure.as_json()})
     return series

@@ -23,6 +23,10 @@ class Figure:
         """A figure without sampling error."""
         return cls(value, value, value)
 
+    def as_json(self) -> dict[str, float]:
+        """``{"value", "low", "high", "n"}``."""
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+
     def flat(self, name: str) -> dict[str, float]:
         """``{name: value, name_low: low, name_high: high}``, the form of ``summary.json``."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}

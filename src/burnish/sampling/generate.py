@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from burnish.config import InputError
+from burnish.sampling import usage
 from burnish.sampling.decoding import Row, Rows
 from burnish.sampling.settings import Sampling
 from burnish.sampling.stopping import Endings, find_stop
@@ -88,6 +89,7 @@ def generate(
             _decode(model, batch, sampling, endings, progress)
     finally:
         model.train(was_training)
+        usage.current().sampled += sum(len(row.tokens) for row in requests)
     return [_completion(row, endings) for row in requests]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from burnish.sampling import usage
 from burnish.sampling.address import parse
 from burnish.sampling.endpoint import REFUSES_ALL, Cap, Endpoint, EndpointError, EndpointSettings
 from burnish.sampling.generate import Completion
@@ -114,10 +115,14 @@ class ServedSampler:
     ) -> None:
         """Get the reply to each of ``missing`` into ``_known`` and the journal."""
         lock = Lock()
+        used = usage.current()  # that of this thread: those of the pool have none
 
         def ask(server: Endpoint, key: str) -> None:
             body = self._body(missing[key], sampling)
-            reply = _completion(server, server.ask("/chat/completions", body), sampling)
+            answer = server.ask("/chat/completions", body)
+            reply = _completion(server, answer, sampling)
+            asked = "".join(message["content"] for message in missing[key].messages)
+            used.reply(self.address.model, *usage.tokens_of(answer, asked, reply.text))
             with lock:
                 if self._log is not None:
                     row = Journalled(key=key, text=reply.text, finish=reply.finish)

@@ -244,6 +244,15 @@ class Registry:
         )
         return [_entry(row) for row in rows]
 
+    def edges(self) -> list[tuple[str, str]]:
+        """Every (child, parent) of the lineage as refs, in order of registration."""
+        rows = self._rows(
+            "SELECT c.name AS cn, c.version AS cv, p.name AS pn, p.version AS pv FROM lineage"
+            " JOIN artifacts c ON c.sequence = child JOIN artifacts p ON p.sequence = parent"
+            " ORDER BY child, parent"
+        )
+        return [(f"{row['cn']}@{row['cv']}", f"{row['pn']}@{row['pv']}") for row in rows]
+
     def add_verdict(
         self,
         round: int,

@@ -133,8 +133,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     preferences, report = make_pairs(by_id, rollouts, config.pairing)
     tables.write(context.output / "rollouts.jsonl", rollouts)
     tables.write(context.output / "preferences.jsonl", preferences)
-    if selected:
-        tables.write(context.output / "selected.jsonl", selected)
+    tables.write(context.output / "selected.jsonl", selected)
     details = {
         "prompts": len(prompts),
         "leaked": leaked,

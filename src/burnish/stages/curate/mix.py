@@ -26,8 +26,10 @@ class Config(Settings):
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Write ``mixed.jsonl``."""
+    # A stage that selected nothing has left an empty file.
+    filled = [path for path in inputs.paths("data") if path.is_dir() or path.stat().st_size]
     mixed = mix(
-        inputs.paths("data"),
+        filled,
         context.output / "mixed.jsonl",
         context.scratch / "mix",
         config.mix,

@@ -11,6 +11,7 @@ from burnish.store import atomic
 from burnish.store.artifacts import ArtifactStore, content_fingerprint
 from burnish.store.names import parse_ref
 from burnish.store.registry import Registry
+from burnish.tracing.card import write_card
 
 
 class Config(Settings):
@@ -23,7 +24,10 @@ class Config(Settings):
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
-    """Register the candidate with its ancestors, log the verdict, move the alias if promoted."""
+    """Register the candidate with its ancestors, log the verdict, move the alias if promoted.
+
+    Its model card is then written to ``cards`` beside the registry.
+    """
     verdict = json.loads((inputs.path("verdict") / "verdict.json").read_text(encoding="utf-8"))
     candidate, champion = Path(inputs.model("model")), Path(inputs.model("champion"))
     promoted = verdict["decision"] == "promoted"
@@ -36,6 +40,8 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         registry.add_verdict(
             context.round, ref, champion.name, verdict["decision"], verdict["reason"], verdict
         )
+        if promoted:
+            write_card(registry, ref)
     details = {"promoted": promoted, "ref": ref, "alias": config.alias}
     atomic.write_json(context.output / "promotion.json", details)
     return Outcome("report", {}, details)

@@ -1,0 +1,1 @@
+"""``models``: registered models, where they came from, and which one is in use."""
