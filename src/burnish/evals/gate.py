@@ -12,9 +12,9 @@ from pydantic import Field
 from burnish.config import InputError, Problem, Settings
 from burnish.evals import reasons
 from burnish.evals.paired import Comparison, Pairs, Values, compare, exceeds, pair
-from burnish.evals.proportions import quantile
 from burnish.evals.reasons import Reason
-from burnish.evals.statistics import holm, minimum_detectable_effect, sample_size
+from burnish.evals.statistics import holm, minimum_detectable_effect, sample_size, spread
+from burnish.store.metrics import finite
 
 Decision = Literal["promoted", "kept", "undecided"]
 State = Literal["improved", "regressed", "noise"]
@@ -80,7 +80,7 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """A form for JSON; numbers that are not finite become None."""
-        plain: dict[str, Any] = _finite(asdict(self))
+        plain: dict[str, Any] = finite(asdict(self))
         return plain
 
 
@@ -126,7 +126,7 @@ def decide(
     decision, reason, items = _judge(policy, target, gain, rows)
     detectable = None
     if gain.n:
-        detectable = minimum_detectable_effect(gain.n, policy.alpha, policy.power, _spread(gain))
+        detectable = minimum_detectable_effect(gain.n, policy.alpha, policy.power, spread(gain))
     return Verdict(decision, reason.en, reason.zh, gain, tuple(rows), detectable, items)
 
 
@@ -217,12 +217,6 @@ def _failed(policy: GatePolicy, row: MetricResult) -> bool:
     return row.p_failed is not None and row.p_failed <= policy.alpha
 
 
-def _spread(comparison: Comparison) -> float:
-    """Standard deviation of one pair, clustering included, as the interval's width implies."""
-    half = (comparison.high - comparison.low) / 2
-    return half / quantile(0.95) * math.sqrt(comparison.n)
-
-
 def _items_for_gain(policy: GatePolicy, gain: Comparison) -> int | None:
     """To show the gain; or, where a gain is shown but a small one, that it is below the least."""
     if gain.p_value <= policy.alpha and gain.difference < policy.min_gain:
@@ -240,16 +234,8 @@ def _items_for_guard(policy: GatePolicy, row: MetricResult) -> int | None:
 def _items(policy: GatePolicy, effect: float, comparison: Comparison) -> int | None:
     if comparison.n == 0 or effect <= 0:
         return None
-    spread = _spread(comparison)
-    if not math.isfinite(spread):
+    sd = spread(comparison)
+    if not math.isfinite(sd):
         return None
-    needed = sample_size(effect, spread, policy.alpha, policy.power)
+    needed = sample_size(effect, sd, policy.alpha, policy.power)
     return max(policy.min_items, comparison.n + 1, needed)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

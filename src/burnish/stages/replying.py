@@ -11,7 +11,7 @@ from burnish.models.load import Loaded, load_model
 from burnish.records import Message
 from burnish.sampling import EndpointSettings, LocalSampler, Sampler, ServedSampler
 from burnish.sampling.generate import context_length
-from burnish.sampling.journal import JOURNAL, JournalledSampler
+from burnish.sampling.journal import AT_ONCE, JOURNAL, JournalledSampler
 from burnish.stages.base import Context
 from burnish.text.templates import encode_prompt
 
@@ -69,14 +69,19 @@ def reply_with(
 
 
 def journalled(
-    ref: str, journal: Path, endpoint: EndpointSettings, device: str = "auto"
+    ref: str,
+    journal: Path,
+    endpoint: EndpointSettings,
+    device: str = "auto",
+    at_once: int = AT_ONCE,
 ) -> Replying:
-    """As ``reply_with``, but the replies of a model in this process are kept too, as text alone."""
+    """As ``reply_with``, but the replies of a model in this process are kept too."""
     if is_served(ref):
         return _served(ref, endpoint, journal)
     loaded = load_model(ref, device=device)
     local = LocalSampler(loaded.model, loaded.tokenizer)
-    return Replying(Path(ref).name, JournalledSampler(local, loaded.identity, journal), loaded)
+    sampler = JournalledSampler(local, loaded.identity, journal, at_once)
+    return Replying(Path(ref).name, sampler, loaded)
 
 
 def _served(

@@ -32,7 +32,7 @@ class Metrics:
         Raises:
             StorageError: disk full or no permission.
         """
-        line = json.dumps(_finite(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        line = json.dumps(finite(row), ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with storage_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab+") as file:
@@ -85,9 +85,10 @@ def _parse(line: bytes) -> Row | None:
     return row if isinstance(row, dict) else None
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """``value`` as every JSON reader takes it: a number that is NaN or infinite becomes None."""
     if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
+        return {name: finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
