@@ -14,6 +14,7 @@ import yaml
 from rich import box
 from rich.table import Table
 
+from burnish.cli.comparison import print_comparison, shown
 from burnish.cli.models_of import resolve_model
 from burnish.cli.shared import (
     DEFAULT_RUNS,
@@ -88,7 +89,7 @@ def evaluate(
     table.add_column("figure")
     table.add_column(model, justify="right")
     for name, figure in figures.items():
-        table.add_row(name, _shown(figure))
+        table.add_row(name, shown(figure))
     out.print(table)
 
 
@@ -139,7 +140,7 @@ def compare(
     if json_:
         print_json(found)
         return
-    _print_comparison(found)
+    print_comparison(found)
     if html is not None:
         say(f"page: {html / 'comparison.html'}", style="dim")
 
@@ -191,85 +192,6 @@ def _run(stages: dict[str, dict[str, Any]], work: Path, quiet: bool) -> Made:
     return run_stages(stages, model=first, work=work, progress=progress(quiet))
 
 
-MARKS = {"improved": "▲ improved", "regressed": "▼ regressed", "noise": "noise"}
-
-
-def _print_comparison(found: dict[str, Any]) -> None:
-    """Tables for a person, from ``comparison.json``."""
-    first, *others = found["models"]
-    for model in others:
-        table = Table(box=box.SIMPLE_HEAD, title=f"{model} against {first}", title_justify="left")
-        table.add_column("figure")
-        for column in (first, model, "better by", "p (Holm)", "effect", "detectable", ""):
-            table.add_column(column, justify="right")
-        for row in found["rows"]:
-            if row["model"] == model:
-                table.add_row(*_compared(row, found))
-        out.print(table)
-    if found["win_rates"]:
-        _print_duels(found)
-    elif (found.get("judge") or {}).get("used") is False:
-        say("the judge may not be used: " + "; ".join(found["judge"]["reasons"]), style="yellow")
-    _print_unpaired(found)
-    say(
-        "paired on items; “better by” is turned so that more is better; “detectable” is the true "
-        "difference found with a power of 80 %",
-        style="dim",
-    )
-
-
-def _compared(row: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    change, detectable = row["comparison"], row["detectable"]
-    sides = [found["figures"][name].get(row["metric"]) for name in (found["models"][0], row["model"])]
-    moved = "–"
-    if change["n"] > 1:
-        moved = f"{change['difference']:+.3g} [{change['low']:+.3g}, {change['high']:+.3g}]"
-    return [
-        row["metric"],
-        *(f"{figure['value']:.3g}" if figure else "" for figure in sides),
-        moved,
-        f"{row['adjusted_p']:.3g}",
-        "" if change["effect_size"] is None else f"{change['effect_size']:+.2f}",
-        "" if detectable is None else f"{detectable:.3g}",
-        MARKS[row["state"]],
-    ]
-
-
-def _print_duels(found: dict[str, Any]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, title=f"head to head, by the {found['decider']}",
-                  title_justify="left")  # fmt: skip
-    for column in ("model", "win rate", "at equal length", "won / tied / lost", "rating"):
-        table.add_column(column, justify="right" if column != "model" else "left")
-    ratings = (found["ratings"] or {"ratings": {}, "leagues": []})
-    for model in found["models"]:
-        rate, rating = found["win_rates"].get(model), ratings["ratings"].get(model)
-        shown = ["", "", ""]
-        if rate:
-            tally = f"{rate['wins']} / {rate['ties']} / {rate['losses']}"
-            shown = [_shown(rate["raw"]), _shown(rate["controlled"]), tally]
-        known = rating is not None and rating["value"] is not None
-        table.add_row(model, *shown, _shown(rating, ".0f") if known else "")
-    out.print(table)
-    if len(ratings["leagues"]) > 1:
-        groups = "; ".join(", ".join(league) for league in ratings["leagues"])
-        say(f"no wins both ways connect these groups, whose ratings do not compare: {groups}")
-
-
-def _print_unpaired(found: dict[str, Any]) -> None:
-    """Figures that have no items to pair, such as perplexity and speed."""
-    paired = {row["metric"] for row in found["rows"]}
-    names = {name for figures in found["figures"].values() for name in figures} - paired
-    if not names:
-        return
-    table = Table(box=box.SIMPLE_HEAD, title="as measured", title_justify="left")
-    for column in ("figure", *found["models"]):
-        table.add_column(column, justify="left" if column == "figure" else "right")
-    for name in sorted(names):
-        measured = [found["figures"][model].get(name) for model in found["models"]]
-        table.add_row(name, *(_shown(one) if one else "" for one in measured))
-    out.print(table)
-
-
 def figures_of(made: Made, name: str) -> dict[str, dict[str, float]]:
     """The figures of one stage: ``{figure: {"value", "low", "high", "n"}}``."""
     stages = {stage["name"]: stage for stage in made.summary["stages"]}
@@ -309,10 +231,3 @@ def shipped_tasks() -> list[dict[str, Any]]:
     listed = [stage["tasks"] for stage in recipe["round"].values() if stage["run"] == STAGE]
     tasks: list[dict[str, Any]] = listed[0]
     return tasks
-
-
-def _shown(figure: dict[str, float | None], form: str = ".3g") -> str:
-    value, low, high = (
-        "–" if figure[key] is None else format(figure[key], form) for key in ("value", "low", "high")
-    )
-    return f"{value} [{low}, {high}]"

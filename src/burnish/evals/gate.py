@@ -11,6 +11,7 @@ from pydantic import Field
 
 from burnish.config import InputError, Problem, Settings
 from burnish.evals import reasons
+from burnish.evals.constant import Commonest
 from burnish.evals.paired import Comparison, Pairs, Values, compare, exceeds, pair
 from burnish.evals.reasons import Reason
 from burnish.evals.statistics import holm, minimum_detectable_effect, sample_size, spread
@@ -18,6 +19,8 @@ from burnish.store.metrics import finite
 
 Decision = Literal["promoted", "kept", "undecided"]
 State = Literal["improved", "regressed", "noise"]
+LEAST_CONVERSATIONS = 10
+"""Below this the same reply to all may be chance."""
 
 
 class GatePolicy(Settings):
@@ -27,8 +30,10 @@ class GatePolicy(Settings):
     ``alpha`` and at least ``min_gain``. ``guards``: for each metric the fall that would still
     be accepted; a guard holds when a fall of that much or more is rejected at ``alpha``.
     ``min_items``: usable pairs that each metric needs. ``max_missing``: share of a metric's
-    pairs that may lack an answer. ``power``: for the number of items named when undecided.
-    ``draws``, ``seed``: of the resampling.
+    pairs that may lack an answer. ``max_same``: share of the evaluation's conversations that may
+    get one and the same reply; a model that says it to more of them answers nothing, whatever its
+    scores. ``power``: for the number of items named when undecided. ``draws``, ``seed``: of the
+    resampling.
     """
 
     target: list[str] = Field(min_length=1)
@@ -37,6 +42,7 @@ class GatePolicy(Settings):
     min_items: int = Field(default=30, ge=2)
     min_gain: float = Field(default=0.01, ge=0)
     max_missing: float = Field(default=0.1, ge=0, le=1)
+    max_same: float = Field(default=0.9, gt=0, le=1)
     power: float = Field(default=0.8, gt=0.5, lt=1)
     draws: int = Field(default=4000, ge=99)
     seed: int = 0
@@ -89,13 +95,15 @@ def decide(
     before: Mapping[str, Values],
     after: Mapping[str, Values],
     groups: Mapping[str, Sequence[str]] | None = None,
+    said: Commonest | None = None,
 ) -> Verdict:
     """Judge a candidate's scores (``after``) against the champion's (``before``).
 
     - **promoted**: the target's gain is above 0 at ``alpha`` and at least ``min_gain``, and
       every guard holds.
-    - **kept** (the champion stays): a guard has fallen significantly beyond its margin, or the
-      target's gain is significantly below ``min_gain``.
+    - **kept** (the champion stays): the candidate gives one reply to nearly everything, a guard
+      has fallen significantly beyond its margin, or the target's gain is significantly below
+      ``min_gain``.
     - **undecided** (the champion stays too): too few usable pairs, or neither is shown.
 
     The guards are tested at ``alpha`` each, without a correction for their number: promotion
@@ -113,6 +121,7 @@ def decide(
             None is a missing answer, never a win.
         groups: for each metric the items' cluster names; equal names are one cluster, also
             across metrics. A metric not named has independent items.
+        said: the candidate's commonest reply, where replies are known.
 
     Raises:
         InputError: a metric of the policy is not among the scores, lists differ in length, or
@@ -123,11 +132,19 @@ def decide(
     target = [pairs[name] for name in policy.target]
     gain = compare(target, draws=policy.draws, seed=policy.seed)
     rows = _rows(policy, pairs)
+    if said is not None and _constant(policy, said):
+        reason = reasons.constant(said.reply, said.share, policy.max_same)
+        return Verdict("kept", reason.en, reason.zh, gain, tuple(rows))
     decision, reason, items = _judge(policy, target, gain, rows)
     detectable = None
     if gain.n:
         detectable = minimum_detectable_effect(gain.n, policy.alpha, policy.power, spread(gain))
     return Verdict(decision, reason.en, reason.zh, gain, tuple(rows), detectable, items)
+
+
+def _constant(policy: GatePolicy, said: Commonest) -> bool:
+    """A share above ``max_same`` of enough conversations to tell."""
+    return said.share > policy.max_same and said.conversations >= LEAST_CONVERSATIONS
 
 
 def _judge(

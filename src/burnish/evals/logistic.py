@@ -60,8 +60,7 @@ def fit(design: Array, outcomes: Array, clusters: Codes, penalty: Array | None =
 def _inverse(design: Array, rates: Array, penalty: Array) -> Array:
     """Pseudo-inverse of the negative Hessian, ``[K, K]``."""
     curvature = (design * (rates * (1 - rates))[:, None]).T @ design + np.diag(penalty)
-    found: Array = np.linalg.pinv(curvature, rcond=_FLAT, hermitian=True)
-    return found
+    return np.asarray(np.linalg.pinv(curvature, rcond=_FLAT, hermitian=True), dtype=np.float64)
 
 
 def _objective(design: Array, outcomes: Array, beta: Array, penalty: Array) -> float:

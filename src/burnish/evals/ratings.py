@@ -80,7 +80,9 @@ def _leagues(players: Sequence[str], games: Sequence[Game]) -> list[list[str]]:
     rows, columns = zip(*[(place[a], place[b]) for a, b in edges], strict=True)
     graph = csr_matrix((np.ones(len(edges)), (rows, columns)), (len(players),) * 2)
     count, labels = connected_components(graph, connection="strong")
-    sets = [[players[i] for i in np.flatnonzero(labels == label)] for label in range(count)]
+    sets: list[list[str]] = [[] for _ in range(count)]
+    for name, label in zip(players, labels, strict=True):
+        sets[label].append(name)
     return sorted(sets)
 
 

@@ -70,8 +70,8 @@ def win_rate(
     controlled, effect = raw, 0.0
     if len(known) > 1 and 0 < raw.value < 1:
         controlled, effect = _controlled(scores, lengths, used)
-    tally = [int((scores == value).sum()) for value in (1.0, 0.5, 0.0)]
-    return WinRate(raw, controlled, effect, *tally, len(outcomes) - len(known))
+    wins, ties, losses = (int((scores == value).sum()) for value in (1.0, 0.5, 0.0))
+    return WinRate(raw, controlled, effect, wins, ties, losses, len(outcomes) - len(known))
 
 
 def _controlled(scores: Array, gaps: Array, groups: Sequence[str]) -> tuple[Figure, float]:
@@ -82,7 +82,5 @@ def _controlled(scores: Array, gaps: Array, groups: Sequence[str]) -> tuple[Figu
     found = fit(design, scores, cluster_codes(groups)[0], penalty)
     theta, effect = (float(value) for value in found.coefficients)
     half = float(norm.ppf(0.975)) * math.sqrt(found.covariance[0, 0])
-    rate, low, high = (
-        0.5 * (1 + math.tanh(at / 2)) for at in (theta, theta - half, theta + half)
-    )
+    rate, low, high = (0.5 * (1 + math.tanh(at / 2)) for at in (theta, theta - half, theta + half))
     return Figure(rate, low, high, len(scores)), effect

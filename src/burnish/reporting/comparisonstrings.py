@@ -11,8 +11,8 @@ STRINGS: dict[str, tuple[str, str]] = {
         "Every model is compared with {first} on the same items. A metric improved or regressed "
         "where its paired test says so at {alpha}, corrected over all metrics and models (Holm); "
         "everything else is noise. Changes are turned so that above 0 is better.",
-        "所有模型都在相同题目上与 {first} 对比。经全部指标与模型的 Holm 校正后，配对检验在 {alpha} 水平"
-        "显著才算提升或下降，其余均为噪声。变化的方向统一为大于 0 更好。",
+        "所有模型都在相同题目上与 {first} 对比。经全部指标与模型的 Holm 校正后，"
+        "配对检验在 {alpha} 水平显著才算提升或下降，其余均为噪声。变化的方向统一为大于 0 更好。",
     ),
     "theme": ("Light / dark", "浅色 / 深色"),
     "other": ("中文", "English"),
@@ -32,7 +32,8 @@ STRINGS: dict[str, tuple[str, str]] = {
     "detectable_note": (
         "Detectable: the true change that these items find with a power of 80 %, before the "
         "correction. A smaller one is more likely missed than not seen to be absent.",
-        "可检出：在校正前，这些题目以 80 % 的功效能发现的真实变化。更小的变化多半会被漏掉，并不等于不存在。",
+        "可检出：在校正前，这些题目以 80 % 的功效能发现的真实变化。"
+        "更小的变化多半会被漏掉，并不等于不存在。",
     ),
     "improved": ("improved", "提升"),
     "regressed": ("regressed", "下降"),

@@ -125,7 +125,9 @@ FIGURES: dict[str, FigureName] = {
     "peak_memory_bytes": FigureName(
         "Peak memory (bytes)", "内存峰值（字节）", better="down", unit="number"
     ),
-    "size_bytes": FigureName("Size on disk (bytes)", "磁盘大小（字节）", better="down", unit="number"),
+    "size_bytes": FigureName(
+        "Size on disk (bytes)", "磁盘大小（字节）", better="down", unit="number"
+    ),
     "reward_heldout_accuracy": FigureName(
         "Reward model accuracy",
         "奖励模型准确率",

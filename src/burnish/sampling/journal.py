@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NotRequired
 
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from burnish.records import content_id
 from burnish.sampling.generate import Completion, Finish
@@ -66,9 +67,7 @@ class JournalledSampler:
         at_once: replies that are asked for together.
     """
 
-    def __init__(
-        self, sampler: Sampler, model: str, journal: Path, at_once: int = AT_ONCE
-    ) -> None:
+    def __init__(self, sampler: Sampler, model: str, journal: Path, at_once: int = AT_ONCE) -> None:
         self.sampler, self.model, self.at_once = sampler, model, at_once
         self._log = Metrics(journal)
         self._known = read_replies(self._log)

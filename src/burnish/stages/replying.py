@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from burnish.config import is_served
+from burnish.evals import choices
+from burnish.evals.tasks import Weigh
 from burnish.models.load import Loaded, load_model
-from burnish.records import Message
+from burnish.records import Message, content_id
 from burnish.sampling import EndpointSettings, LocalSampler, Sampler, ServedSampler
 from burnish.sampling.generate import context_length
 from burnish.sampling.journal import AT_ONCE, JOURNAL, JournalledSampler
@@ -66,6 +69,21 @@ def reply_with(
         loaded = load_model(ref, device=device)
         return Replying(Path(ref).name, LocalSampler(loaded.model, loaded.tokenizer), loaded)
     return _served(ref, endpoint, journal, max_requests)
+
+
+def journal_of(ref: str, context: Context, folder: str | None = None) -> Path:
+    """The file for a model's replies: in ``folder``, or one in the run; for a served model in the
+    stage's scratch folder where none is named, since nobody knows what is behind an address."""
+    if folder is None and is_served(ref):
+        return context.scratch / JOURNAL
+    kept = context.cache / "replies" if folder is None else Path(folder).expanduser()
+    return kept / f"{content_id(ref)}.jsonl"
+
+
+def weigher(model: Replying) -> Weigh | None:
+    """What weighs the options of multiple-choice items; None where the model is served."""
+    loaded = model.loaded
+    return partial(choices.measure, loaded.model, loaded.tokenizer) if loaded else None
 
 
 def journalled(

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from burnish.config import DocumentRef, ModelRef, SamplerRef, Settings, is_served
-from burnish.evals import choices, efficiency, harness, tasks
+from burnish.config import DocumentRef, ModelRef, SamplerRef, Settings
+from burnish.evals import efficiency, harness, tasks
 from burnish.evals.compare import GENERAL_LOSSES, HARNESS_VALUES, RESPONSES
 from burnish.evals.efficiency import EfficiencySettings
 from burnish.evals.harness import HarnessSettings
 from burnish.evals.perplexity import document_losses, perplexity, perplexity_ratio
 from burnish.evals.tasks import TaskSettings
 from burnish.models.load import Loaded, load_model
-from burnish.records import Document, Figure, content_id
+from burnish.records import Document, Figure
 from burnish.sampling import Sampling
 from burnish.sampling.generate import BATCH_ROWS
-from burnish.sampling.journal import JOURNAL
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.stages.replying import journalled
+from burnish.stages.replying import journal_of, journalled, weigher
 from burnish.store import atomic
 
 
@@ -57,17 +54,19 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Write every raw response, and figures that can be computed from them again."""
     ref = inputs.model("model")
     model = journalled(
-        ref, _journal(config, ref, context), context.endpoint, context.device, BATCH_ROWS
+        ref,
+        journal_of(ref, context, config.replies),
+        context.endpoint,
+        context.device,
+        BATCH_ROWS,
     )
     sets = [
         tasks.load_task(task, *inputs.paths(f"tasks.{index}.data"))
         for index, task in enumerate(config.tasks)
     ]
     with context.progress.task(context.name, None) as bar:
-        loaded = model.loaded
-        weigh = partial(choices.measure, loaded.model, loaded.tokenizer) if loaded else None
         responses = tasks.answer(
-            model.sampler, sets, config.sampling, context.seed, bar.advance, weigh
+            model.sampler, sets, config.sampling, context.seed, bar.advance, weigher(model)
         )
     tasks.write(context.output / RESPONSES, responses)
     figures = tasks.figures(responses)
@@ -85,13 +84,6 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         figures |= _harness(config, inputs, context, model.loaded, details)
         figures |= _efficiency(config, model.loaded, details)
     return Outcome("report", figures, details)
-
-
-def _journal(config: Config, ref: str, context: Context) -> Path:
-    if config.replies is None and is_served(ref):
-        return context.scratch / JOURNAL
-    folder = Path(config.replies).expanduser() if config.replies else context.cache / "replies"
-    return folder / f"{content_id(ref)}.jsonl"
 
 
 def _harness(
