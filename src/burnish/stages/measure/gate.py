@@ -61,6 +61,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "macro": found["gain"],
         "comparisons": found["comparisons"],
         "detectable": found["detectable"],
+        "power": config.policy.power,
         "items_needed": found["items_needed"],
     }
     atomic.write_json(context.output / "verdict.json", details)
