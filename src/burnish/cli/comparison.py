@@ -27,14 +27,23 @@ def print_comparison(found: dict[str, Any]) -> None:
         out.print(table)
     if found["win_rates"]:
         _print_duels(found)
-    elif (found.get("judge") or {}).get("used") is False:
-        say("the judge may not be used: " + "; ".join(found["judge"]["reasons"]), style="yellow")
+    if found["decider"] == "judge":
+        _say_of_judge(found["judge"])
     _print_unpaired(found)
     say(
         "paired on items; “better by” is turned so that more is better; MDE is the minimum "
         "detectable effect: the true difference that these items find with a power of 80 %",
         style="dim",
     )
+
+
+def _say_of_judge(judge: dict[str, Any]) -> None:
+    if not judge["used"]:
+        say("the judge may not be used: " + "; ".join(judge["reasons"]), style="yellow")
+    elif "agreement" not in judge:
+        say(
+            "nothing says that the judge agrees with people: it was given no labels", style="yellow"
+        )
 
 
 def _compared(row: dict[str, Any], found: dict[str, Any]) -> list[str]:

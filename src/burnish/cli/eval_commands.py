@@ -82,14 +82,19 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="burnish-eval-") as work:
         made = _run(stages, Path(work), quiet=json_)
         figures = figures_of(made, "model") | option_figures(made.folders["model"])
+        details = details_of(made.folders["model"])
+    dimensions, languages = details["dimensions"], details["by_language"]
     if json_:
-        print_json({"model": model, "figures": figures})
+        found = {"model": model, "figures": figures, "dimensions": dimensions}
+        print_json({**found, "by_language": languages})
         return
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("figure")
-    table.add_column(model, justify="right")
+    for column in ("dimension", "figure", model, *languages):
+        table.add_column(column, justify="left" if column in ("dimension", "figure") else "right")
     for name, figure in figures.items():
-        table.add_row(name, shown(figure))
+        parts = [languages[lang].get(name) for lang in languages]
+        apart = [shown(part) if part else "" for part in parts]
+        table.add_row(dimensions.get(name, ""), name, shown(figure), *apart)
     out.print(table)
 
 
@@ -126,7 +131,7 @@ def compare(
     }
     stages["comparison"] = {
         "run": "measure.compare", "names": names, "evaluations": [f"@{name}" for name in stages],
-        "judge": {"model": judge} if judge else None,
+        "judge": {"model": resolve_model(judge, runs)} if judge else None,
         "reward": resolve_model(reward, runs) if reward else None,
     }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="burnish-eval-") as work:
@@ -197,6 +202,14 @@ def figures_of(made: Made, name: str) -> dict[str, dict[str, float]]:
     stages = {stage["name"]: stage for stage in made.summary["stages"]}
     figures: dict[str, dict[str, float]] = stages[name]["figures"]
     return figures
+
+
+def details_of(folder: Path) -> dict[str, Any]:
+    """What a stage wrote down besides its figures."""
+    from burnish.store.artifacts import RECORD
+
+    details: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))["details"]
+    return details
 
 
 def option_figures(folder: Path) -> dict[str, dict[str, float]]:

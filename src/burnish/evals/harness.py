@@ -65,9 +65,7 @@ def measure(
     where = contextlib.nullcontext() if folder is None else contextlib.chdir(folder)
     # The data files a task names lie beside it; lm-eval's bars would run through burnish's own.
     with where, contextlib.redirect_stderr(io.StringIO()):
-        manager = TaskManager(
-            verbosity="ERROR", include_path=folder, include_defaults=folder is None
-        )
+        manager = TaskManager(include_path=folder, include_defaults=folder is None)
         known = set(manager.all_tasks)
         if unknown := [name for name in settings.tasks if name not in known]:
             expected = ", ".join(sorted(known)[:20]) or "a folder with task files"
