@@ -79,6 +79,25 @@ def test_other_verifiers_need_no_samples(place: Path, monkeypatch: pytest.Monkey
                     evaluate=evaluation(name, replies=kept) | changes)  # fmt: skip
 
 
+def test_options_are_weighed_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = {"kind": "choice", "choices": ["Lima", "Quito"], "gold": 0}
+    rows = [row | {"verify": spec} for row in ROWS[:3]]
+    write_rows(place / "options.jsonl", rows)
+    write_rows(place / "gold.jsonl", [row | {"verify": spec | {"gold": 1}} for row in rows])
+    more = {"replies": str(place / "weighed")}
+    first = execute(place, "w1", evaluate=evaluation("one", "options.jsonl", **more))
+
+    def never(*_: Any) -> None:
+        raise AssertionError("the model was asked")
+
+    monkeypatch.setattr("burnish.evals.choices.measure", never)
+    again = execute(place, "w2", evaluate=evaluation("one", "gold.jsonl", **more))
+    values = [made.artifact("evaluate").figures["capitals"].value for made in (first, again)]
+    assert sum(values) == 1  # what was right is wrong, and the other way round
+    with pytest.raises(AssertionError, match="the model was asked"):
+        execute(place, "w3", evaluate=evaluation("two", "options.jsonl", **more))
+
+
 def test_efficiency_is_a_dimension(place: Path) -> None:
     settings = {"prompt_tokens": 16, "new_tokens": 4, "repeats": 3, "warmup": 1}
     made = execute(place, "cost", evaluate=evaluation("one", efficiency=settings))

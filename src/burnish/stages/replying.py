@@ -9,6 +9,7 @@ from typing import Any
 
 from burnish.config import is_served
 from burnish.evals import choices
+from burnish.evals.kept import kept
 from burnish.evals.tasks import Weigh
 from burnish.models.load import Loaded, load_model
 from burnish.records import Message, content_id
@@ -76,14 +77,18 @@ def journal_of(ref: str, context: Context, folder: str | None = None) -> Path:
     stage's scratch folder where none is named, since nobody knows what is behind an address."""
     if folder is None and is_served(ref):
         return context.scratch / JOURNAL
-    kept = context.cache / "replies" if folder is None else Path(folder).expanduser()
-    return kept / f"{content_id(ref)}.jsonl"
+    place = context.cache / "replies" if folder is None else Path(folder).expanduser()
+    return place / f"{content_id(ref)}.jsonl"
 
 
-def weigher(model: Replying) -> Weigh | None:
-    """What weighs the options of multiple-choice items; None where the model is served."""
+def weigher(model: Replying, journal: Path) -> Weigh | None:
+    """What weighs the options of multiple-choice items and keeps what came in ``journal``; None
+    where the model is served."""
     loaded = model.loaded
-    return partial(choices.measure, loaded.model, loaded.tokenizer) if loaded else None
+    if loaded is None:
+        return None
+    weigh = partial(choices.measure, loaded.model, loaded.tokenizer)
+    return kept(weigh, loaded.identity, journal)
 
 
 def journalled(

@@ -53,20 +53,15 @@ def needs_weights(config: Config) -> dict[str, str]:
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Write every raw response, and figures that can be computed from them again."""
     ref = inputs.model("model")
-    model = journalled(
-        ref,
-        journal_of(ref, context, config.replies),
-        context.endpoint,
-        context.device,
-        BATCH_ROWS,
-    )
+    journal = journal_of(ref, context, config.replies)
+    model = journalled(ref, journal, context.endpoint, context.device, BATCH_ROWS)
     sets = [
         tasks.load_task(task, *inputs.paths(f"tasks.{index}.data"))
         for index, task in enumerate(config.tasks)
     ]
     with context.progress.task(context.name, None) as bar:
         responses = tasks.answer(
-            model.sampler, sets, config.sampling, context.seed, bar.advance, weigher(model)
+            model.sampler, sets, config.sampling, context.seed, bar.advance, weigher(model, journal)
         )
     tasks.write(context.output / RESPONSES, responses)
     figures = tasks.figures(responses)

@@ -58,7 +58,7 @@ def _answered(
     sampling = GREEDY.model_copy(update={"max_new_tokens": config.max_new_tokens})
     with context.progress.task(f"{context.name} {model.name}", None) as bar:
         responses = tasks.answer(
-            model.sampler, [task], sampling, progress=bar.advance, weigh=weigher(model)
+            model.sampler, [task], sampling, progress=bar.advance, weigh=weigher(model, journal)
         )
     if model.loaded is None:
         unknown: dict[str, float | None] = {version.name: None for version in earlier}
