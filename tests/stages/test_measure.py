@@ -19,6 +19,7 @@ from burnish.evals import consistency, efficiency, harness
 from burnish.evals.compare import compare
 from burnish.evals.duels import asked, by_score, duel
 from burnish.evals.harness import HarnessSettings
+from burnish.evals.harness_model import harness_model
 from burnish.evals.tasks import Response
 from burnish.loop.recipe import from_value, load
 from burnish.loop.run import RunResult, run
@@ -140,8 +141,6 @@ def test_lm_eval_scores_as_its_own_model_does(
     pytest.importorskip("lm_eval")
     from lm_eval.models.huggingface import HFLM
 
-    from burnish.evals.harness_model import HarnessModel
-
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     folder = lm_eval_folder(tmp_path / "tasks")
     pairs = [("Capital of Peru?", " Lima"), ("a ", "b"), ("", "hello there"), ("x", " y" * 30)]
@@ -155,7 +154,7 @@ def test_lm_eval_scores_as_its_own_model_does(
         def __init__(self, *args: str) -> None:
             self.args = args
 
-    ours = HarnessModel(loaded)
+    ours = harness_model(loaded)
     requests = [Instance(*pair) for pair in pairs]
     for mine, other in zip(
         ours.loglikelihood(requests, disable_tqdm=True),

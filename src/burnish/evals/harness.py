@@ -15,6 +15,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from burnish.config import DataRef, InputError, Problem, Settings
 from burnish.config.optional import needed
+from burnish.evals.harness_model import harness_model
 from burnish.evals.statistics import mean_figure
 from burnish.models.load import Loaded
 from burnish.records import Figure
@@ -59,8 +60,6 @@ def measure(
     from lm_eval import evaluator
     from lm_eval.tasks import TaskManager
 
-    from burnish.evals.harness_model import HarnessModel
-
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     where = contextlib.nullcontext() if folder is None else contextlib.chdir(folder)
     # The data files a task names lie beside it; lm-eval's bars would run through burnish's own.
@@ -73,7 +72,7 @@ def measure(
             raise InputError(problem)
         try:
             found = evaluator.simple_evaluate(
-                HarnessModel(loaded, seed), tasks=list(settings.tasks), task_manager=manager,
+                harness_model(loaded, seed), tasks=list(settings.tasks), task_manager=manager,
                 num_fewshot=settings.shots, limit=settings.limit, bootstrap_iters=0,
                 apply_chat_template=settings.chat, random_seed=seed, numpy_random_seed=seed,
                 torch_random_seed=seed, fewshot_random_seed=seed, verbosity="ERROR",

@@ -1,7 +1,4 @@
-"""A model as lm-evaluation-harness sees one, on burnish's own scoring and sampling.
-
-Imported only where lm-eval is installed (``burnish[evals]``).
-"""
+"""A model as lm-evaluation-harness sees one, on burnish's own scoring and sampling."""
 
 from __future__ import annotations
 
@@ -10,8 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lm_eval.api.model import TemplateLM
-from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from burnish.models.forward import hidden, in_pieces, logits, segment_sums, token_logprobs
 from burnish.models.load import Loaded
@@ -27,8 +22,15 @@ LONGEST = 4096
 """Of a context, where the model's own length is longer or unknown."""
 
 
-class HarnessModel(TemplateLM):  # type: ignore[misc]
-    """``loglikelihood``, ``loglikelihood_rolling`` and ``generate_until`` of a loaded model."""
+def harness_model(loaded: Loaded, seed: int = 0) -> Any:
+    """An ``lm_eval.api.model.LM``; lm-eval must be installed, and is imported only here."""
+    from lm_eval.api.model import TemplateLM
+
+    return type("HarnessModel", (Scoring, TemplateLM), {})(loaded, seed)
+
+
+class Scoring:
+    """What lm-eval's ``TemplateLM`` leaves open: ids of a text, log-probabilities, replies."""
 
     def __init__(self, loaded: Loaded, seed: int = 0) -> None:
         super().__init__()
@@ -101,11 +103,13 @@ class HarnessModel(TemplateLM):  # type: ignore[misc]
 
     def loglikelihood_rolling(self, requests: Sequence[Any], **_: Any) -> list[float]:
         """The log-probability of whole texts, each token with as much context as fits."""
+        from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
         pairs, owners = [], []
         for place, request in enumerate(requests):
             windows = get_rolling_token_windows(
                 token_list=self.tok_encode(request.args[0], add_special_tokens=False),
-                prefix_token=self.prefix_token_id,
+                prefix_token=self.eot_token_id,
                 max_seq_len=self.max_length - 1,
                 context_len=1,
             )
