@@ -41,9 +41,7 @@ def _say_of_judge(judge: dict[str, Any]) -> None:
     if not judge["used"]:
         say("the judge may not be used: " + "; ".join(judge["reasons"]), style="yellow")
     elif "agreement" not in judge:
-        say(
-            "nothing says that the judge agrees with people: it was given no labels", style="yellow"
-        )
+        say("no labels say whether the judge agrees with people", style="yellow")
 
 
 def _compared(row: dict[str, Any], found: dict[str, Any]) -> list[str]:
