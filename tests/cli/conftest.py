@@ -29,6 +29,7 @@ def burnish(
 ) -> Burnish:
     """``burnish("check", "x.yaml")`` in a folder of its own."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BURNISH_CACHE", str(tmp_path / ".cache"))
 
     def call(*args: str) -> Result:
         capsys.readouterr()

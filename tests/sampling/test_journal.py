@@ -24,6 +24,8 @@ class Counting:
         if self.replies >= self.fail_after:
             raise KeyboardInterrupt
         self.replies += len(requests)
+        if progress is not None:
+            progress(len(requests))
         return [
             Completion([1], [-1.0], f"{one.messages[0]['content']}-{one.seed}", "stop")
             for one in requests
@@ -50,7 +52,8 @@ def test_what_is_in_the_journal_is_not_asked_again(tmp_path: Path) -> None:
     )
     assert [reply.text for reply in replies] == [f"q{n}-0" for n in range(AT_ONCE + 5)]
     assert (again.replies, sum(told)) == (5, AT_ONCE + 5)
-    assert replies[0].tokens == replies[-1].tokens == []
+    assert replies[0].tokens == replies[-1].tokens == [1]
+    assert replies[0].logprobs == replies[-1].logprobs == []
 
 
 def test_another_model_seed_or_sampling_is_asked(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +14,20 @@ import yaml
 from rich import box
 from rich.table import Table
 
+from burnish.cli.comparison import print_comparison, shown
 from burnish.cli.models_of import resolve_model
-from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json, progress, say
-from burnish.config import InputError, Problem
+from burnish.cli.shared import (
+    DEFAULT_RUNS,
+    AsJson,
+    Runs,
+    example,
+    out,
+    print_json,
+    progress,
+    refuse_existing,
+    say,
+)
+from burnish.config import InputError, Problem, is_served
 
 if TYPE_CHECKING:
     from burnish.cli.one_stage import Made
@@ -22,6 +35,21 @@ if TYPE_CHECKING:
 Tasks = Annotated[
     list[Path] | None,
     typer.Option("--tasks", help="An evaluation file (repeatable); the quickstart's by default."),
+]
+Harness = Annotated[
+    list[str] | None,
+    typer.Option("--harness", metavar="NAME", help="A task of lm-eval (repeatable)."),
+]
+HarnessFolder = Annotated[
+    Path | None,
+    typer.Option("--harness-folder", help="Your own lm-eval tasks (YAML); nothing is fetched."),
+]
+Efficiency = Annotated[
+    bool, typer.Option("--efficiency", help="Measure speed, latency, memory and size too.")
+]
+Replies = Annotated[
+    Path | None,
+    typer.Option("--replies", help="Folder where raw replies are kept for the next time."),
 ]
 Model = Annotated[str, typer.Argument(help="A folder, a run, a shipped name or a hub id.")]
 STAGE = "measure.evaluate"
@@ -33,70 +61,139 @@ def register(app: typer.Typer) -> None:
         "eval",
         epilog=example("burnish eval quickstart", "burnish eval models/mine --tasks mine.jsonl"),
     )(evaluate)
-    app.command(epilog=example("burnish compare burnish-tiny quickstart"))(compare)
+    app.command(
+        epilog=example("burnish compare burnish-tiny quickstart", "burnish compare A B C -o page")
+    )(compare)
 
 
 def evaluate(
-    model: Model, tasks: Tasks = None, runs: Runs = DEFAULT_RUNS, json_: AsJson = False
+    model: Model,
+    tasks: Tasks = None,
+    harness: Harness = None,
+    harness_folder: HarnessFolder = None,
+    efficiency: Efficiency = False,
+    replies: Replies = None,
+    runs: Runs = DEFAULT_RUNS,
+    json_: AsJson = False,
 ) -> None:
     """Measure a model on generated replies, with 95 % intervals."""
+    measured = _measured(tasks, harness, harness_folder, efficiency)
+    stages = {"model": _stage(resolve_model(model, runs), measured, replies)}
     with tempfile.TemporaryDirectory(prefix="burnish-eval-") as work:
-        made = evaluated({"model": resolve_model(model, runs)}, tasks, Path(work), quiet=json_)
+        made = _run(stages, Path(work), quiet=json_)
         figures = figures_of(made, "model") | option_figures(made.folders["model"])
+        details = details_of(made.folders["model"])
+    dimensions, languages = details["dimensions"], details["by_language"]
     if json_:
-        print_json({"model": model, "figures": figures})
+        found = {"model": model, "figures": figures, "dimensions": dimensions}
+        print_json({**found, "by_language": languages})
         return
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("figure")
-    table.add_column(model, justify="right")
+    for column in ("dimension", "figure", model, *languages):
+        table.add_column(column, justify="left" if column in ("dimension", "figure") else "right")
     for name, figure in figures.items():
-        table.add_row(name, _shown(figure))
+        parts = [languages[lang].get(name) for lang in languages]
+        apart = [shown(part) if part else "" for part in parts]
+        table.add_row(dimensions.get(name, ""), name, shown(figure), *apart)
     out.print(table)
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="The model before.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The model after.")],
+    models: Annotated[
+        list[str], typer.Argument(metavar="A B [C ...]", help="Models; the first is the baseline.")
+    ],
     tasks: Tasks = None,
+    harness: Harness = None,
+    harness_folder: HarnessFolder = None,
+    efficiency: Efficiency = False,
+    judge: Annotated[
+        str | None, typer.Option("--judge", help="A model that compares replies in pairs.")
+    ] = None,
+    reward: Annotated[
+        str | None, typer.Option("--reward", help="A reward model that does so instead.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for the page, in English and Chinese."),
+    ] = None,
+    replies: Replies = None,
     runs: Runs = DEFAULT_RUNS,
     json_: AsJson = False,
 ) -> None:
-    """Measure two models on the same items and say what differs beyond chance."""
-    from burnish.evals.compare import compare as compare_evaluations
-
-    models = {"a": resolve_model(a, runs), "b": resolve_model(b, runs)}
+    """Measure models on the same items and say what differs from the first beyond chance."""
+    names = _labels(models)
+    if html is not None:
+        refuse_existing(html)
+    measured = _measured(tasks, harness, harness_folder, efficiency)
+    stages: dict[str, dict[str, Any]] = {
+        f"m{place}": _stage(resolve_model(name, runs), measured, replies)
+        for place, name in enumerate(models, 1)
+    }
+    stages["comparison"] = {
+        "run": "measure.compare", "names": names, "evaluations": [f"@{name}" for name in stages],
+        "judge": {"model": resolve_model(judge, runs)} if judge else None,
+        "reward": resolve_model(reward, runs) if reward else None,
+    }  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="burnish-eval-") as work:
-        made = evaluated(models, tasks, Path(work), quiet=json_)
-        rows = compare_evaluations(made.folders["a"], made.folders["b"])
-        found = {name: figures_of(made, name) for name in models}
+        made = _run(stages, Path(work), quiet=json_)
+        folder = made.folders["comparison"]
+        found = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+        if html is not None:
+            html.mkdir(parents=True)
+            for file in sorted(folder.glob("comparison*")):
+                shutil.copy(file, html)
     if json_:
-        sides = {name: {"model": ref, "figures": found[name]} for name, ref in models.items()}
-        print_json({**sides, "comparisons": [asdict(row) for row in rows]})
+        print_json(found)
         return
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("figure")
-    for column in (a, b, "better by", "p (Holm)", ""):
-        table.add_column(column, justify="right")
-    marks = {"improved": "▲ improved", "regressed": "▼ regressed", "noise": "noise"}
-    for row in rows:
-        measured = [found[side].get(row.metric) for side in ("a", "b")]
-        shown = [_shown(figure) if figure else "" for figure in measured]
-        change = row.comparison
-        moved = f"{change.difference:+.3g} [{change.low:+.3g}, {change.high:+.3g}]"
-        table.add_row(row.metric, *shown, moved, f"{row.adjusted_p:.3g}", marks[row.state])
-    out.print(table)
-    say("paired on items; “better by” is turned so that more is better", style="dim")
+    print_comparison(found)
+    if html is not None:
+        say(f"page: {html / 'comparison.html'}", style="dim")
 
 
-def evaluated(models: dict[str, str], tasks: list[Path] | None, work: Path, quiet: bool) -> Made:
-    """Evaluate each model, as a stage of that name, in the folder ``work``."""
+def _labels(models: list[str]) -> list[str]:
+    """What the models are called in tables: as they were named, numbered where named twice."""
+    if len(models) < 2:
+        found = f"{len(models)} model, {models[0]}"
+        raise InputError(Problem("", None, "A B [C ...]", found, "two models or more"))
+    return [
+        name if models.count(name) == 1 else f"{name} ({models[: place + 1].count(name)})"
+        for place, name in enumerate(models)
+    ]
+
+
+def _measured(
+    tasks: list[Path] | None, harness: list[str] | None, folder: Path | None, efficiency: bool
+) -> dict[str, Any]:
+    """Settings of ``measure.evaluate`` that say what is measured."""
+    if folder is not None and not harness:
+        found = "given without --harness"
+        raise InputError(Problem("", None, "--harness-folder", found, "--harness NAME too"))
+    described = own_tasks(tasks) if tasks else [] if harness else shipped_tasks()
+    measured: dict[str, Any] = {"tasks": described}
+    if harness:
+        where = {} if folder is None else {"folder": str(folder.resolve())}
+        measured["harness"] = {"tasks": harness, **where}
+    if efficiency:
+        measured["efficiency"] = {}
+    return measured
+
+
+def _stage(ref: str, measured: dict[str, Any], replies: Path | None) -> dict[str, Any]:
+    """A stage that measures a model; replies of one that is served are kept only where asked."""
+    from burnish.models.gguf import cache_folder
+
+    kept = replies or (None if is_served(ref) else cache_folder() / "replies")
+    return {
+        "run": STAGE, "model": ref, **measured,
+        "replies": None if kept is None else str(kept.absolute()),
+    }  # fmt: skip
+
+
+def _run(stages: dict[str, dict[str, Any]], work: Path, quiet: bool) -> Made:
+    """Run the stages in the folder ``work``."""
     from burnish.cli.one_stage import run_stages
 
-    described = own_tasks(tasks) if tasks else shipped_tasks()
-    stages = {
-        name: {"run": STAGE, "model": ref, "tasks": described} for name, ref in models.items()
-    }
-    first = next(iter(models.values()))
+    first: str = next(iter(stages.values()))["model"]
     return run_stages(stages, model=first, work=work, progress=progress(quiet))
 
 
@@ -105,6 +202,14 @@ def figures_of(made: Made, name: str) -> dict[str, dict[str, float]]:
     stages = {stage["name"]: stage for stage in made.summary["stages"]}
     figures: dict[str, dict[str, float]] = stages[name]["figures"]
     return figures
+
+
+def details_of(folder: Path) -> dict[str, Any]:
+    """What a stage wrote down besides its figures."""
+    from burnish.store.artifacts import RECORD
+
+    details: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))["details"]
+    return details
 
 
 def option_figures(folder: Path) -> dict[str, dict[str, float]]:
@@ -139,8 +244,3 @@ def shipped_tasks() -> list[dict[str, Any]]:
     listed = [stage["tasks"] for stage in recipe["round"].values() if stage["run"] == STAGE]
     tasks: list[dict[str, Any]] = listed[0]
     return tasks
-
-
-def _shown(figure: dict[str, float]) -> str:
-    value, low, high = (figure[key] for key in ("value", "low", "high"))
-    return f"{value:.3g} [{low:.3g}, {high:.3g}]"

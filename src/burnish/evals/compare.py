@@ -1,21 +1,29 @@
-"""Two evaluations of the same items, paired: the ground of ``compare`` and of the gate."""
+"""Evaluations of the same items, paired: the ground of ``compare`` and of the gate."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from burnish.config import InputError, Problem
 from burnish.evals import tasks
-from burnish.evals.statistics import Comparison, holm, paired_comparison
+from burnish.evals.statistics import (
+    Comparison,
+    holm,
+    minimum_detectable_effect,
+    paired_comparison,
+    spread,
+)
 
 RESPONSES = "responses.jsonl"
 GENERAL_LOSSES = "general.json"
+HARNESS_VALUES = "harness.json"
 GENERAL = "general"
 """The metric of general text: mean log-probability a token of each held-out document."""
+POWER = 0.8
 
 Values = dict[str, list[float | None]]
 Scores = dict[str, dict[str, float]]
@@ -34,20 +42,26 @@ class Aligned:
 
 @dataclass(frozen=True)
 class Compared:
-    """One metric of two evaluations; ``adjusted_p`` is two-sided, after Holm's correction."""
+    """One metric of ``model`` against the first. ``adjusted_p`` is two-sided, after Holm's
+    correction over all metrics and models of the comparison. ``detectable`` is the true
+    difference that these items find with a power of ``POWER``, before that correction; None
+    without pairs."""
 
+    model: str
     metric: str
     comparison: Comparison
     adjusted_p: float
     state: Literal["improved", "regressed", "noise"]
+    detectable: float | None
 
 
 def item_values(folder: Path) -> tuple[Scores, Groups]:
     """Each metric's scores and groups by item, from an evaluation's raw responses."""
     values, groups = tasks.gate_values(tasks.score(tasks.read(folder / RESPONSES)))
-    general = folder / GENERAL_LOSSES
-    if general.exists():
-        values[GENERAL] = json.loads(general.read_text(encoding="utf-8"))
+    for name, file in ((GENERAL, GENERAL_LOSSES), (None, HARNESS_VALUES)):
+        if (folder / file).exists():
+            found = json.loads((folder / file).read_text(encoding="utf-8"))
+            values |= {name: found} if name else found
     return values, groups
 
 
@@ -79,18 +93,41 @@ def align(before: Path, after: Path, names: Sequence[str] | None = None) -> Alig
     return aligned
 
 
-def compare(before: Path, after: Path, alpha: float = 0.05) -> list[Compared]:
-    """Every metric that both evaluations have: what improved, what regressed, what is noise."""
-    aligned = align(before, after)
-    found = {
-        name: paired_comparison(aligned.before[name], aligned.after[name], aligned.groups[name])
-        for name in aligned.before
-    }
-    adjusted = holm([comparison.p_two_sided for comparison in found.values()])
-    rows = []
-    for (name, comparison), p in zip(found.items(), adjusted, strict=True):
-        better: Literal["improved", "regressed"] = (
-            "improved" if comparison.difference > 0 else "regressed"
+def compare(
+    before: Path, others: Mapping[str, Path], alpha: float = 0.05, *, seed: int = 0
+) -> list[Compared]:
+    """Every metric that the evaluation ``before`` shares with each of the others, by their names:
+    what improved, what regressed, what is noise."""
+    found: list[tuple[str, str, Comparison]] = []
+    for model, folder in others.items():
+        aligned = align(before, folder)
+        found += [
+            (
+                model, name,
+                paired_comparison(
+                    aligned.before[name], aligned.after[name], aligned.groups[name], seed=seed
+                ),
+            )
+            for name in aligned.before
+        ]  # fmt: skip
+    adjusted = holm([comparison.p_two_sided for _, _, comparison in found])
+    return [
+        Compared(
+            model, name, comparison, p, _state(comparison, p, alpha), _detectable(comparison, alpha)
         )
-        rows.append(Compared(name, comparison, p, better if p <= alpha else "noise"))
-    return rows
+        for (model, name, comparison), p in zip(found, adjusted, strict=True)
+    ]
+
+
+def _state(
+    comparison: Comparison, p: float, alpha: float
+) -> Literal["improved", "regressed", "noise"]:
+    if p > alpha:
+        return "noise"
+    return "improved" if comparison.difference > 0 else "regressed"
+
+
+def _detectable(comparison: Comparison, alpha: float) -> float | None:
+    if comparison.n < 2:
+        return None
+    return minimum_detectable_effect(comparison.n, alpha / 2, POWER, spread(comparison))

@@ -11,13 +11,16 @@ from pydantic import Field
 
 from burnish.config import InputError, Problem, Settings
 from burnish.evals import reasons
+from burnish.evals.constant import Commonest
 from burnish.evals.paired import Comparison, Pairs, Values, compare, exceeds, pair
-from burnish.evals.proportions import quantile
 from burnish.evals.reasons import Reason
-from burnish.evals.statistics import holm, minimum_detectable_effect, sample_size
+from burnish.evals.statistics import holm, minimum_detectable_effect, sample_size, spread
+from burnish.store.metrics import finite
 
 Decision = Literal["promoted", "kept", "undecided"]
 State = Literal["improved", "regressed", "noise"]
+LEAST_CONVERSATIONS = 10
+"""Below this the same reply to all may be chance."""
 
 
 class GatePolicy(Settings):
@@ -27,8 +30,10 @@ class GatePolicy(Settings):
     ``alpha`` and at least ``min_gain``. ``guards``: for each metric the fall that would still
     be accepted; a guard holds when a fall of that much or more is rejected at ``alpha``.
     ``min_items``: usable pairs that each metric needs. ``max_missing``: share of a metric's
-    pairs that may lack an answer. ``power``: for the number of items named when undecided.
-    ``draws``, ``seed``: of the resampling.
+    pairs that may lack an answer. ``max_same``: share of the evaluation's conversations that may
+    get one and the same reply; a model that says it to more of them answers nothing, whatever its
+    scores. ``power``: for the number of items named when undecided. ``draws``, ``seed``: of the
+    resampling.
     """
 
     target: list[str] = Field(min_length=1)
@@ -37,6 +42,7 @@ class GatePolicy(Settings):
     min_items: int = Field(default=30, ge=2)
     min_gain: float = Field(default=0.01, ge=0)
     max_missing: float = Field(default=0.1, ge=0, le=1)
+    max_same: float = Field(default=0.9, gt=0, le=1)
     power: float = Field(default=0.8, gt=0.5, lt=1)
     draws: int = Field(default=4000, ge=99)
     seed: int = 0
@@ -80,7 +86,7 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """A form for JSON; numbers that are not finite become None."""
-        plain: dict[str, Any] = _finite(asdict(self))
+        plain: dict[str, Any] = finite(asdict(self))
         return plain
 
 
@@ -89,13 +95,15 @@ def decide(
     before: Mapping[str, Values],
     after: Mapping[str, Values],
     groups: Mapping[str, Sequence[str]] | None = None,
+    said: Commonest | None = None,
 ) -> Verdict:
     """Judge a candidate's scores (``after``) against the champion's (``before``).
 
     - **promoted**: the target's gain is above 0 at ``alpha`` and at least ``min_gain``, and
       every guard holds.
-    - **kept** (the champion stays): a guard has fallen significantly beyond its margin, or the
-      target's gain is significantly below ``min_gain``.
+    - **kept** (the champion stays): the candidate gives one reply to nearly everything, a guard
+      has fallen significantly beyond its margin, or the target's gain is significantly below
+      ``min_gain``.
     - **undecided** (the champion stays too): too few usable pairs, or neither is shown.
 
     The guards are tested at ``alpha`` each, without a correction for their number: promotion
@@ -113,6 +121,7 @@ def decide(
             None is a missing answer, never a win.
         groups: for each metric the items' cluster names; equal names are one cluster, also
             across metrics. A metric not named has independent items.
+        said: the candidate's commonest reply, where replies are known.
 
     Raises:
         InputError: a metric of the policy is not among the scores, lists differ in length, or
@@ -123,11 +132,19 @@ def decide(
     target = [pairs[name] for name in policy.target]
     gain = compare(target, draws=policy.draws, seed=policy.seed)
     rows = _rows(policy, pairs)
+    if said is not None and _constant(policy, said):
+        reason = reasons.constant(said.reply, said.share, policy.max_same)
+        return Verdict("kept", reason.en, reason.zh, gain, tuple(rows))
     decision, reason, items = _judge(policy, target, gain, rows)
     detectable = None
     if gain.n:
-        detectable = minimum_detectable_effect(gain.n, policy.alpha, policy.power, _spread(gain))
+        detectable = minimum_detectable_effect(gain.n, policy.alpha, policy.power, spread(gain))
     return Verdict(decision, reason.en, reason.zh, gain, tuple(rows), detectable, items)
+
+
+def _constant(policy: GatePolicy, said: Commonest) -> bool:
+    """A share above ``max_same`` of enough conversations to tell."""
+    return said.share > policy.max_same and said.conversations >= LEAST_CONVERSATIONS
 
 
 def _judge(
@@ -217,12 +234,6 @@ def _failed(policy: GatePolicy, row: MetricResult) -> bool:
     return row.p_failed is not None and row.p_failed <= policy.alpha
 
 
-def _spread(comparison: Comparison) -> float:
-    """Standard deviation of one pair, clustering included, as the interval's width implies."""
-    half = (comparison.high - comparison.low) / 2
-    return half / quantile(0.95) * math.sqrt(comparison.n)
-
-
 def _items_for_gain(policy: GatePolicy, gain: Comparison) -> int | None:
     """To show the gain; or, where a gain is shown but a small one, that it is below the least."""
     if gain.p_value <= policy.alpha and gain.difference < policy.min_gain:
@@ -240,16 +251,8 @@ def _items_for_guard(policy: GatePolicy, row: MetricResult) -> int | None:
 def _items(policy: GatePolicy, effect: float, comparison: Comparison) -> int | None:
     if comparison.n == 0 or effect <= 0:
         return None
-    spread = _spread(comparison)
-    if not math.isfinite(spread):
+    sd = spread(comparison)
+    if not math.isfinite(sd):
         return None
-    needed = sample_size(effect, spread, policy.alpha, policy.power)
+    needed = sample_size(effect, sd, policy.alpha, policy.power)
     return max(policy.min_items, comparison.n + 1, needed)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,6 +15,17 @@ class Reason:
     zh: str
 
 
+def constant(reply: str, share: float, accepted: float) -> Reason:
+    """The candidate says one thing whatever it is asked."""
+    shown = reply.strip()[:40]
+    return Reason(
+        f"Champion kept: the candidate gives {share:.0%} of all conversations the same reply "
+        f"(“{shown}”), more than the accepted {accepted:.0%}.",
+        f"保留现任：候选模型对 {share:.0%} 的对话给出同一回复（“{shown}”），"
+        f"超过可接受的 {accepted:.0%}。",
+    )
+
+
 def promoted(gain: Comparison, guards: int) -> Reason:
     """The target rose and every guard held."""
     held = "no guard was set"

@@ -45,6 +45,7 @@ __all__ = [
     "non_inferiority",
     "paired_comparison",
     "sample_size",
+    "spread",
     "wilson",
 ]
 
@@ -205,6 +206,12 @@ def sample_size(effect: float, sd: float, alpha: float = 0.05, power: float = 0.
     if effect <= 0:
         raise ValueError(f"effect: {effect}, expected above 0")
     return max(1, math.ceil((minimum_detectable_effect(1, alpha, power, sd) / effect) ** 2))
+
+
+def spread(comparison: Comparison) -> float:
+    """Standard deviation of one pair, clustering included, as the interval's width implies."""
+    half = (comparison.high - comparison.low) / 2
+    return half / quantile(0.95) * math.sqrt(comparison.n)
 
 
 def cohen_kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:

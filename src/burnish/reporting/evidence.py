@@ -109,6 +109,10 @@ def _verdict(verdict: Row, run: RunData, lang: Lang) -> Markup:
     title = el("p", text(lang, "round_n", round=verdict.get("round", "?")), " ",
                el("span", decision, class_=css), " ",
                reason(verdict, lang))  # fmt: skip
+    detectable, power = _value(verdict.get("detectable")), _value(verdict.get("power"))
+    if detectable is not None and power is not None:
+        found = {"detectable": f"{detectable:.3f}", "power": show(power, "share")}
+        title = join(title, el("p", text(lang, "gate_power", **found), class_="note"))
     compared = list(verdict.get("comparisons") or [])
     if not compared:
         return title

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from burnish.reporting import evidence, overview, rewards, training
+from burnish.reporting.consistency import consistency
 from burnish.reporting.markup import Markup, el, join, raw
 from burnish.reporting.rundata import RunData, read_run
 from burnish.reporting.strings import Lang, text
@@ -15,7 +16,7 @@ from burnish.store.atomic import write_text
 FILES: dict[Lang, str] = {"en": "report.html", "zh": "report.zh.html"}
 NAVIGATION = (
     "findings", "figures", "trend", "pipeline", "curves", "data", "reward", "answers", "gate",
-    "lineage",
+    "consistency", "lineage",
 )  # fmt: skip
 THEME_SCRIPT = (
     "document.querySelector('.theme').onclick=function(){var r=document.documentElement,"
@@ -46,6 +47,7 @@ def render(run_folder: Path, lang: Lang = "en") -> str:
         rewards.reward(run, lang),
         evidence.answers(run, lang),
         evidence.gate(run, lang),
+        consistency(run, lang),
         evidence.notes(run, lang),
         evidence.lineage(run, lang),
         evidence.reproduce(run, lang),

@@ -110,6 +110,24 @@ FIGURES: dict[str, FigureName] = {
         unit="number",
     ),
     "general": FigureName("General text, nats a token", "通用文本（每词元纳特）", unit="number"),
+    "prefill_tokens_per_second": FigureName(
+        "Prefill, tokens a second", "预填充（词元/秒）", unit="number"
+    ),
+    "decode_tokens_per_second": FigureName(
+        "Decoding, tokens a second", "解码（词元/秒）", unit="number"
+    ),
+    "latency_p50_seconds": FigureName(
+        "Latency, median (s)", "延迟中位数（秒）", better="down", unit="number"
+    ),
+    "latency_p95_seconds": FigureName(
+        "Latency, 95th percentile (s)", "延迟 95 百分位（秒）", better="down", unit="number"
+    ),
+    "peak_memory_bytes": FigureName(
+        "Peak memory (bytes)", "内存峰值（字节）", better="down", unit="number"
+    ),
+    "size_bytes": FigureName(
+        "Size on disk (bytes)", "磁盘大小（字节）", better="down", unit="number"
+    ),
     "reward_heldout_accuracy": FigureName(
         "Reward model accuracy",
         "奖励模型准确率",
@@ -162,6 +180,8 @@ STAGES: dict[str, str] = {
     "curate.quarantine": "数据隔离",
     "curate.constitution": "规则对齐",
     "measure.evaluate": "评测",
+    "measure.compare": "模型对比",
+    "measure.probe": "一致性探测",
     "measure.gate": "门控",
     "release.promote": "发布",
 }

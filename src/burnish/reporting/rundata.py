@@ -112,8 +112,10 @@ class RunData:
         for stage in self.summary.get("stages", []):
             if (stage.get("stage"), stage.get("round")) == ("measure.gate", round):
                 parents = self.details.get(str(stage.get("artifact")), {}).get("parents", [])
-                if len(parents) == 2:
-                    first, second = (self.details.get(p, {}).get("figures", {}) for p in parents)
+                if len(parents) >= 2:  # a probe may be the third
+                    first, second = (
+                        self.details.get(p, {}).get("figures", {}) for p in parents[:2]
+                    )
                     return first, second
         return {}, {}
 

@@ -52,6 +52,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     "nav_reward": ("Reward model", "奖励模型"),
     "nav_answers": ("Answers", "回答示例"),
     "nav_gate": ("Gate", "门控"),
+    "nav_consistency": ("Consistency", "一致性"),
     "nav_lineage": ("Lineage", "谱系"),
     "findings": ("Key findings", "主要结论"),
     "findings_rule": (
@@ -157,6 +158,21 @@ STRINGS: dict[str, tuple[str, str]] = {
         "只有同题配对检验支持时，候选模型才会取代冠军。变化以百分点计，方向统一为大于 0 更好；"
         "p 值经 Holm 校正。",
     ),
+    "gate_power": (
+        "These items find a true gain of {detectable} with a power of {power}.",
+        "这些题目以 {power} 的功效可发现 {detectable} 的真实增益。",
+    ),
+    "consistency": ("Consistency over versions", "版本间一致性"),
+    "consistency_note": (
+        "The same probe answered by every version. A cell is the share of items on which the "
+        "version in its row disagrees with the earlier one in its column; the small number is by "
+        "how many nats a token the earlier one's replies have become less likely.",
+        "所有版本回答同一组探测题。每格为该行版本与该列早期版本不一致的题目比例；"
+        "小字为早期版本的回答在新版本下每词元降低的对数概率（纳特）。",
+    ),
+    "drift": ("Drift", "漂移"),
+    "drift_first": ("from the first version", "相对最初版本"),
+    "drift_last": ("from the version before", "相对上一版本"),
     "col_metric": ("metric", "指标"),
     "col_role": ("role", "角色"),
     "col_before": ("champion", "冠军"),

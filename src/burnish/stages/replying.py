@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from burnish.config import is_served
+from burnish.evals import choices
+from burnish.evals.kept import kept
+from burnish.evals.tasks import Weigh
 from burnish.models.load import Loaded, load_model
-from burnish.records import Message
+from burnish.records import Message, content_id
 from burnish.sampling import EndpointSettings, LocalSampler, Sampler, ServedSampler
 from burnish.sampling.generate import context_length
-from burnish.sampling.journal import JOURNAL, JournalledSampler
+from burnish.sampling.journal import AT_ONCE, JOURNAL, JournalledSampler
 from burnish.stages.base import Context
 from burnish.text.templates import encode_prompt
 
@@ -68,15 +72,39 @@ def reply_with(
     return _served(ref, endpoint, journal, max_requests)
 
 
+def journal_of(ref: str, context: Context, folder: str | None = None) -> Path:
+    """The file for a model's replies: in ``folder``, or one in the run; for a served model in the
+    stage's scratch folder where none is named, since nobody knows what is behind an address."""
+    if folder is None and is_served(ref):
+        return context.scratch / JOURNAL
+    place = context.cache / "replies" if folder is None else Path(folder).expanduser()
+    return place / f"{content_id(ref)}.jsonl"
+
+
+def weigher(model: Replying, journal: Path) -> Weigh | None:
+    """What weighs the options of multiple-choice items and keeps what came in ``journal``; None
+    where the model is served."""
+    loaded = model.loaded
+    if loaded is None:
+        return None
+    weigh = partial(choices.measure, loaded.model, loaded.tokenizer)
+    return kept(weigh, loaded.identity, journal)
+
+
 def journalled(
-    ref: str, journal: Path, endpoint: EndpointSettings, device: str = "auto"
+    ref: str,
+    journal: Path,
+    endpoint: EndpointSettings,
+    device: str = "auto",
+    at_once: int = AT_ONCE,
 ) -> Replying:
-    """As ``reply_with``, but the replies of a model in this process are kept too, as text alone."""
+    """As ``reply_with``, but the replies of a model in this process are kept too."""
     if is_served(ref):
         return _served(ref, endpoint, journal)
     loaded = load_model(ref, device=device)
     local = LocalSampler(loaded.model, loaded.tokenizer)
-    return Replying(Path(ref).name, JournalledSampler(local, loaded.identity, journal), loaded)
+    sampler = JournalledSampler(local, loaded.identity, journal, at_once)
+    return Replying(Path(ref).name, sampler, loaded)
 
 
 def _served(

@@ -1,21 +1,24 @@
-"""Measure a model on generated behaviour: task sets, and perplexity of general text."""
+"""Measure a model: task sets, tasks of lm-eval, perplexity of general text, and what it costs."""
 
 from __future__ import annotations
 
 import json
-from functools import partial
+from typing import Any
 
 from burnish.config import DocumentRef, ModelRef, SamplerRef, Settings
-from burnish.evals import choices, tasks
-from burnish.evals.compare import GENERAL_LOSSES, RESPONSES
+from burnish.evals import efficiency, harness, tasks
+from burnish.evals.compare import GENERAL_LOSSES, HARNESS_VALUES, RESPONSES
+from burnish.evals.efficiency import EfficiencySettings
+from burnish.evals.harness import HarnessSettings
 from burnish.evals.perplexity import document_losses, perplexity, perplexity_ratio
 from burnish.evals.tasks import TaskSettings
 from burnish.models.load import Loaded, load_model
 from burnish.records import Document, Figure
 from burnish.sampling import Sampling
+from burnish.sampling.generate import BATCH_ROWS
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.stages.replying import replying
+from burnish.stages.replying import journal_of, journalled, weigher
 from burnish.store import atomic
 
 
@@ -23,39 +26,46 @@ class Config(Settings):
     """Ask ``model`` every item of ``tasks``; greedy unless ``sampling`` says otherwise.
 
     With ``heldout`` documents the general perplexity is measured too, and with ``base`` its
-    ratio to that model's (both read the same tokens). A served ``model`` has no perplexity here.
+    ratio to that model's (both read the same tokens); with ``harness`` tasks of lm-eval, with
+    ``efficiency`` speed, latency, memory and size. A served ``model`` has none of these here.
+    Raw replies are kept in the folder ``replies``, by model, conversation and sampling: other tasks
+    and verifiers ask for no reply that is there. Left empty, it is one in the run, and none for a
+    served model, since nobody knows what is behind an address.
     """
 
     model: SamplerRef
-    tasks: list[TaskSettings]
+    tasks: list[TaskSettings] = []
     heldout: DocumentRef | None = None
     base: ModelRef | None = None
+    harness: HarnessSettings | None = None
+    efficiency: EfficiencySettings | None = None
     sampling: Sampling = Sampling(temperature=0.0, max_new_tokens=32)
+    replies: str | None = None
 
 
 def needs_weights(config: Config) -> dict[str, str]:
-    """Perplexity needs log-probabilities of given tokens."""
-    return {"heldout": "it is for perplexity"} if config.heldout is not None else {}
+    """What needs log-probabilities of given tokens, or the model's own speed."""
+    needs = {"heldout": "it is for perplexity", "harness": "it scores given options",
+             "efficiency": "it times the model in this process"}  # fmt: skip
+    return {name: why for name, why in needs.items() if getattr(config, name) is not None}
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Write every raw response, and figures that can be computed from them again."""
-    model = replying(inputs.model("model"), context)
+    ref = inputs.model("model")
+    journal = journal_of(ref, context, config.replies)
+    model = journalled(ref, journal, context.endpoint, context.device, BATCH_ROWS)
     sets = [
         tasks.load_task(task, *inputs.paths(f"tasks.{index}.data"))
         for index, task in enumerate(config.tasks)
     ]
     with context.progress.task(context.name, None) as bar:
-        loaded = model.loaded
-        weigh = partial(choices.measure, loaded.model, loaded.tokenizer) if loaded else None
         responses = tasks.answer(
-            model.sampler, sets, config.sampling, context.seed, bar.advance, weigh
+            model.sampler, sets, config.sampling, context.seed, bar.advance, weigher(model, journal)
         )
     tasks.write(context.output / RESPONSES, responses)
     figures = tasks.figures(responses)
-    if model.loaded is not None:
-        figures |= _general(inputs, context, model.loaded)
-    details = {
+    details: dict[str, Any] = {
         "model": model.name,
         "dimensions": {task.name: task.dimension for task in config.tasks},
         "upward": {task.name: task.upward for task in config.tasks},
@@ -64,7 +74,34 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "by_option_score": _flat(tasks.by_option_score(responses)),
         **model.details,
     }
+    if model.loaded is not None:
+        figures |= _general(inputs, context, model.loaded)
+        figures |= _harness(config, inputs, context, model.loaded, details)
+        figures |= _efficiency(config, model.loaded, details)
     return Outcome("report", figures, details)
+
+
+def _harness(
+    config: Config, inputs: Inputs, context: Context, loaded: Loaded, details: dict[str, Any]
+) -> dict[str, Figure]:
+    if config.harness is None:
+        return {}
+    folder = next(iter(inputs.paths("harness.folder")), None)
+    found = harness.measure(config.harness, loaded, folder, context.seed)
+    atomic.write_text(context.output / HARNESS_VALUES, json.dumps(found.values))
+    details["harness"] = found.versions
+    details["upward"] |= found.upward
+    details["dimensions"] |= dict.fromkeys(found.figures, "capability")
+    return found.figures
+
+
+def _efficiency(config: Config, loaded: Loaded, details: dict[str, Any]) -> dict[str, Figure]:
+    if config.efficiency is None:
+        return {}
+    details["efficiency"] = efficiency.where(loaded)
+    details["upward"] |= efficiency.UPWARD
+    details["dimensions"] |= dict.fromkeys(efficiency.UPWARD, "efficiency")
+    return efficiency.measure(loaded, config.efficiency)
 
 
 def _general(inputs: Inputs, context: Context, loaded: Loaded) -> dict[str, Figure]:

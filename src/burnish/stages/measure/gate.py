@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from pydantic import model_validator
+
 from burnish.config import DataRef, Settings
-from burnish.evals.compare import align
+from burnish.evals import consistency, tasks
+from burnish.evals.compare import RESPONSES, Aligned, align
+from burnish.evals.consistency import DRIFT
+from burnish.evals.constant import commonest
 from burnish.evals.gate import GatePolicy, decide
 from burnish.records import Figure
 from burnish.stages.base import Context, Inputs, Outcome
@@ -14,19 +21,33 @@ class Config(Settings):
     """Judge the evaluation ``after`` against ``before`` by ``policy``.
 
     Metrics are the evaluations' task names, turned so that higher is better, and ``general``:
-    the mean log-probability a token of the general text (its guard's margin is in nats).
+    the mean log-probability a token of the general text (its guard's margin is in nats). With a
+    ``probe`` of the candidate (an artifact of ``measure.probe``) a guard ``drift`` bounds the
+    share of its items on which the candidate disagrees with the earlier version that it is
+    furthest from.
     """
 
     before: DataRef
     after: DataRef
+    probe: DataRef | None = None
     policy: GatePolicy
+
+    @model_validator(mode="after")
+    def _probed(self) -> Config:
+        if (DRIFT in self.policy.guards) != (self.probe is not None):
+            raise ValueError("a guard 'drift' and a probe go together; expected both or neither")
+        return self
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Pair the two evaluations item by item, decide, and write ``verdict.json``."""
     names = [*config.policy.target, *config.policy.guards]
+    names = [name for name in names if name != DRIFT]
     sides = align(inputs.path("before"), inputs.path("after"), names)
-    verdict = decide(config.policy, sides.before, sides.after, sides.groups)
+    if config.probe is not None:
+        _add_drift(sides, inputs.path("probe"))
+    said = commonest(tasks.read(inputs.path("after") / RESPONSES))
+    verdict = decide(config.policy, sides.before, sides.after, sides.groups, said)
     found = verdict.as_dict()
     details = {
         "decision": verdict.decision,
@@ -40,8 +61,18 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "macro": found["gain"],
         "comparisons": found["comparisons"],
         "detectable": found["detectable"],
+        "power": config.policy.power,
         "items_needed": found["items_needed"],
     }
     atomic.write_json(context.output / "verdict.json", details)
     gain = Figure(verdict.gain.difference, verdict.gain.low, verdict.gain.high, verdict.gain.n)
     return Outcome("report", {"gain": gain}, details)
+
+
+def _add_drift(sides: Aligned, probe: Path) -> None:
+    """Agreement with the earlier version furthest away, which agreed with itself throughout."""
+    versions = consistency.read(probe)
+    far = consistency.furthest(versions) or versions[-1]
+    agrees, groups = consistency.agreement(far, versions[-1])
+    sides.before[DRIFT], sides.after[DRIFT] = [1.0] * len(agrees), [*agrees]
+    sides.groups[DRIFT] = groups

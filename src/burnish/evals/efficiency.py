@@ -1,0 +1,124 @@
+"""What a model costs to use: speed, latency, memory, size, measured on burnish's own decoding."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from pydantic import Field, PositiveInt
+
+from burnish.config import Settings
+from burnish.evals.statistics import clustered_bootstrap
+from burnish.models.load import Loaded
+from burnish.records import Figure
+from burnish.sampling import Sampling
+from burnish.sampling.decoding import Row, Rows
+from burnish.sampling.generate import context_length
+from burnish.sampling.stopping import Endings
+from burnish.sampling.threads import few_threads
+
+UPWARD = {
+    "prefill_tokens_per_second": True, "decode_tokens_per_second": True,
+    "latency_p50_seconds": False, "latency_p95_seconds": False,
+    "peak_memory_bytes": False, "size_bytes": False,
+}  # fmt: skip
+"""Every figure, and whether more is better."""
+
+
+class EfficiencySettings(Settings):
+    """One request at a time: a prompt of ``prompt_tokens``, a reply of ``new_tokens``, measured
+    ``repeats`` times after ``warmup`` rounds that do not count."""
+
+    prompt_tokens: PositiveInt = 128
+    new_tokens: int = Field(default=32, ge=2)
+    repeats: int = Field(default=10, ge=2)
+    warmup: int = Field(default=2, ge=0)
+
+
+def measure(loaded: Loaded, settings: EfficiencySettings) -> dict[str, Figure]:
+    """The figures of ``UPWARD``; times have 95 % bootstrap intervals over repeats.
+
+    Prefill is the time to the first token, decoding that from there to the last; the latency is
+    both together. Replies are not ended early. Memory is CUDA's peak, or on the CPU the largest
+    resident size of this process while decoding: weights, cache and Python itself.
+    """
+    prompt = min(settings.prompt_tokens, context_length(loaded.model) - settings.new_tokens)
+    ids = np.random.default_rng(0).integers(len(loaded.tokenizer), size=max(1, prompt)).tolist()
+    if loaded.model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(loaded.model.device)
+    rounds, peak = [], 0
+    for turn in range(settings.warmup + settings.repeats):
+        first, rest, resident = _one(loaded, tuple(ids), settings.new_tokens)
+        peak = max(peak, resident)
+        if turn >= settings.warmup:
+            rounds.append((first, rest))
+    prefill, decode = (np.array(column) for column in zip(*rounds, strict=True))
+    return {
+        "prefill_tokens_per_second": _typical(len(ids) / prefill),
+        "decode_tokens_per_second": _typical((settings.new_tokens - 1) / decode),
+        **_latency(prefill + decode),
+        "peak_memory_bytes": _exactly(peak),
+        "size_bytes": _exactly(_size(loaded)),
+    }
+
+
+def where(loaded: Loaded) -> dict[str, Any]:
+    """What the figures depend on besides the model."""
+    device = loaded.model.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return {
+        "device": name, "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "dtype": str(loaded.model.dtype).removeprefix("torch."),
+    }  # fmt: skip
+
+
+@torch.inference_mode()
+def _one(loaded: Loaded, prompt: tuple[int, ...], tokens: int) -> tuple[float, float, int]:
+    """Seconds to the first token and from there to the last, and the largest memory in bytes."""
+    device = loaded.model.device
+    row = Row(prompt, np.random.default_rng(0), tokens)
+    endless = Endings(loaded.tokenizer, frozenset(), [])
+    with few_threads(loaded.model, 1):
+        began = _now(device)
+        rows = Rows(loaded.model, [row], Sampling(temperature=0.0), endless)
+        rows.step()
+        first = _now(device)
+        while rows.alive:
+            rows.step()
+        ended = _now(device)
+    if device.type == "cuda":
+        return first - began, ended - first, torch.cuda.max_memory_allocated(device)
+    return first - began, ended - first, psutil.Process().memory_info().rss  # with its cache
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _size(loaded: Loaded) -> int:
+    """Bytes of the model's files; of its weights where it came from a hub."""
+    if loaded.path is None:
+        return sum(one.numel() * one.element_size() for one in loaded.model.parameters())
+    return sum(file.stat().st_size for file in Path(loaded.path).rglob("*") if file.is_file())
+
+
+def _typical(values: Any, statistic: Callable[[Any], float] = np.median) -> Figure:
+    return clustered_bootstrap(values, statistic=lambda drawn: float(statistic(drawn)), draws=1000)
+
+
+def _latency(seconds: Any) -> dict[str, Figure]:
+    return {
+        "latency_p50_seconds": _typical(seconds),
+        "latency_p95_seconds": _typical(seconds, lambda drawn: np.quantile(drawn, 0.95)),
+    }
+
+
+def _exactly(value: int) -> Figure:
+    return Figure(float(value), float(value), float(value), 1)
