@@ -20,7 +20,7 @@ from burnish.objectives import Loss, bradley_terry, bradley_terry_heads
 from burnish.records import Figure, Preference
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.stages.training import OBJECTIVE
+from burnish.stages.training import OBJECTIVE, PROBABILITY
 from burnish.text.batches import Batch, Segment, batches
 
 
@@ -33,6 +33,7 @@ class Config(Settings):
     model's own mean log-probability of the reply to the score, see ``heads.score_segments``.
     ``objectives`` makes one head each, trained on what the pairs' own ``objectives`` say of it
     (pairs that say nothing of any are left out); the score is then the heads' weighted sum.
+    Pairs with a ``probability`` below 1 are soft labels; a pair's objectives have none.
     """
 
     model: ModelRef
@@ -69,7 +70,14 @@ def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
             centring=config.centring,
         )
     margin = batch.per_segment["margin"][0::2] if config.use_margin else None
-    return bradley_terry(scores[0::2], scores[1::2], margin, centring=config.centring)
+    soft = batch.per_segment.get(PROBABILITY)
+    return bradley_terry(
+        scores[0::2],
+        scores[1::2],
+        margin,
+        centring=config.centring,
+        probability=None if soft is None else soft[0::2],
+    )
 
 
 @torch.no_grad()
@@ -89,6 +97,11 @@ def differences(
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Fit the reward model, measure it on what it has not seen, and save it."""
     records = _speaking(training.read_all(inputs.paths("data"), Preference), config.objectives)
+    soft = sum(record.probability < 1 for record in records)
+    if soft and config.objectives:
+        found = f"{soft} of {len(records)} pairs have a probability below 1"
+        expected = "no objectives: soft labels are about the pair as a whole"
+        raise InputError(Problem("", None, "objectives", found, expected))
     left_out = [record for record in records if record.topic in config.leave_out]
     rest = [record for record in records if record.topic not in config.leave_out]
     kept, heldout = training.split_heldout(rest, config.heldout, context.seed)
@@ -122,6 +135,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     figures |= by_objective(config.objectives, held, each)
     details = {
         "pairs": len(units),
+        "soft_labels": soft,
         "heldout": len(held),
         "too_long": len(records) - len(units) - len(held) - len(outside),
         "objectives": about,
