@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from burnish.records import Preference
-from burnish.stages.curate.constitution import balanced, opening
+from burnish.stages.constitutional import balanced, opening
 
 
 @pytest.mark.parametrize(

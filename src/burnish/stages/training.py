@@ -114,7 +114,8 @@ def pairs(
         loaded,
         [(p.id, p.prompt, p.chosen, p.rejected) for p in preferences],
         [
-            {"margin": p.margin, PROBABILITY: p.probability} | {OBJECTIVE + n: p.objectives.get(n, 0.0) for n in objectives}
+            {"margin": p.margin, PROBABILITY: p.probability}
+            | {OBJECTIVE + n: p.objectives.get(n, 0.0) for n in objectives}
             for p in preferences
         ],
     )
