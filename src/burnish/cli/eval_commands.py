@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -52,6 +54,7 @@ def evaluate(
     for name, figure in figures.items():
         table.add_row(name, _shown(figure))
     out.print(table)
+    print_refusals(made, ["model"], [model])
 
 
 def compare(
@@ -85,6 +88,7 @@ def compare(
         moved = f"{change.difference:+.3g} [{change.low:+.3g}, {change.high:+.3g}]"
         table.add_row(row.metric, *shown, moved, f"{row.adjusted_p:.3g}", marks[row.state])
     out.print(table)
+    print_refusals(made, ["a", "b"], [a, b])
     say("paired on items; “better by” is turned so that more is better", style="dim")
 
 
@@ -98,6 +102,20 @@ def evaluated(models: dict[str, str], tasks: list[Path] | None, work: Path, quie
     }
     first = next(iter(models.values()))
     return run_stages(stages, model=first, work=work, progress=progress(quiet))
+
+
+def print_refusals(made: Made, stages: Sequence[str], names: Sequence[str]) -> None:
+    """Harmlessness and over-refusal side by side, where refusals were counted."""
+    from burnish.cli.tables import refusals_table
+    from burnish.reporting.refusals import refused
+    from burnish.store.artifacts import RECORD
+
+    found = []
+    for stage, name in zip(stages, names, strict=True):
+        record = json.loads((made.folders[stage] / RECORD).read_text(encoding="utf-8"))
+        found.append(refused(name, record["details"].get("refusals", {}), record["figures"]))
+    if measured := [one for one in found if one]:
+        out.print(refusals_table(measured))
 
 
 def figures_of(made: Made, name: str) -> dict[str, dict[str, float]]:

@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from burnish.sampling.sampler import Progress
 
 LOWEST, HIGHEST = 1, 5
 GREEDY = Sampling(temperature=0.0, max_new_tokens=512)
+DRAWN = Sampling(temperature=0.7, max_new_tokens=512)
+"""For several votes, which greedy decoding would make alike."""
 RUBRIC = "helpful"
 _OBJECT = re.compile(r"\{[^{}]*\}")
 _ONE_REQUEST = frozenset({200, 400, 413, 422})
@@ -140,19 +142,27 @@ class Duel:
 
 @dataclass(frozen=True)
 class Judge:
-    """A judging model. ``name`` says which it is: scores of another name are other scores."""
+    """A judging model. ``name`` says which it is: scores of another name are other scores.
+
+    With several ``votes`` each question is asked so often, with seeds of their own: a grade is the
+    mean of those that could be read, the winner of an order the side with more votes. ``sampling``
+    then needs a temperature.
+    """
 
     sampler: Sampler
     rubric: Mapping[Language, str]
     name: str
     sampling: Sampling = GREEDY
     seed: int = 0
+    votes: int = 1
 
     @property
     def fingerprint(self) -> str:
         """All that a verdict depends on besides what is judged."""
         drawn = self.sampling.model_dump(mode="json")
-        return content_id(self.name, dict(self.rubric), drawn, self.seed, _GRADE, _COMPARE)
+        votes = [self.votes] if self.votes > 1 else []
+        asked = [self.name, dict(self.rubric), drawn, self.seed, _GRADE, _COMPARE]
+        return content_id(*asked, *votes)
 
     def grades(
         self, candidates: Sequence[Candidate], progress: Progress | None = None
@@ -166,11 +176,11 @@ class Judge:
         asked = [at for at, one in enumerate(candidates) if not says_nothing(one)]
         keys = {at: self._key(candidates[at], candidates[at].reply) for at in asked}
         texts = self._ask([self._grade(candidates[at], keys[at]) for at in asked], progress)
-        for at, text in zip(asked, texts, strict=True):
-            score = None if text is None else read_verdict(text, keys[at], "score")
-            found[at] = None
-            if score is not None and LOWEST <= score <= HIGHEST:
-                found[at] = (score - LOWEST) / (HIGHEST - LOWEST)
+        for at, said in zip(asked, texts, strict=True):
+            read = [read_verdict(text, keys[at], "score") for text in said]
+            scores = [one for one in read if one is not None and LOWEST <= one <= HIGHEST]
+            mean = sum(scores) / len(scores) if scores else None
+            found[at] = None if mean is None else (mean - LOWEST) / (HIGHEST - LOWEST)
         return found
 
     def compare(
@@ -191,11 +201,11 @@ class Judge:
         ]
         texts = self._ask(requests, progress)
         said = iter(
-            None if text is None else read_verdict(text, key, "winner")
-            for text, key in zip(texts, keys, strict=True)
+            [read_verdict(text, key, "winner") for text in votes]
+            for votes, key in zip(texts, keys, strict=True)
         )
         return [
-            Duel(_side(next(said), 1), _side(next(said), -1))
+            Duel(_majority(next(said), 1), _majority(next(said), -1))
             if value is None
             else Duel(value, value, asked=False)
             for value in settled
@@ -221,7 +231,20 @@ class Judge:
         )
         return Request([Message(role="user", content=text)], self.seed, candidate.name)
 
-    def _ask(self, requests: Sequence[Request], progress: Progress | None) -> list[str | None]:
+    def _ask(self, requests: Sequence[Request], progress: Progress | None) -> list[list[str]]:
+        """The completions of each request, as many as there are votes, without those missing."""
+        cast = [
+            replace(request, seed=request.seed + vote)
+            for request in requests
+            for vote in range(self.votes)
+        ]
+        texts = self._ask_each(cast, progress)
+        return [
+            [text for text in texts[at : at + self.votes] if text is not None]
+            for at in range(0, len(texts), self.votes)
+        ]
+
+    def _ask_each(self, requests: Sequence[Request], progress: Progress | None) -> list[str | None]:
         """The completions; None for a request that the server refuses by itself."""
         if not requests:
             return []
@@ -234,7 +257,7 @@ class Judge:
             if len(requests) == 1:
                 return [None]
         # Those that came are in the sampler's memory: only what failed is asked again.
-        return [text for request in requests for text in self._ask([request], None)]
+        return [text for request in requests for text in self._ask_each([request], None)]
 
 
 def settle(left: Candidate, right: Candidate) -> int | None:
@@ -244,6 +267,13 @@ def settle(left: Candidate, right: Candidate) -> int | None:
         return silent[1] - silent[0]
     said = [{normalise(part) for part in sentences(one.reply)} for one in (left, right)]
     return 0 if said[0] == said[1] else None
+
+
+def _majority(votes: Sequence[float | None], first: int) -> int | None:
+    """The side that more votes name, 0 where none leads; None where no vote could be read."""
+    sides = [side for vote in votes if (side := _side(vote, first)) is not None]
+    total = sum(sides)
+    return (total > 0) - (total < 0) if sides else None
 
 
 def _side(winner: float | None, first: int) -> int | None:

@@ -13,7 +13,7 @@ from burnish.evals.agreement import THRESHOLD, Agreement, agreement
 from burnish.evals.scored import JUDGE, as_json
 from burnish.records import Example
 from burnish.rewards.annotate import candidates_of
-from burnish.rewards.judge import HIGHEST, LOWEST, Judge, load_rubric
+from burnish.rewards.judge import DRAWN, GREEDY, HIGHEST, LOWEST, Judge, load_rubric
 from burnish.rewards.scorers import Resources, ScorerSettings, find
 from burnish.rewards.scoring import ScoreCache, score_candidates
 from burnish.stages.base import Context, Inputs
@@ -46,12 +46,14 @@ class JudgeSettings(Settings):
 
     ``rubric`` is a text file; without it the one that comes along is used. A served model gets at
     most ``max_requests``, retries counted: then the run stops, what came is kept, and the same
-    command asks for the rest. Without ``labels`` nothing says whether its grades are people's.
+    command asks for the rest. With ``votes`` above 1 each question is asked so often, at temperature
+    0.7. Without ``labels`` nothing says whether its grades are people's.
     """
 
     model: SamplerRef
     rubric: DataRef | None = None
     max_requests: PositiveInt = 10_000
+    votes: PositiveInt = 1
     labels: LabelSettings | None = None
 
 
@@ -107,7 +109,8 @@ def load_judge(
     place = context.scratch / JOURNAL
     model = reply_with(ref, context.endpoint, place, context.device, settings.max_requests)
     name = model.loaded.identity if model.loaded else ref
-    judge = Judge(model.sampler, rubric, name, seed=context.seed)
+    sampling = DRAWN if settings.votes > 1 else GREEDY
+    judge = Judge(model.sampler, rubric, name, sampling, context.seed, settings.votes)
     if settings.labels is None:
         return Judging(judge, None, model.details)
     tested = _tested(settings.labels, inputs, judge, cache, context.seed)

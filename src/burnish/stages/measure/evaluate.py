@@ -6,7 +6,7 @@ import json
 from functools import partial
 
 from burnish.config import DocumentRef, ModelRef, SamplerRef, Settings
-from burnish.evals import choices, tasks
+from burnish.evals import choices, refusals, tasks
 from burnish.evals.compare import GENERAL_LOSSES, RESPONSES
 from burnish.evals.perplexity import document_losses, perplexity, perplexity_ratio
 from burnish.evals.tasks import TaskSettings
@@ -59,6 +59,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "model": model.name,
         "dimensions": {task.name: task.dimension for task in config.tasks},
         "upward": {task.name: task.upward for task in config.tasks},
+        "refusals": refusals.sides(config.tasks),
         "by_language": _flat(tasks.breakdown(responses, "lang")),
         "by_source": _flat(tasks.breakdown(responses, "source")),
         "by_option_score": _flat(tasks.by_option_score(responses)),
