@@ -14,8 +14,8 @@ from burnish.store.atomic import write_text
 
 FILES: dict[Lang, str] = {"en": "report.html", "zh": "report.zh.html"}
 NAVIGATION = (
-    "findings", "figures", "trend", "refusals", "pipeline", "curves", "data", "reward", "answers", "gate",
-    "lineage",
+    "findings", "figures", "trend", "refusals", "pipeline", "curves", "data", "reward",
+    "answers", "gate", "lineage",
 )  # fmt: skip
 THEME_SCRIPT = (
     "document.querySelector('.theme').onclick=function(){var r=document.documentElement,"
