@@ -34,7 +34,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from burnish.config import InputError, Problem, Settings
 from burnish.config.yamlfile import KeyPath, dotted, line_of, load_yaml, parse
@@ -109,7 +109,15 @@ class Constitution(Settings):
     """Principles in the order of their file."""
 
     version: int = 1
-    principles: tuple[Principle, ...] = Field(min_length=1)
+    principles: tuple[Principle, ...]
+
+    @field_validator("principles", mode="before")
+    @classmethod
+    def _some(cls, value: object) -> object:
+        # Before the principles themselves: a length asked of the field is asked of the valid ones.
+        if isinstance(value, list | tuple) and not value:
+            raise ValueError("expected at least one principle")
+        return value
 
     def principle(self, id: str) -> Principle:
         """The principle with this id; raises KeyError."""

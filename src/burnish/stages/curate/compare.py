@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from burnish.config import DataRef, ModelRef, PromptRef, SamplerRef, Settings, is_served
+from burnish.config import ConstitutionRef, ModelRef, PromptRef, SamplerRef, Settings, is_served
 from burnish.evals.statistics import mean_figure, wilson
 from burnish.records import Figure, Preference, Prompt
 from burnish.rewards import constitution as rules
@@ -41,7 +41,7 @@ class Config(Settings):
 
     model: SamplerRef
     prompts: list[PromptRef]
-    constitution: DataRef
+    constitution: ConstitutionRef
     by: Literal["rules", "model"] = "rules"
     judge: SamplerRef | None = None
     reward: ModelRef | None = None

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import PositiveInt
 
-from burnish.config import DataRef, ModelRef, PromptRef, SamplerRef, Settings
+from burnish.config import ConstitutionRef, ModelRef, PromptRef, SamplerRef, Settings
 from burnish.evals.statistics import wilson
 from burnish.records import Example, Preference, Prompt, content_id
 from burnish.rewards import constitution as rules
@@ -40,7 +40,7 @@ class Config(Settings):
 
     model: SamplerRef
     prompts: list[PromptRef]
-    constitution: DataRef
+    constitution: ConstitutionRef
     reward: ModelRef | None = None
     critic: Literal["rules", "model"] = "rules"
     revisions: PositiveInt = 1
