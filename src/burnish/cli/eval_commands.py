@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,7 @@ from burnish.config import InputError, Problem
 
 if TYPE_CHECKING:
     from burnish.cli.one_stage import Made
+    from burnish.reporting.refusals import Refused
 
 Tasks = Annotated[
     list[Path] | None,
@@ -45,6 +46,7 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="burnish-eval-") as work:
         made = evaluated({"model": resolve_model(model, runs)}, tasks, Path(work), quiet=json_)
         figures = figures_of(made, "model") | option_figures(made.folders["model"])
+        sides = refusals_of(made, {"model": model})
     if json_:
         print_json({"model": model, "figures": figures})
         return
@@ -54,7 +56,7 @@ def evaluate(
     for name, figure in figures.items():
         table.add_row(name, _shown(figure))
     out.print(table)
-    print_refusals(made, ["model"], [model])
+    print_refusals(sides)
 
 
 def compare(
@@ -72,6 +74,7 @@ def compare(
         made = evaluated(models, tasks, Path(work), quiet=json_)
         rows = compare_evaluations(made.folders["a"], made.folders["b"])
         found = {name: figures_of(made, name) for name in models}
+        refusals = refusals_of(made, {"a": a, "b": b})
     if json_:
         sides = {name: {"model": ref, "figures": found[name]} for name, ref in models.items()}
         print_json({**sides, "comparisons": [asdict(row) for row in rows]})
@@ -88,7 +91,7 @@ def compare(
         moved = f"{change.difference:+.3g} [{change.low:+.3g}, {change.high:+.3g}]"
         table.add_row(row.metric, *shown, moved, f"{row.adjusted_p:.3g}", marks[row.state])
     out.print(table)
-    print_refusals(made, ["a", "b"], [a, b])
+    print_refusals(refusals)
     say("paired on items; “better by” is turned so that more is better", style="dim")
 
 
@@ -104,17 +107,23 @@ def evaluated(models: dict[str, str], tasks: list[Path] | None, work: Path, quie
     return run_stages(stages, model=first, work=work, progress=progress(quiet))
 
 
-def print_refusals(made: Made, stages: Sequence[str], names: Sequence[str]) -> None:
-    """Harmlessness and over-refusal side by side, where refusals were counted."""
-    from burnish.cli.tables import refusals_table
+def refusals_of(made: Made, names: Mapping[str, str]) -> list[Refused]:
+    """Both sides of what evaluations counted as refused, by stage and the name to show."""
     from burnish.reporting.refusals import refused
     from burnish.store.artifacts import RECORD
 
     found = []
-    for stage, name in zip(stages, names, strict=True):
+    for stage, name in names.items():
         record = json.loads((made.folders[stage] / RECORD).read_text(encoding="utf-8"))
         found.append(refused(name, record["details"].get("refusals", {}), record["figures"]))
-    if measured := [one for one in found if one]:
+    return [one for one in found if one]
+
+
+def print_refusals(measured: Sequence[Refused]) -> None:
+    """Harmlessness and over-refusal side by side, where refusals were counted."""
+    from burnish.cli.tables import refusals_table
+
+    if measured:
         out.print(refusals_table(measured))
 
 

@@ -31,7 +31,8 @@ class Config(Settings):
     such as ``@feedback``, says where the round before stopped: only what came after that is new.
     What came before it, and the pairs of ``replay``, are the pool that is replayed:
     ``replay_share`` pairs for each new one. One user's last word on a reply counts, and at most
-    ``per_user`` entries of each user. Fewer than ``least`` new entries are no ground for a round.
+    ``per_user`` entries of each user. With fewer than ``least`` new entries the run stops; the same
+    command goes on when there are more.
     """
 
     last: EvaluationRef | None = None
