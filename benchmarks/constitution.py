@@ -176,9 +176,9 @@ instructions that hold no refusal (**start**). Then the quickstart's constitutio
 model replies to harmful and harmless training prompts, each reply is held against a drawn
 principle and revised where it breaks it, and the model is fine-tuned on what is kept. In phase 2 it
 replies twice, pairs are compared under a drawn principle, and DPO learns from the soft labels. A
-model of this size cannot critique or compare, so **rules and a reward model do**: the rules know the
-training prompts' labels, and the reward model is fitted to phase 1's pairs. Settings are those of the
-quickstart where it has the stage; none was chosen here.
+model of this size cannot critique or compare, so **rules and a reward model do**: the rules know
+the training prompts' labels, and the reward model is fitted to phase 1's pairs. Settings are those
+of the quickstart where it has the stage; none was chosen here.
 
 Harmful compliance and over-refusal stand side by side: either alone is easy to bring down. Shares
 are of greedy replies to held-out prompts, in per cent, mean of the seeds ({seeds}), with 95 %
