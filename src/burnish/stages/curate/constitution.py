@@ -10,7 +10,15 @@ from typing import Any, Literal, Protocol
 
 from pydantic import PositiveInt
 
-from burnish.config import ConstitutionRef, ModelRef, PromptRef, SamplerRef, Settings
+from burnish.config import (
+    ConstitutionRef,
+    InputError,
+    ModelRef,
+    Problem,
+    PromptRef,
+    SamplerRef,
+    Settings,
+)
 from burnish.evals.statistics import wilson
 from burnish.records import Example, Preference, Prompt, content_id
 from burnish.rewards import constitution as rules
@@ -94,6 +102,9 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         model.sampler, [p.messages for p in prompts], config.sampling, context, context.seed
     )
     handled = _handle(config, inputs, context, model.sampler, constitution, prompts, replies)
+    if prompts and not handled:
+        found = f"none of {len(prompts)} replies got a verdict that can be read"
+        raise InputError(Problem("", None, "critic", found, "a model that can judge, or rules"))
     examples = [_example(item) for item in handled]
     made = [_pair(item, constitution, context.seed) for item in handled]
     preferences = balanced([pair for pair in made if pair])
