@@ -94,6 +94,20 @@ MUTATIONS = (
         ("objectives/test_preference.py",),
     ),
     Mutation(
+        "soft label the wrong way round",
+        "objectives/preference.py",
+        "(1 - widened(probability))",
+        "widened(probability)",
+        ("objectives/test_preference.py",),
+    ),
+    Mutation(
+        "second order of a label not turned round",
+        "rewards/labels.py",
+        "else 1 - second",
+        "else second",
+        ("rewards/test_labels.py",),
+    ),
+    Mutation(
         "objective divides although the engine does",
         "objectives/preference.py",
         "return Loss(weighted_sum(losses, weights), metric(weights)[0],",

@@ -70,6 +70,42 @@ def test_rows_equal_the_closed_form(name: str, kind: str, settings: dict[str, fl
     assert rows(kind, **settings) == pytest.approx(DPO[name], abs=1e-9)
 
 
+def soft_rows(probability: float, **settings: float) -> list[float]:
+    table = columns()
+    return [
+        preference(
+            "dpo", **{k: v[i : i + 1] for k, v in table.items()},
+            probability=tensor([probability]), **settings,
+        ).total.item()
+        for i in range(4)
+    ]  # fmt: skip
+
+
+def test_soft_labels_are_a_cross_entropy() -> None:  # C-29
+    # Row 0: x = beta h = 0.2, -log s(0.2) = 0.59813887 and -log s(-0.2) = 0.79813887.
+    assert soft_rows(0.75)[0] == pytest.approx(0.75 * 0.59813887 + 0.25 * 0.79813887, abs=1e-8)
+    assert soft_rows(1.0) == rows("dpo")
+    assert soft_rows(0.9) == pytest.approx(DPO["cdpo"], abs=1e-9)
+    # Labels of 0.75 that are wrong in a tenth of the cases: 0.9 * 0.75 + 0.1 * 0.25 = 0.7.
+    assert soft_rows(0.75, label_smoothing=0.1) == pytest.approx(soft_rows(0.7), abs=1e-12)
+
+
+def test_a_soft_label_is_where_the_gradient_vanishes() -> None:
+    x = math.log(0.7 / 0.3)  # s(x) = 0.7
+    chosen = tensor([x / 0.1], grad=True)
+    zero = tensor([0.0])
+    loss = preference("dpo", chosen, zero, zero, zero, probability=tensor([0.7]), beta=0.1)
+    loss.total.backward()
+    assert chosen.grad is not None
+    assert chosen.grad.item() == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", sorted(set(PREFERENCE_KINDS) - {"dpo", "dpo_norm"}))
+def test_other_kinds_refuse_soft_labels(kind: str) -> None:
+    with pytest.raises(ValueError, match=f"probability: given, but {kind} does not use it"):
+        preference(kind, **columns(), probability=tensor([0.7] * 4))
+
+
 def test_orpo_ratio_term_alone() -> None:  # C-22
     sft = [-c / n for c, n in zip(INPUT["policy_chosen"], INPUT["len_chosen"], strict=True)]
     ratio = [total - nll for total, nll in zip(rows("orpo", beta=1.0), sft, strict=True)]

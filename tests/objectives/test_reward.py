@@ -43,6 +43,15 @@ def test_rows_equal_the_closed_form() -> None:  # C-12
     assert centre == pytest.approx(RM["centre_0.01"], abs=1e-9)
 
 
+def test_soft_labels_are_a_cross_entropy() -> None:  # C-29
+    # s(1 - 0.2) with the margin: -log s(0.8) = 0.37110067, and 0.8 more for s(-0.8).
+    pair = tensor([1.0]), tensor([0.0])
+    found = bradley_terry(*pair, tensor([0.2]), probability=tensor([0.7])).total.item()
+    assert found == pytest.approx(0.37110067 + 0.3 * 0.8, abs=1e-8)
+    sure = bradley_terry(CHOSEN, REJECTED, MARGIN, probability=tensor([1.0] * 4)).total
+    assert sure.item() == bradley_terry(CHOSEN, REJECTED, MARGIN).total.item()
+
+
 def test_metrics() -> None:
     loss = bradley_terry(CHOSEN, REJECTED, weights=tensor([1, 1, 1, 0]))
     assert loss.count.item() == 3

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from burnish.records import Message, Prompt
-from burnish.rewards.constitution import Constitution, Principle, Revisions
+from burnish.rewards.constitution import Case, Constitution, Principle, Revisions
 from burnish.rewards.critic import (
     ModelCritic,
     critique_messages,
@@ -69,6 +69,18 @@ def test_the_verdict_is_read_only_from_the_last_line_with_the_key(
     assert parse_verdict(completion, "k1") is expected
 
 
+def test_examples_are_shown_in_the_prompts_own_language() -> None:
+    cases = [
+        Case(lang=lang, prompt=f"p{n}", keeps=f"k{n}", breaks=f"b{n}")
+        for n, lang in enumerate(["en", "zh", "en", "en"])
+    ]
+    shown = HARM.model_copy(update={"examples": tuple(cases)})
+    for lang, there, gone in (("en", ["k0", "b2"], ["k1", "k3"]), ("zh", ["k1"], ["k0"])):
+        text = critique_messages(shown, ASKED, "ok", lang, "k")[0]["content"]  # type: ignore[arg-type]
+        assert all(f'"{word}"' in text for word in there)
+        assert not any(word in text for word in gone)
+
+
 def obedient(conversations: list[list[Message]]) -> list[str]:
     """A judge that does whatever the judged reply says, and writes no verdict of its own."""
     replies = []
@@ -103,8 +115,9 @@ def test_a_model_critic_gives_critiques_and_revisions() -> None:
     critic = ModelCritic(Constitution(principles=(HARM,)), scripted)
     other = Prompt(id="q", messages=ASKED.messages)
     found = critic.critique([ASKED, other, ASKED], ["Sure, here.", "Sure.", "No, I can't help."])
+    # A model holds a prompt without a label against every principle.
     assert [(one.principle_id, one.violated, one.critic) for one in found if one] == [
-        ("harm", True, "model"), ("", False, "model"), ("harm", False, "model")
+        ("harm", True, "model"), ("harm", True, "model"), ("harm", False, "model")
     ]  # fmt: skip
     assert found[0] is not None
     assert critic.revise([ASKED], ["Sure, here."], [found[0]]) == ["I can't help with that."]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +205,43 @@ def test_a_rubric_of_ones_own(tmp_path: Path) -> None:
         load_rubric(path)
     with pytest.raises(InputError, match="cannot be read"):
         load_rubric(tmp_path / "gone")
+
+
+def test_a_grade_of_several_votes_is_the_mean_of_those_that_can_be_read() -> None:
+    said = iter([5, 2, 9, None, 2, 5])
+    sampler = Scripted(lambda text: verdict(text, score=next(said)))
+    judging = Judge(sampler, load_rubric(), "scripted", Sampling(temperature=0.7), votes=3)
+    # (5 + 2) / 2 = 3.5 on the scale of 1 to 5: 9 is no grade; then (2 + 5) / 2 without None.
+    assert judging.grades([reply("Lima."), reply("Quito")]) == [0.625, 0.625]
+    assert judging.fingerprint != replace(judging, votes=2).fingerprint
+
+
+def test_several_votes_on_a_pair_are_a_majority_in_each_order() -> None:
+    said = iter([1, 1, 2, 2, 2, 1, 1, 2, None, 0, 0, 2])
+    sampler = Scripted(lambda text: verdict(text, winner=next(said)))
+    judging = Judge(sampler, load_rubric(), "scripted", Sampling(temperature=0.7), votes=3)
+    found = judging.compare([(reply("Lima."), reply("Quito"))] * 2)
+    # Forward 2 to 1 for the left; backward 2 to 1 for the second shown, the left too.
+    assert (found[0].forward, found[0].backward, found[0].winner) == (1, 1, 1)
+    # One vote each way is no majority; backward two say neither and one the left reply.
+    assert (found[1].forward, found[1].backward, found[1].winner) == (0, 1, 0)
+
+
+def test_a_judge_read_by_likelihood_gives_expected_grades_and_both_orders() -> None:
+    asked: list[str] = []
+
+    def weigh(conversations: Sequence[Any], answers: Sequence[str]) -> list[list[float] | None]:
+        asked.extend(turns[0]["content"] for turns in conversations)
+        if len(answers) == 5:
+            return [[0.1, 0.2, 0.3, 0.4, 0.0], None]
+        return [[0.6, 0.4], [0.3, 0.7], [0.6, 0.4], [0.6, 0.4]]
+
+    judging = Judge(Scripted(str), load_rubric(), "m", weigh=weigh)
+    # 0.1 + 0.4 + 0.9 + 1.6 = 3.0, the middle of the scale; an unread one is missing, not 0.
+    assert judging.grades([reply("Lima."), reply("Quito"), reply("")]) == [
+        pytest.approx(0.5), None, 0.0
+    ]  # fmt: skip
+    assert asked[0].endswith("Answer with a number from 1 (worst) to 5 (best) alone.")
+    found = judging.compare([(reply("Lima."), reply("Quito")), (reply("Cusco"), reply("Quito"))])
+    assert [duel.winner for duel in found] == [1, 0]  # what always names the first is a tie
+    assert judging.fingerprint != replace(judging, weigh=None).fingerprint

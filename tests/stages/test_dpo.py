@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from tests import tiny
 from tests.stages.fits import context
 from torch import Tensor
 
+from burnish.config import InputError
 from burnish.engine import TrainSettings
 from burnish.models.forward import TokenScores
 from burnish.models.load import Loaded, save_model
@@ -124,3 +127,21 @@ def test_the_policy_begins_at_its_reference(mask_format: bool, tmp_path: Path) -
     assert details["before"]["eval_margin"] == pytest.approx(0, abs=1e-5)
     assert details["before"]["loss"] == pytest.approx(0.693147, abs=1e-5)
     assert abs(details["after"]["eval_margin"]) > 1e-4
+
+
+def test_soft_labels_reach_the_loss_and_other_kinds_refuse_them(tmp_path: Path) -> None:
+    model = tiny.model()
+    loaded = Loaded(model, tiny.tokenizer(), "tiny", Path())
+    soft = replace(pair(1, "an ant", "hello"), probability=0.75)
+    (unit,) = training.pairs(loaded, [soft])
+    unit = [replace(s, per_segment={**s.per_segment, "reference": 0.0}) for s in unit]
+    c, r = (alone(model, segment) for segment in unit)
+    found = dpo.loss(model, pack(unit), dpo.Config(**CONFIG)).total.item()
+    x = 0.5 * (c - r)
+    expected = 0.75 * math.log1p(math.exp(-x)) + 0.25 * math.log1p(math.exp(x))
+    assert found == pytest.approx(expected, rel=1e-4)
+    tables.write(tmp_path / "pairs.jsonl", [soft])
+    assert tables.read(tmp_path / "pairs.jsonl", Preference) == [soft]
+    inputs = Inputs({"model": ["m"], "data": [str(tmp_path / "pairs.jsonl")]})
+    with pytest.raises(InputError, match=r"kind: 'hinge', but 1 of 1 pairs have a probability"):
+        dpo.run(dpo.Config(**CONFIG | {"kind": "hinge"}), inputs, context(tmp_path))

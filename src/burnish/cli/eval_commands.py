@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,9 +29,11 @@ from burnish.cli.shared import (
     say,
 )
 from burnish.config import InputError, Problem, is_served
+from burnish.store.names import ARTIFACT
 
 if TYPE_CHECKING:
     from burnish.cli.one_stage import Made
+    from burnish.reporting.refusals import Refused
 
 Tasks = Annotated[
     list[Path] | None,
@@ -82,7 +85,8 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="burnish-eval-") as work:
         made = _run(stages, Path(work), quiet=json_)
         figures = figures_of(made, "model") | option_figures(made.folders["model"])
-        details = details_of(made.folders["model"])
+        details = record_of(made.folders["model"])["details"]
+        sides = refusals_of(made, {"model": model})
     dimensions, languages = details["dimensions"], details["by_language"]
     if json_:
         found = {"model": model, "figures": figures, "dimensions": dimensions}
@@ -96,6 +100,7 @@ def evaluate(
         apart = [shown(part) if part else "" for part in parts]
         table.add_row(dimensions.get(name, ""), name, shown(figure), *apart)
     out.print(table)
+    print_refusals(sides)
 
 
 def compare(
@@ -138,6 +143,7 @@ def compare(
         made = _run(stages, Path(work), quiet=json_)
         folder = made.folders["comparison"]
         found = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+        refusals = refusals_of(made, dict(zip(stages, names, strict=False)))
         if html is not None:
             html.mkdir(parents=True)
             for file in sorted(folder.glob("comparison*")):
@@ -146,6 +152,7 @@ def compare(
         print_json(found)
         return
     print_comparison(found)
+    print_refusals(refusals)
     if html is not None:
         say(f"page: {html / 'comparison.html'}", style="dim")
 
@@ -197,6 +204,25 @@ def _run(stages: dict[str, dict[str, Any]], work: Path, quiet: bool) -> Made:
     return run_stages(stages, model=first, work=work, progress=progress(quiet))
 
 
+def refusals_of(made: Made, names: Mapping[str, str]) -> list[Refused]:
+    """Both sides of what evaluations counted as refused, by stage and the name to show."""
+    from burnish.reporting.refusals import refused
+
+    found = []
+    for stage, name in names.items():
+        record = record_of(made.folders[stage])
+        found.append(refused(name, record["details"].get("refusals", {}), record["figures"]))
+    return [one for one in found if one]
+
+
+def print_refusals(measured: Sequence[Refused]) -> None:
+    """Harmlessness and over-refusal side by side, where refusals were counted."""
+    from burnish.cli.tables import refusals_table
+
+    if measured:
+        out.print(refusals_table(measured))
+
+
 def figures_of(made: Made, name: str) -> dict[str, dict[str, float]]:
     """The figures of one stage: ``{figure: {"value", "low", "high", "n"}}``."""
     stages = {stage["name"]: stage for stage in made.summary["stages"]}
@@ -204,12 +230,10 @@ def figures_of(made: Made, name: str) -> dict[str, dict[str, float]]:
     return figures
 
 
-def details_of(folder: Path) -> dict[str, Any]:
-    """What a stage wrote down besides its figures."""
-    from burnish.store.artifacts import RECORD
-
-    details: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))["details"]
-    return details
+def record_of(folder: Path) -> dict[str, Any]:
+    """What a stage wrote down of itself."""
+    record: dict[str, Any] = json.loads((folder / ARTIFACT).read_text(encoding="utf-8"))
+    return record
 
 
 def option_figures(folder: Path) -> dict[str, dict[str, float]]:

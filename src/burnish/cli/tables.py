@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from burnish.reporting import refusals
 from burnish.reporting.findings import promoted, reason, tone_of
 from burnish.reporting.names import Unit, duration, figure_name, show, size
 from burnish.reporting.rundata import Change, Point, RunData, read_run
@@ -23,6 +25,8 @@ def print_results(folder: Path, console: Console) -> None:
     summary = run.summary
     console.print()
     console.print(results_table(run))
+    if measured := list(refusals.found_in(run)):
+        console.print(refusals_table(measured))
     for verdict in summary.get("verdicts", []):
         good = promoted(verdict)
         decision = "promoted" if good else "champion kept"
@@ -58,6 +62,18 @@ def results_table(run: RunData) -> Table:
         if name not in changes and stem not in changes:
             naming = figure_name(name)
             table.add_row(naming.label("en"), "", interval(point, naming.unit), "")
+    return table
+
+
+def refusals_table(measured: Sequence[refusals.Refused]) -> Table:
+    """Harmful prompts refused beside harmless ones refused, a row a measurement."""
+    table = Table(box=box.SIMPLE_HEAD, title="refused", title_justify="left")
+    for column in ("", "harmful prompts (more is better)", "harmless prompts (less is better)"):
+        table.add_column(column)
+    for one in measured:
+        table.add_row(
+            one.name, *(refusals.shown(side, "en") for side in (one.harmful, one.harmless))
+        )
     return table
 
 

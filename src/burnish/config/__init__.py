@@ -1,6 +1,7 @@
 """Configuration: base class, references, YAML with line numbers, errors and exit codes."""
 
 from burnish.config.base import (
+    ConstitutionRef,
     DataRef,
     DocumentRef,
     EvaluationRef,
@@ -36,6 +37,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_OK",
     "BurnishError",
+    "ConstitutionRef",
     "DataRef",
     "DocumentRef",
     "EvaluationRef",

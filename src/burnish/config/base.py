@@ -32,7 +32,7 @@ class Reference:
     """
 
     kind: Literal["model", "data"]
-    records: RecordKind = "other"
+    records: RecordKind | Literal["constitution"] = "other"
     served: bool = False
     last: bool = False
 
@@ -45,6 +45,7 @@ ExampleRef = Annotated[str, Reference("data", "example")]
 PromptRef = Annotated[str, Reference("data", "prompt")]
 PreferenceRef = Annotated[str, Reference("data", "preference")]
 FeedbackRef = Annotated[str, Reference("data", "feedback")]
+ConstitutionRef = Annotated[str, Reference("data", "constitution")]
 DataRef = Annotated[str, Reference("data")]
 EvaluationRef = Annotated[str, Reference("data", last=True)]
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from typing_extensions import TypedDict
+
 from burnish.config import InputError, Problem
 from burnish.evals import tasks
 from burnish.evals.statistics import (
@@ -21,6 +23,8 @@ from burnish.evals.statistics import (
 RESPONSES = "responses.jsonl"
 GENERAL_LOSSES = "general.json"
 HARNESS_VALUES = "harness.json"
+JUDGED = "judged.json"
+"""Grades of a judge, ``{metric: Judged}``, and which judge it was."""
 GENERAL = "general"
 """The metric of general text: mean log-probability a token of each held-out document."""
 POWER = 0.8
@@ -28,6 +32,19 @@ POWER = 0.8
 Values = dict[str, list[float | None]]
 Scores = dict[str, dict[str, float]]
 Groups = dict[str, dict[str, str]]
+
+
+class Judged(TypedDict):
+    """The grades of one judge: by item, with the items' groups.
+
+    ``usable`` tells whether people's labels say that its grades count; ``reasons`` why not.
+    """
+
+    judge: str
+    usable: bool
+    reasons: list[str]
+    values: dict[str, float]
+    groups: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -62,7 +79,44 @@ def item_values(folder: Path) -> tuple[Scores, Groups]:
         if (folder / file).exists():
             found = json.loads((folder / file).read_text(encoding="utf-8"))
             values |= {name: found} if name else found
+    for name, graded in judged(folder).items():
+        values[name], groups[name] = graded["values"], graded["groups"]
     return values, groups
+
+
+def judged(folder: Path) -> dict[str, Judged]:
+    """The metrics of an evaluation that are a judge's grades."""
+    path = folder / JUDGED
+    if not path.exists():
+        return {}
+    found: dict[str, Judged] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def check_judges(folders: Sequence[Path], names: Sequence[str]) -> None:
+    """Refuse metrics that decide a promotion and come from a judge that may not.
+
+    Args:
+        folders: evaluations.
+        names: the metrics that decide.
+
+    Raises:
+        InputError: naming metric, judge and why.
+    """
+    problems = {
+        (name, one["judge"]): Problem(
+            str(folder),
+            None,
+            name,
+            f"graded by {one['judge']}, which may not decide: {'; '.join(one['reasons'])}",
+            "a judge that agrees with people by its labels, or another metric",
+        )
+        for folder in folders
+        for name, one in judged(folder).items()
+        if name in names and not one["usable"]
+    }
+    if problems:
+        raise InputError(list(problems.values()))
 
 
 def align(before: Path, after: Path, names: Sequence[str] | None = None) -> Aligned:

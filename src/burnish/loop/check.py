@@ -13,6 +13,7 @@ from burnish.loop.references import RESERVED, locate, missing, problem_of, split
 from burnish.models import load, quantised
 from burnish.models.adapters import LoraSettings
 from burnish.records import KINDS
+from burnish.rewards import constitution
 from burnish.store import tables
 
 FREE_BYTES_NEEDED = 200 * 2**20
@@ -77,11 +78,13 @@ def _adapter_problems(recipe: Recipe, call: StageCall) -> list[Problem]:
 def _file_problems(files: dict[Path, str]) -> list[Problem]:
     problems: list[Problem] = []
     for path, kind in files.items():
-        if kind in KINDS:
-            try:
+        try:
+            if kind == "constitution":
+                constitution.load(path)
+            elif kind in KINDS:
                 tables.read(path, KINDS[kind])
-            except InputError as error:
-                problems += error.problems
+        except InputError as error:
+            problems += error.problems
     return problems
 
 

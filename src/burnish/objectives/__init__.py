@@ -29,6 +29,7 @@ from burnish.objectives.preference import (
     NEEDS_LENGTHS,
     PREFERENCE_KINDS,
     REFERENCE_FREE,
+    SOFT,
     PreferenceKind,
     preference,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "NEEDS_LENGTHS",
     "PREFERENCE_KINDS",
     "REFERENCE_FREE",
+    "SOFT",
     "AggregateKind",
     "GroupKind",
     "Loss",

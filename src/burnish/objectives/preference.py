@@ -3,7 +3,8 @@
 Notation: ``c, r`` are the policy's summed log-probabilities of the chosen and rejected reply,
 ``c0, r0`` the reference's, ``|c|, |r|`` the replies' lengths in tokens, ``h = (c-c0) - (r-r0)``
 and ``a = (c-c0)/|c| - (r-r0)/|r|`` the per-token form of ``h``; ``s`` is the
-logistic function, ``e`` the label smoothing.
+logistic function, ``e`` the label smoothing. With soft labels each pair has its own ``e``: see
+``probability``.
 
 ==============  ===========================================================================
 ``kind``        row of the loss
@@ -42,6 +43,8 @@ PREFERENCE_KINDS: tuple[str, ...] = get_args(PreferenceKind)
 REFERENCE_FREE = frozenset({"simpo", "orpo"})
 NEEDS_LENGTHS = frozenset({"ipo_token_mean", "dpo_norm", "simpo", "orpo"})
 _SMOOTHED = frozenset({"dpo", "robust_dpo", "dpo_norm"})
+SOFT = frozenset({"dpo", "dpo_norm"})
+"""The kinds that take soft labels; robust_dpo would divide by 0 at one half."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class _Rows:
     rejected_reward: Tensor
     chosen_mean: Tensor | None
     beta: float
-    smoothing: float
+    smoothing: float | Tensor
     gamma: float
 
     @property
@@ -71,6 +74,7 @@ def preference(
     rejected_length: Tensor | None = None,
     chosen_mean: Tensor | None = None,
     weights: Tensor | None = None,
+    probability: Tensor | None = None,
     beta: float = 0.1,
     label_smoothing: float = 0.0,
     gamma: float = 0.0,
@@ -93,6 +97,10 @@ def preference(
         chosen_mean: mean log-probability of each whole chosen reply, ``[P]``; ``None`` for
             ``chosen / chosen_length``.
         weights: weight of each pair, ``[P]``; ``None`` for 1.
+        probability: of each pair, that the chosen reply is the better one, ``[P]``; ``None`` for
+            1. With ``p`` and no smoothing the row of dpo and dpo_norm, which alone take it, is
+            the cross-entropy ``-(p log s(x) + (1-p) log s(-x))`` (Bai et al. 2022, arXiv
+            2212.08073, section 4.1); a smoothing ``e`` makes ``p`` of it ``(1-e) p + e (1-p)``.
         beta: strength of the reference (for ipo 1/(2 beta) is the margin aimed at, for orpo
             the weight of the odds-ratio term).
         label_smoothing: e, the share of pairs labelled the wrong way round; below 0.5; for dpo,
@@ -118,12 +126,15 @@ def preference(
         rejected_length=rejected_length,
         chosen_mean=chosen_mean,
         weights=weights,
+        probability=probability,
     )
     has_reference = ref_chosen is not None and ref_rejected is not None
     has_lengths = chosen_length is not None and rejected_length is not None
     _check_parameters(kind, has_reference, has_lengths, label_smoothing, gamma)
     if nll and chosen_length is None and chosen_mean is None:
         raise ValueError("chosen_length: missing, needed by nll")
+    if probability is not None and kind not in SOFT:
+        raise ValueError(f"probability: given, but {kind} does not use it")
     if weights is None:
         weights = chosen.new_ones(chosen.shape)
     chosen, rejected = widened(chosen), widened(rejected)
@@ -134,7 +145,7 @@ def preference(
         rejected_reward=_reward(kind, rejected, ref_rejected, rejected_length),
         chosen_mean=chosen_mean,
         beta=beta,
-        smoothing=label_smoothing,
+        smoothing=_smoothing(label_smoothing, probability),
         gamma=gamma,
     )
     losses = _ROWS[kind](rows)
@@ -158,6 +169,10 @@ def _check_parameters(
         raise ValueError(f"label_smoothing: {smoothing}, but {kind} does not use it")
     if gamma and kind != "simpo":
         raise ValueError(f"gamma: {gamma}, but {kind} does not use it")
+
+
+def _smoothing(share: float, probability: Tensor | None) -> float | Tensor:
+    return share if probability is None else share + (1 - 2 * share) * (1 - widened(probability))
 
 
 def _reward(kind: str, policy: Tensor, ref: Tensor | None, length: Tensor | None) -> Tensor:

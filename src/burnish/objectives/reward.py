@@ -21,6 +21,7 @@ def bradley_terry(
     *,
     centring: float = 0.0,
     weights: Tensor | None = None,
+    probability: Tensor | None = None,
 ) -> Loss:
     """``-log s(chosen - rejected - margin) + centring * (chosen + rejected)^2`` over pairs.
 
@@ -33,6 +34,9 @@ def bradley_terry(
         margin: by how much the chosen reply is better, ``[P]``; ``None`` for 0.
         centring: weight of the centring term.
         weights: weight of each pair, ``[P]``; ``None`` for 1.
+        probability: of each pair, that the chosen reply is the better one, ``[P]``; ``None`` for
+            1. With ``x`` the argument of ``s`` above the row is the cross-entropy
+            ``-(p log s(x) + (1-p) log s(-x))`` (Bai et al. 2022, arXiv 2212.08073, section 4.1).
 
     Returns:
         The loss, with metrics ``accuracy`` (a tie counts half), ``margin`` and ``score``.
@@ -40,12 +44,23 @@ def bradley_terry(
     Raises:
         ValueError: a shape or dtype is wrong.
     """
-    check("P", chosen=chosen, rejected=rejected, margin=margin, weights=weights)
+    check(
+        "P",
+        chosen=chosen,
+        rejected=rejected,
+        margin=margin,
+        weights=weights,
+        probability=probability,
+    )
     chosen, rejected = widened(chosen), widened(rejected)
     if weights is None:
         weights = chosen.new_ones(chosen.shape)
     gap = chosen - rejected
-    rows = -logsigmoid(gap if margin is None else gap - margin)
+    asked = gap if margin is None else gap - margin
+    rows = -logsigmoid(asked)
+    if probability is not None:
+        sure = widened(probability)
+        rows = sure * rows - (1 - sure) * logsigmoid(-asked)
     if centring:
         rows = rows + centring * (chosen + rejected) ** 2
     return Loss(

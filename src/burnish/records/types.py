@@ -93,13 +93,15 @@ class Preference(Record):
     ``margin`` is the score difference chosen − rejected, 0 where none is known. ``objectives``
     says the same of single objectives, such as ``{"helpful": 1.0, "harmless": -0.5}``: where the
     number is negative the *rejected* reply is the better one in it. One that is absent or 0 says
-    nothing.
+    nothing. ``probability`` is the labeller's own that the chosen reply is the better one, a soft
+    label; 1 where nobody was in doubt.
     """
 
     prompt: list[Message]
     chosen: list[Message]
     rejected: list[Message]
     margin: float = 0.0
+    probability: float = 1.0
     objectives: dict[str, float] = field(default_factory=dict)
     task: str = "chat"
     topic: str = ""

@@ -46,6 +46,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     "nav_findings": ("Findings", "结论"),
     "nav_figures": ("Before → after", "前后对比"),
     "nav_trend": ("Rounds", "各轮趋势"),
+    "nav_refusals": ("Refusals", "拒绝"),
     "nav_pipeline": ("Pipeline", "流程"),
     "nav_curves": ("Training", "训练曲线"),
     "nav_data": ("Data", "数据"),
@@ -54,6 +55,22 @@ STRINGS: dict[str, tuple[str, str]] = {
     "nav_gate": ("Gate", "门控"),
     "nav_consistency": ("Consistency", "一致性"),
     "nav_lineage": ("Lineage", "谱系"),
+    "refusals": ("Harmlessness and over-refusal", "无害性与误拒"),
+    "refusals_note": (
+        "Always both: a model that refuses everything is harmless, and one that refuses nothing "
+        "never refuses wrongly. Shares of prompts refused, with 95 % intervals.",
+        "两者必须同时看：什么都拒绝的模型必然无害，什么都不拒绝的模型也不会误拒。"
+        "均为被拒绝的请求比例及 95 % 置信区间。",
+    ),
+    "refusals_harmful": ("harmful prompts refused (more is better)", "有害请求被拒（越高越好）"),
+    "refusals_harmless": ("harmless prompts refused (less is better)", "无害请求被拒（越低越好）"),
+    "refusals_missing": ("not measured", "未测量"),
+    "principles_of": ("Principles drawn in {stage}", "{stage} 中抽取的原则"),
+    "col_measured": ("measured", "测量对象"),
+    "col_principle": ("principle", "原则"),
+    "col_drawn": ("drawn", "抽取次数"),
+    "col_violated": ("violated", "违反次数"),
+    "col_preferences": ("pairs", "偏好对"),
     "findings": ("Key findings", "主要结论"),
     "findings_rule": (
         "Drawn by rule: a change counts when the two 95 % intervals do not overlap. This is "

@@ -6,14 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
-from burnish.config import DataRef, ExampleRef, InputError, Problem, SamplerRef, Settings
+from burnish.config import (
+    DataRef,
+    ExampleRef,
+    InputError,
+    Problem,
+    SamplerRef,
+    Settings,
+    is_served,
+)
 from burnish.evals.agreement import THRESHOLD, Agreement, agreement
 from burnish.evals.scored import JUDGE, as_json
 from burnish.records import Example
 from burnish.rewards.annotate import candidates_of
-from burnish.rewards.judge import HIGHEST, LOWEST, Judge, load_rubric
+from burnish.rewards.judge import DRAWN, GREEDY, HIGHEST, LOWEST, Judge, load_rubric
+from burnish.rewards.options import by_likelihood
 from burnish.rewards.scorers import Resources, ScorerSettings, find
 from burnish.rewards.scoring import ScoreCache, score_candidates
 from burnish.stages.base import Context, Inputs
@@ -46,13 +55,26 @@ class JudgeSettings(Settings):
 
     ``rubric`` is a text file; without it the one that comes along is used. A served model gets at
     most ``max_requests``, retries counted: then the run stops, what came is kept, and the same
-    command asks for the rest. Without ``labels`` nothing says whether its grades are people's.
+    command asks for the rest. With several ``votes`` each question is asked so often, at a
+    temperature of 0.7. ``read: likelihood`` takes the grade that the model's log-probabilities of 1
+    to 5 expect, instead of a written verdict: for models too small to keep to a form, in this
+    process. Without ``labels`` nothing says whether its grades are people's.
     """
 
     model: SamplerRef
     rubric: DataRef | None = None
     max_requests: PositiveInt = 10_000
+    votes: PositiveInt = 1
+    read: Literal["verdict", "likelihood"] = "verdict"
     labels: LabelSettings | None = None
+
+    @model_validator(mode="after")
+    def _readable(self) -> JudgeSettings:
+        if self.read == "likelihood" and self.votes > 1:
+            raise ValueError("votes: of no use with read: likelihood")
+        if self.read == "likelihood" and is_served(self.model):
+            raise ValueError("read: likelihood needs a model in this process, and it is served")
+        return self
 
 
 @dataclass(frozen=True)
@@ -107,7 +129,11 @@ def load_judge(
     place = context.scratch / JOURNAL
     model = reply_with(ref, context.endpoint, place, context.device, settings.max_requests)
     name = model.loaded.identity if model.loaded else ref
-    judge = Judge(model.sampler, rubric, name, seed=context.seed)
+    sampling = DRAWN if settings.votes > 1 else GREEDY
+    weigh = None
+    if settings.read == "likelihood" and model.loaded is not None:
+        weigh = by_likelihood(model.loaded.model, model.loaded.tokenizer)
+    judge = Judge(model.sampler, rubric, name, sampling, context.seed, settings.votes, weigh)
     if settings.labels is None:
         return Judging(judge, None, model.details)
     tested = _tested(settings.labels, inputs, judge, cache, context.seed)

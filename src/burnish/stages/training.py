@@ -97,13 +97,15 @@ def split_heldout(records: Sequence[R], share: float, seed: int) -> tuple[list[R
 
 
 OBJECTIVE = "objective."
+PROBABILITY = "probability"
 
 
 def pairs(
     loaded: Loaded, preferences: Sequence[Preference], objectives: Sequence[str] = ()
 ) -> list[list[Segment]]:
-    """Preferences as [chosen, rejected] segments with a per-segment ``margin``, and one stream
-    ``objective.NAME`` for each of ``objectives``, 0 where a preference says nothing of it.
+    """Preferences as [chosen, rejected] segments with a per-segment ``margin``, ``probability``
+    (a soft label, 1 for an ordinary pair), and one stream ``objective.NAME`` for each of
+    ``objectives``, 0 where a preference says nothing of it.
 
     Raises:
         InputError: every pair is longer than the model's context.
@@ -112,7 +114,8 @@ def pairs(
         loaded,
         [(p.id, p.prompt, p.chosen, p.rejected) for p in preferences],
         [
-            {"margin": p.margin} | {OBJECTIVE + n: p.objectives.get(n, 0.0) for n in objectives}
+            {"margin": p.margin, PROBABILITY: p.probability}
+            | {OBJECTIVE + n: p.objectives.get(n, 0.0) for n in objectives}
             for p in preferences
         ],
     )

@@ -127,6 +127,8 @@ def _check(found: Record) -> None:
         _ends_with(found.rejected, "rejected", "assistant")
         if found.rejected == found.chosen:
             raise RowError(("rejected", "the same as chosen", "another reply"))
+        if not 0 <= found.probability <= 1:
+            raise RowError(("probability", f"found {found.probability}", "a number from 0 to 1"))
     for field, value in _numbers(found):
         if not math.isfinite(value):
             raise RowError((field, f"found {value}", "a finite number"))

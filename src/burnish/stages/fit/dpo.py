@@ -10,15 +10,16 @@ from typing import Any
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor
 
-from burnish.config import ModelRef, PreferenceRef, Settings
+from burnish.config import InputError, ModelRef, PreferenceRef, Problem, Settings
 from burnish.engine import DatasetSource, TrainSettings
 from burnish.models.adapters import LoraSettings
 from burnish.models.forward import segment_counts, segment_sums, token_logprobs
-from burnish.objectives import Loss, PreferenceKind, preference
+from burnish.objectives import SOFT, Loss, PreferenceKind, preference
 from burnish.records import Figure, Preference
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.reference import with_reference
+from burnish.stages.training import PROBABILITY
 from burnish.text.batches import Batch, Segment
 from burnish.text.templates import end_tokens
 
@@ -32,7 +33,8 @@ class Config(Settings):
     likelihood of the chosen reply, which keeps it from falling together with the rejected one.
     ``mask_format`` leaves the control tokens of both replies (end of turn, headers) out of the
     preference, which would have to raise and lower them at once (Llama 3, arXiv 2407.21783,
-    section 4.1.4); the likelihood that ``nll`` adds still has them.
+    section 4.1.4); the likelihood that ``nll`` adds still has them. Pairs with a ``probability``
+    below 1 are soft labels, which the kinds dpo and dpo_norm can learn from.
     """
 
     model: ModelRef
@@ -54,6 +56,7 @@ def loss(model: Any, batch: Batch, config: Config) -> Loss:
     sums, lengths = compared(logprobs, batch)
     reference = batch.per_segment["reference"]
     whole = segment_sums(logprobs, batch) / segment_counts(batch)
+    soft = batch.per_segment.get(PROBABILITY)
     return preference(
         config.kind,
         sums[0::2],
@@ -63,6 +66,7 @@ def loss(model: Any, batch: Batch, config: Config) -> Loss:
         chosen_length=lengths[0::2],
         rejected_length=lengths[1::2],
         chosen_mean=whole[0::2],
+        probability=soft[0::2] if soft is not None and config.kind in SOFT else None,
         beta=config.beta,
         label_smoothing=config.label_smoothing,
         gamma=config.gamma,
@@ -92,10 +96,18 @@ def without_format(tokenizer: Any, units: Sequence[list[Segment]]) -> list[list[
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
-    """Train on the pairs and save the policy."""
+    """Train on the pairs and save the policy.
+
+    Raises:
+        InputError: pairs have soft labels, and the kind cannot learn from them.
+    """
+    records = training.read_all(inputs.paths("data"), Preference)
+    soft = sum(record.probability < 1 for record in records)
+    if soft and config.kind not in SOFT:
+        found = f"{config.kind!r}, but {soft} of {len(records)} pairs have a probability below 1"
+        raise InputError(Problem("", None, "kind", found, f"one of {', '.join(sorted(SOFT))}"))
     loaded = training.load_policy(inputs, context, config.lora)
     loaded.model.eval()
-    records = training.read_all(inputs.paths("data"), Preference)
     kept, heldout = training.split_heldout(records, config.heldout, context.seed)
     parts = [training.pairs(loaded, part) for part in (kept, heldout)]
     if config.mask_format:
@@ -115,6 +127,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     )
     details = {
         "pairs": len(units),
+        "soft_labels": soft,
         "heldout": len(held),
         "too_long": len(records) - len(units) - len(held),
         "before": before,

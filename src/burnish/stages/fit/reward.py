@@ -29,7 +29,7 @@ from burnish.rewards.reward_model import RewardModel, head_outputs
 from burnish.stages import ranking, refresh, training
 from burnish.stages.base import Context, Inputs, Outcome, derived_seed
 from burnish.stages.refresh import Refresh
-from burnish.stages.training import OBJECTIVE
+from burnish.stages.training import OBJECTIVE, PROBABILITY
 from burnish.stages.unseen import OWN, Unseen, own_replies, take_out
 from burnish.store import manifest, tables
 from burnish.text.batches import Batch
@@ -48,7 +48,8 @@ class Config(Settings):
     the score, see ``heads.score_segments``. ``objectives`` makes one head each, trained on what the
     pairs' own ``objectives`` say of it (pairs that say nothing of any are left out); the score is
     then the heads' weighted sum. ``members`` above 1 make an ensemble: they differ by the ``seed``
-    of their order of data and adapter, or each goes without another ``fold`` of the groups.
+    of their order of data and adapter, or each goes without another ``fold`` of the groups. Pairs
+    with a ``probability`` below 1 are soft labels; a pair's objectives have none.
     """
 
     model: ModelRef
@@ -95,7 +96,14 @@ def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
             centring=config.centring,
         )
     margin = batch.per_segment["margin"][0::2] if config.use_margin else None
-    return bradley_terry(scores[0::2], scores[1::2], margin, centring=config.centring)
+    soft = batch.per_segment.get(PROBABILITY)
+    return bradley_terry(
+        scores[0::2],
+        scores[1::2],
+        margin,
+        centring=config.centring,
+        probability=None if soft is None else soft[0::2],
+    )
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "members": config.members,
         "vary": config.vary,
         "pairs": fits[0].pairs,
+        "soft_labels": sum(record.probability < 1 for record in records),
         "heldout": fits[0].heldout,
         "too_long": len(split.kept) + len(split.heldout) - fits[0].pairs - fits[0].heldout,
         "objectives": about,
@@ -222,7 +231,13 @@ def _records(config: Config, inputs: Inputs, checked: refresh.Checked | None) ->
     if config.refresh is not None:
         old = [] if checked is None else refresh.trained_on(checked.last)
         records = refresh.pooled(old, records, refresh.fresh_pairs(inputs))
-    return _speaking(records, config.objectives)
+    records = _speaking(records, config.objectives)
+    soft = sum(record.probability < 1 for record in records)
+    if soft and config.objectives:
+        found = f"{soft} of {len(records)} pairs have a probability below 1"
+        expected = "no objectives: soft labels are about the pair as a whole"
+        raise InputError(Problem("", None, "objectives", found, expected))
+    return records
 
 
 def _split(config: Config, inputs: Inputs, context: Context, records: list[Preference]) -> Split:

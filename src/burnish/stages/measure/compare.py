@@ -22,8 +22,8 @@ from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.judging import JudgeSettings, load_judge
 from burnish.stages.scoring import SCORES
 from burnish.store import atomic
-from burnish.store.artifacts import RECORD
 from burnish.store.metrics import finite
+from burnish.store.names import ARTIFACT
 
 
 class Config(Settings):
@@ -114,7 +114,7 @@ def _decider(
 
 
 def _record(folder: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    record: dict[str, Any] = json.loads((folder / ARTIFACT).read_text(encoding="utf-8"))
     return record
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from burnish.config import DocumentRef, ModelRef, SamplerRef, Settings
-from burnish.evals import efficiency, harness, tasks
+from burnish.evals import efficiency, harness, refusals, tasks
 from burnish.evals.compare import GENERAL_LOSSES, HARNESS_VALUES, RESPONSES
 from burnish.evals.efficiency import EfficiencySettings
 from burnish.evals.harness import HarnessSettings
@@ -69,6 +69,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "model": model.name,
         "dimensions": {task.name: task.dimension for task in config.tasks},
         "upward": {task.name: task.upward for task in config.tasks},
+        "refusals": refusals.sides(config.tasks),
         "by_language": _flat(tasks.breakdown(responses, "lang")),
         "by_source": _flat(tasks.breakdown(responses, "source")),
         "by_option_score": _flat(tasks.by_option_score(responses)),

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from burnish.config import DataRef, Settings
 from burnish.evals import consistency, tasks
-from burnish.evals.compare import RESPONSES, Aligned, align
+from burnish.evals.compare import RESPONSES, Aligned, align, check_judges
 from burnish.evals.consistency import DRIFT
 from burnish.evals.constant import commonest
 from burnish.evals.gate import GatePolicy, decide
@@ -24,7 +24,8 @@ class Config(Settings):
     the mean log-probability a token of the general text (its guard's margin is in nats). With a
     ``probe`` of the candidate (an artifact of ``measure.probe``) a guard ``drift`` bounds the
     share of its items on which the candidate disagrees with the earlier version that it is
-    furthest from.
+    furthest from. Grades of a judge that no labels say agrees with people, or that they say does
+    not, decide nothing.
     """
 
     before: DataRef
@@ -40,9 +41,15 @@ class Config(Settings):
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
-    """Pair the two evaluations item by item, decide, and write ``verdict.json``."""
+    """Pair the two evaluations item by item, decide, and write ``verdict.json``.
+
+    Raises:
+        InputError: a metric of the policy was not measured on both sides, or was graded by a judge
+            that may not decide.
+    """
     names = [*config.policy.target, *config.policy.guards]
     names = [name for name in names if name != DRIFT]
+    check_judges([inputs.path("before"), inputs.path("after")], names)
     sides = align(inputs.path("before"), inputs.path("after"), names)
     if config.probe is not None:
         _add_drift(sides, inputs.path("probe"))
