@@ -72,29 +72,32 @@ def generate(
         raise ValueError(f"{len(prompts)} prompts need as many seeds, found {len(seeds)}")
     _check_lengths(model, prompts)
     context = context_length(model)
+    endings = Endings(tokenizer, frozenset(end_tokens(tokenizer)), sampling.stop)
     requests = [
         Row(
             tuple(prompt),
             np.random.default_rng(seed),
             min(sampling.max_new_tokens, context - len(prompt)),
+            sampling,
+            endings,
         )
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
-    endings = Endings(tokenizer, frozenset(end_tokens(tokenizer)), sampling.stop)
     was_training = model.training
     model.eval()
     try:
         for batch in _batches(requests, batch_size):
-            _decode(model, batch, sampling, endings, progress)
+            _decode(model, batch, progress)
     finally:
         model.train(was_training)
-    return [_completion(row, endings) for row in requests]
+    return [completion(row) for row in requests]
 
 
-def _completion(row: Row, endings: Endings) -> Completion:
-    text = endings.text(row.tokens)
-    stop = find_stop(text, endings.stop)
-    finish: Finish = "stop" if stop is not None or row.tokens[-1] in endings.ends else "length"
+def completion(row: Row) -> Completion:
+    """What a row that ended has become."""
+    text = row.endings.text(row.tokens)
+    stop = find_stop(text, row.endings.stop)
+    finish: Finish = "stop" if stop is not None or row.tokens[-1] in row.endings.ends else "length"
     return Completion(row.tokens, row.logprobs, text[:stop], finish)
 
 
@@ -120,15 +123,13 @@ def context_length(model: Any) -> int:
 def _decode(
     model: Any,
     batch: Sequence[Row],
-    sampling: Sampling,
-    endings: Endings,
     progress: Callable[[int], object] | None,
 ) -> None:
     """Decode every request of one batch to its end."""
-    rows = Rows(model, batch, sampling, endings)
+    rows = Rows(model, batch)
     with few_threads(model, len(batch)):
         while rows.alive:
-            ended = rows.step()
+            ended = sum(not row.going for row in rows.step())
             if progress is not None and ended:
                 progress(ended)
 
