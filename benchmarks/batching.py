@@ -40,9 +40,7 @@ def to_the_end(loaded: Any, prompts: Prompts, samplings: list[Sampling], rows: i
     return sum(len(reply.tokens) for reply in done)
 
 
-def joined(
-    loaded: Any, prompts: Prompts, samplings: list[Sampling], rows: int, every: int
-) -> int:
+def joined(loaded: Any, prompts: Prompts, samplings: list[Sampling], rows: int, every: int) -> int:
     """Tokens drawn by a ``Batcher`` with all requests in its queue, long prompts first."""
     count = 0
 

@@ -18,6 +18,7 @@ from burnish.cli import (
     registry_commands,
     report_commands,
     run_commands,
+    serve_commands,
 )
 from burnish.cli.crash import redact, write_crash_file
 from burnish.cli.data import commands as data_commands
@@ -50,6 +51,7 @@ fit_commands.register(app)
 model_commands.register(app)
 eval_commands.register(app)
 report_commands.register(app)
+serve_commands.register(app)
 app.add_typer(registry_commands.app, name="models")
 app.add_typer(data_commands.app, name="data")
 app.command(epilog=example("burnish doctor"))(doctor)

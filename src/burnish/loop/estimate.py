@@ -22,8 +22,8 @@ from burnish.loop.needs import Need, Needs, epochs
 from burnish.loop.recipe import Recipe, StageCall
 from burnish.models.adapters import LoraSettings
 from burnish.models.outline import size_of
-from burnish.sampling.generate import BATCH_ROWS
 from burnish.sampling.cache import cell_bytes
+from burnish.sampling.generate import BATCH_ROWS
 
 LEAST_TOKENS = 512
 REFERENCE = {"fit.dpo", "fit.kto"}

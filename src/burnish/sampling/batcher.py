@@ -54,7 +54,7 @@ class QueueFull(Exception):
 
 @dataclass(frozen=True)
 class Drawn:
-    """One more token of ``row``, or that it was given up for ``error``. ``last``: no more follow."""
+    """One more token of ``row``, or that it was given up for ``error``. ``last``: it has ended."""
 
     row: Row
     token: int | None
@@ -86,11 +86,11 @@ class Batcher:
         self.model, self.tokenizer, self.limits, self.tell = model, tokenizer, limits, tell
         self.context = context_length(model)
         self.cells = limits.cache_mib * MIB // cell_bytes(model)
-        self._ends = frozenset(end_tokens(tokenizer))
+        self.ends = frozenset(end_tokens(tokenizer))
         self._lock = threading.Condition()
         self._waiting: deque[Row] = deque()
         self._cancelled: dict[int, Row] = {}
-        self._closed = False
+        self._closed = self._abandoned = False
         self._running: Rows | None = None
         self._steps = 0
 
@@ -123,10 +123,10 @@ class Batcher:
             raise InputError("the prompt has no tokens")
         if room < 1:
             raise InputError(
-                f"the prompt has {len(prompt)} tokens, which leaves no room for a reply: prompt and "
-                f"reply have {min(self.context, self.cells)} together"
+                f"the prompt has {len(prompt)} tokens, which leaves no room for a reply: "
+                f"prompt and reply have {min(self.context, self.cells)} together"
             )
-        endings = Endings(self.tokenizer, self._ends, sampling.stop)
+        endings = Endings(self.tokenizer, self.ends, sampling.stop)
         limit = min(sampling.max_new_tokens, room)
         rows = [
             Row(tuple(prompt), np.random.default_rng(seed), limit, sampling, endings, top)
@@ -146,10 +146,11 @@ class Batcher:
             self._cancelled |= {id(row): row for row in rows}
             self._lock.notify()
 
-    def close(self) -> None:
-        """Take no more requests; ``run`` returns when all have ended."""
+    def close(self, now: bool = False) -> None:
+        """Take no more requests; ``run`` returns when all have ended, or with ``now`` been given
+        up."""
         with self._lock:
-            self._closed = True
+            self._closed, self._abandoned = True, now
             self._lock.notify()
 
     def run(self) -> None:
@@ -173,7 +174,7 @@ class Batcher:
             return False
         try:
             drawn = self._advance(coming)
-        except Exception as error:  # noqa: BLE001 whatever it was, those who wait for it are told
+        except Exception as error:
             log.exception("decoding failed")
             hit = [*(self._running.rows if self._running else []), *coming]
             drawn = [Drawn(row, None, last=True, error=error) for row in hit if row.going]
@@ -200,13 +201,14 @@ class Batcher:
 
     def _drop_cancelled(self) -> None:
         with self._lock:
-            if not self._cancelled:
+            if not self._cancelled and not self._abandoned:
                 return
-            gone, self._cancelled = self._cancelled, {}
-            self._waiting = deque(row for row in self._waiting if id(row) not in gone)
+            gone, self._cancelled, everyone = self._cancelled, {}, self._abandoned
+            keeps = [] if everyone else [row for row in self._waiting if id(row) not in gone]
+            self._waiting = deque(keeps)
         if self._running is not None:
             for row in self._running.rows:
-                row.going = row.going and id(row) not in gone
+                row.going = row.going and not everyone and id(row) not in gone
             if not self._running.alive:
                 self._running = None
 

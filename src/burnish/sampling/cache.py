@@ -24,6 +24,9 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     is never read. Only the methods here may change the layer.
     """
 
+    keys: Tensor
+    values: Tensor
+
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
@@ -72,6 +75,10 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
 
 class SlidingLayer(DynamicSlidingWindowLayer):  # type: ignore[misc]
     """A layer that keeps the last cells only, for rows that leave and join."""
+
+    keys: Tensor
+    values: Tensor
+    cumulative_length: int
 
     def keep(self, rows: Tensor, first: int) -> None:
         """As ``RoomyLayer.keep``; ``first`` counts from the first cell there ever was."""

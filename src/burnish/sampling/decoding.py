@@ -27,8 +27,8 @@ and at least so many: each time, all others are copied."""
 class Row:
     """One request: its prompt, its own random numbers, at most ``limit`` tokens, those so far.
 
-    ``top``: how many of the likeliest tokens to note beside each drawn one, as (id, log-probability)
-    in ``tops``. ``going`` may be set to False from outside between two steps, to give a row up.
+    ``top``: how many of the likeliest tokens are noted with each that is drawn, as (id,
+    log-probability) in ``tops``. ``going`` may be set to False from outside between two steps, to give a row up.
     """
 
     prompt: tuple[int, ...]
