@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,27 +33,37 @@ def drawn_prompts(loaded: Any, count: int, longest: int, seed: int) -> Prompts:
     ]
 
 
-def to_the_end(loaded: Any, prompts: Prompts, samplings: list[Sampling], rows: int) -> int:
-    """Tokens drawn by ``generate``; it takes one length, the longest, for all."""
-    longest = max(samplings, key=lambda sampling: sampling.max_new_tokens)
-    seeds = range(len(prompts))
-    done = generate(loaded.model, loaded.tokenizer, prompts, longest, seeds=seeds, batch_size=rows)
+def to_the_end(loaded: Any, prompts: Prompts, sampling: Sampling, rows: int) -> int:
+    """Tokens drawn by one ``generate`` a batch: nobody joins."""
+    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    count = 0
+    for begin in range(0, len(order), rows):
+        batch = order[begin : begin + rows]
+        count += at_once(loaded, [prompts[index] for index in batch], sampling, rows, batch)
+    return count
+
+
+def at_once(
+    loaded: Any, prompts: Prompts, sampling: Sampling, rows: int, seeds: Sequence[int]
+) -> int:
+    """Tokens drawn by one ``generate`` for all."""
+    model, tokenizer = loaded.model, loaded.tokenizer
+    done = generate(model, tokenizer, prompts, sampling, seeds=seeds, batch_size=rows)
     return sum(len(reply.tokens) for reply in done)
 
 
-def joined(loaded: Any, prompts: Prompts, samplings: list[Sampling], rows: int, every: int) -> int:
-    """Tokens drawn by a ``Batcher`` with all requests in its queue, long prompts first."""
+def queued(loaded: Any, prompts: Prompts, sampling: Sampling, rows: int) -> int:
+    """Tokens drawn by a ``Batcher`` with all requests in its queue, in the order they came."""
     count = 0
 
     def tell(drawn: list[Drawn]) -> None:
         nonlocal count
         count += len(drawn)
 
-    limits = BatchLimits(rows=rows, waiting=len(prompts), join_every=every)
+    limits = BatchLimits(rows=rows, waiting=len(prompts))
     batcher = Batcher(loaded.model, loaded.tokenizer, limits, tell)
-    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
-    for index in order:
-        batcher.submit(prompts[index], samplings[index], [index])
+    for seed, prompt in enumerate(prompts):
+        batcher.submit(prompt, sampling, [seed])
     batcher.close()
     batcher.run()
     return count
@@ -73,12 +84,12 @@ def main() -> None:
     prompts = drawn_prompts(loaded, options.prompts, options.longest, seed=0)
     # An end is as likely at any token: stop strings that a share of all tokens holds.
     sampling = Sampling(max_new_tokens=options.tokens, stop=["q", "k"])
-    samplings = [sampling] * len(prompts)
-    ways = {"to the end": lambda: to_the_end(loaded, prompts, samplings, options.rows)}
-    for every in (1, 4, 8):
-        ways[f"joined every {every}"] = lambda every=every: joined(
-            loaded, prompts, samplings, options.rows, every
-        )
+    asked = (loaded, prompts, sampling, options.rows)
+    ways: dict[str, Callable[[], int]] = {
+        "batches to their end": lambda: to_the_end(*asked),
+        "generate": lambda: at_once(*asked, range(len(prompts))),
+        "queue of a server": lambda: queued(*asked),
+    }
     best = dict.fromkeys(ways, 0.0)
     for _ in range(options.rounds):
         for name, way in ways.items():
@@ -87,7 +98,9 @@ def main() -> None:
             rate = tokens / (time.process_time() - began)
             best[name] = max(best[name], rate)
     for name, rate in best.items():
-        print(f"{name:18} {rate:8.0f} tokens a CPU-second  {rate / best['to the end']:.2f}x")
+        print(
+            f"{name:22} {rate:8.0f} tokens a CPU-second  {rate / best['batches to their end']:.2f}x"
+        )
 
 
 if __name__ == "__main__":

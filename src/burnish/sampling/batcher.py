@@ -20,7 +20,7 @@ from pydantic import PositiveInt
 
 from burnish.config import InputError, Settings
 from burnish.sampling.cache import cell_bytes
-from burnish.sampling.decoding import Row, Rows
+from burnish.sampling.decoding import JOIN_EVERY, Row, Rows
 from burnish.sampling.generate import context_length
 from burnish.sampling.settings import Sampling
 from burnish.sampling.stopping import Endings
@@ -38,14 +38,14 @@ class BatchLimits(Settings):
     """How much runs and waits at a time.
 
     ``rows`` are decoded together. Their keys and values, at the longest that replies may get, take
-    at most ``cache_mib`` (and up to half of that again in room to grow). ``waiting`` requests
+    at most ``cache_mib`` (and up to 0.4 of that again in room to grow). ``waiting`` requests
     queue. Requests are let in every ``join_every`` steps.
     """
 
     rows: PositiveInt = 32
     cache_mib: PositiveInt = 2048
     waiting: PositiveInt = 256
-    join_every: PositiveInt = 4
+    join_every: PositiveInt = JOIN_EVERY
 
 
 class QueueFull(Exception):

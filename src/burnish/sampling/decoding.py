@@ -17,10 +17,12 @@ from burnish.sampling.stopping import Endings
 
 COMPACT_AT = 0.75
 """The batch is made smaller when at most this share of its rows is still decoding."""
-LEAST_UNUSED = 64
-UNUSED = 0.25
+LEAST_UNUSED = 32
+UNUSED = 0.125
 """Cells in front that no row uses any more are given up when they are this share of those in use,
 and at least so many: each time, all others are copied."""
+JOIN_EVERY = 4
+"""Steps between two times that others are let in: so that they come several at a time."""
 
 
 @dataclass
@@ -28,7 +30,8 @@ class Row:
     """One request: its prompt, its own random numbers, at most ``limit`` tokens, those so far.
 
     ``top``: how many of the likeliest tokens are noted with each that is drawn, as (id,
-    log-probability) in ``tops``. ``going`` may be set to False from outside between two steps, to give a row up.
+    log-probability) in ``tops``. ``going`` may be set to False from outside between two steps, to
+    give a row up.
     """
 
     prompt: tuple[int, ...]

@@ -20,7 +20,7 @@ CONNECTIONS = 2048
 TOKEN_LENGTH = 16
 
 
-class Server(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """Lets what runs end when it is told to stop, and takes nothing new. A second signal ends it.
 
     Args:
@@ -98,7 +98,7 @@ def make_server(
     token: str | None,
     names: Iterable[str] = (),
     ready: Callable[[], object] = lambda: None,
-) -> Server:
+) -> DrainingServer:
     """A server to be run with ``run([listener])``, which returns when a signal came and what ran
     has ended.
 
@@ -120,7 +120,7 @@ def make_server(
         timeout_graceful_shutdown=service.settings.drain_seconds,
         limit_concurrency=CONNECTIONS,
     )
-    return Server(config, service, ready)
+    return DrainingServer(config, service, ready)
 
 
 def read_token(path: Path) -> str:
