@@ -303,7 +303,7 @@ def test_sigterm_lets_requests_end(folder: Path, tmp_path: Path) -> None:
         said = [json.loads(line[6:])["choices"][0]["delta"] for line in events[:-1]]
         whole = "".join(delta.get("content") or "" for delta in said)
         assert whole == greedy(folder, "Hello", 400)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         with pytest.raises(httpx2.ConnectError):
             client.get("/models")
 

@@ -61,6 +61,8 @@ def serve(
     --token-file or in the variable BURNISH_SERVE_TOKEN; else a new one is made and shown once.
     """
     needed("serve", "fastapi", "uvicorn", "prometheus_client")
+    from transformers.utils import logging
+
     from burnish.cli.shared import settings_from
     from burnish.serve.arms import Arms, Place, Served, shares
     from burnish.serve.feedback import Book
@@ -72,6 +74,7 @@ def serve(
         if is_served(model):
             found = f"{model!r:.60} is served elsewhere"
             raise InputError(Problem("", None, "MODEL", found, "a model with weights here"))
+    logging.disable_progress_bar()
     settings = settings_from(ServeSettings, {}, set_)
     parts = shares(models, split)
     given = read_token(token_file) if token_file else os.environ.get(TOKEN)
