@@ -247,7 +247,9 @@ def test_a_client_that_goes_away_is_not_served(up: Running, stream: bool) -> Non
 
 
 def test_requests_have_a_time(folder: Path, tmp_path: Path) -> None:
-    with running([served("one", folder)], tmp_path, seconds=0.02) as there:
+    with running([served("one", folder)], tmp_path, seconds=0.05) as there:
+        model = there.service.arms.all[0].engine.batcher.model
+        model.register_forward_pre_hook(lambda *_: time.sleep(0.1))
         answer = there.chat("x", n=8, **LONG)
         assert answer.status_code == 504
         events = there.chat("x", n=8, stream=True, **LONG).text.split("\n\n")
