@@ -7,10 +7,9 @@ import pytest
 import torch
 from tests import tiny
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
-from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from burnish.sampling import Sampling, generate
-from burnish.sampling.cache import RoomyLayer, new_cache
+from burnish.sampling.cache import RoomyLayer, SlidingLayer, new_cache
 
 LETTERS = list("abcdefghijklmnopqrstuvwxyz0123456789")
 """Stop strings that one token in six has: replies of very different lengths."""
@@ -64,7 +63,7 @@ def gemma(seed: int = 0) -> Any:
 def test_sliding_windows() -> None:
     model = gemma()
     kinds = [type(layer) for layer in new_cache(model.config).layers]
-    assert kinds == [DynamicSlidingWindowLayer, RoomyLayer]
+    assert kinds == [SlidingLayer, RoomyLayer]
     random = np.random.default_rng(0)
     asked = [random.integers(6, 200, random.integers(1, 14)).tolist() for _ in range(30)]
     settings = Sampling(max_new_tokens=14, stop=LETTERS)

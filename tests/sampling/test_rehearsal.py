@@ -7,8 +7,9 @@ import torch
 from tests import tiny
 
 from burnish.models.outline import outline
+from burnish.sampling.cache import cell_bytes
 from burnish.sampling.decoding import Row, Rows
-from burnish.sampling.rehearsal import cell_bytes, rehearse_replies
+from burnish.sampling.rehearsal import rehearse_replies
 from burnish.sampling.settings import Sampling
 from burnish.sampling.stopping import Endings
 
@@ -20,12 +21,15 @@ def test_the_cache_by_hand_and_as_it_grows(tmp_path: Path) -> None:
     tiny.model().config.save_pretrained(tmp_path)
     made = outline(str(tmp_path), torch.float32)
     found = rehearse_replies(made, ROWS, PROMPT, REPLY)
-    assert cell_bytes(made) == CELL
+    assert cell_bytes(made.model) == CELL
     assert found.cache == ROWS * (100 + 32) * CELL  # at least 32 cells of room
-    rows = [Row(tuple(range(i, PROMPT + i)), np.random.default_rng(i), REPLY) for i in range(ROWS)]
-    endings = Endings(tiny.tokenizer(), frozenset(), ())
+    endings = Endings(tiny.tokenizer(), frozenset(), [])
+    rows = [
+        Row(tuple(range(i, PROMPT + i)), np.random.default_rng(i), REPLY, Sampling(), endings)
+        for i in range(ROWS)
+    ]
     with torch.inference_mode():
-        batch = Rows(tiny.model(), rows, Sampling(), endings)
+        batch = Rows(tiny.model(), rows)
         sizes = []
         while batch.alive:
             batch.step()

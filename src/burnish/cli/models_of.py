@@ -46,6 +46,36 @@ def champion_of(run: Path) -> Path:
     raise InputError(Problem(str(run), None, "", "this run has made no model yet"))
 
 
+def located(name: str, runs: Path) -> tuple[str, str]:
+    """Where a model to be served is now, and what it is called: ``ppo@2`` where it is registered.
+
+    Of a run it is the model that was last promoted of those the run made, by a gate or by hand;
+    the run's own champion where none was. Looking again later may give another one.
+
+    Raises:
+        InputError: the run has no model yet.
+    """
+    from burnish.store.registry import Registry
+
+    run = next((path for path in (Path(name), runs / name) if (path / "artifacts").is_dir()), None)
+    registry_file = runs / "registry.sqlite"
+    if not registry_file.is_file():
+        return resolve_model(name, runs), name
+    with Registry(registry_file) as registry:
+        refs = {entry.ref: entry for entry in registry.entries()}
+        if run is not None:
+            inside = [
+                refs[move.after]
+                for move in registry.moves("champion")
+                if move.done and Path(refs[move.after].path).resolve().is_relative_to(run.resolve())
+            ]
+            if inside:
+                return inside[-1].path, inside[-1].ref
+        place = resolve_model(name, runs)
+        known = [entry.ref for entry in refs.values() if entry.path == place]
+        return place, known[-1] if known else name
+
+
 def _registered(alias: str, runs: Path) -> str | None:
     """The folder an alias points to, or None where there is no such alias."""
     from burnish.store.registry import Registry

@@ -81,11 +81,11 @@ def where(loaded: Loaded) -> dict[str, Any]:
 def _one(loaded: Loaded, prompt: tuple[int, ...], tokens: int) -> tuple[float, float, int]:
     """Seconds to the first token and from there to the last, and the largest memory in bytes."""
     device = loaded.model.device
-    row = Row(prompt, np.random.default_rng(0), tokens)
     endless = Endings(loaded.tokenizer, frozenset(), [])
+    row = Row(prompt, np.random.default_rng(0), tokens, Sampling(temperature=0.0), endless)
     with few_threads(loaded.model, 1):
         began = _now(device)
-        rows = Rows(loaded.model, [row], Sampling(temperature=0.0), endless)
+        rows = Rows(loaded.model, [row])
         rows.step()
         first = _now(device)
         while rows.alive:

@@ -22,8 +22,8 @@ from burnish.loop.needs import Need, Needs, epochs
 from burnish.loop.recipe import Recipe, StageCall
 from burnish.models.adapters import LoraSettings
 from burnish.models.outline import size_of
+from burnish.sampling.cache import cell_bytes
 from burnish.sampling.generate import BATCH_ROWS
-from burnish.sampling.rehearsal import cell_bytes
 
 LEAST_TOKENS = 512
 REFERENCE = {"fit.dpo", "fit.kto"}
@@ -156,7 +156,7 @@ def _writing(needs: Needs, config: Any, replies: Replies, device: Device, device
     speed = device.flops * UTILISATION
     rows = min(BATCH_ROWS, count)
     cells = rows * (replies.prompt + replies.new / 2)
-    read = (model.weights + cells * cell_bytes(model)) / device.bandwidth
+    read = (model.weights + cells * cell_bytes(model.model)) / device.bandwidth
     computed = rows * (forward.token + forward.target) / speed
     steps = math.ceil(count / BATCH_ROWS) * replies.new
     prompts = count * forward.of_lengths([replies.prompt], 1) / speed

@@ -38,6 +38,13 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, T
     return tokens, _at(probabilities, tokens).log()
 
 
+def likeliest(logits: Tensor, count: int, sampling: Sampling) -> list[tuple[int, float]]:
+    """The ``count`` likeliest tokens of ``logits [V]`` with log-probabilities as ``draw`` gives."""
+    scaled = logits / (sampling.temperature or 1.0)
+    best = torch.log_softmax(scaled, 0).topk(min(count, len(scaled)))
+    return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
+
+
 def _inverted(weights: Tensor, uniform: Tensor) -> Tensor:
     """``[R]``: where the cumulative sum of ``weights [R, V]`` passes ``uniform [R]`` of the total.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import torch
 
 from burnish.config import InputError
 from burnish.sampling import usage
-from burnish.sampling.decoding import Row, Rows
+from burnish.sampling.decoding import JOIN_EVERY, Row, Rows
 from burnish.sampling.settings import Sampling
 from burnish.sampling.stopping import Endings, find_stop
 from burnish.sampling.threads import few_threads
@@ -50,8 +51,8 @@ def generate(
 ) -> list[Completion]:
     """Complete each prompt once.
 
-    A prompt that occurs several times is computed once and its cache shared out. Requests are
-    batched by length, and leave the batch when they end. A request's result depends on its
+    A prompt that occurs several times is computed once and its cache shared out. Requests leave
+    the batch when they end, and others take their places. A request's result depends on its
     prompt and seed, not on the others (up to the rounding of matrix products of another shape).
 
     Args:
@@ -73,30 +74,32 @@ def generate(
         raise ValueError(f"{len(prompts)} prompts need as many seeds, found {len(seeds)}")
     _check_lengths(model, prompts)
     context = context_length(model)
+    endings = Endings(tokenizer, frozenset(end_tokens(tokenizer)), sampling.stop)
     requests = [
         Row(
             tuple(prompt),
             np.random.default_rng(seed),
             min(sampling.max_new_tokens, context - len(prompt)),
+            sampling,
+            endings,
         )
         for prompt, seed in zip(prompts, seeds, strict=True)
     ]
-    endings = Endings(tokenizer, frozenset(end_tokens(tokenizer)), sampling.stop)
     was_training = model.training
     model.eval()
     try:
-        for batch in _batches(requests, batch_size):
-            _decode(model, batch, sampling, endings, progress)
+        _decode(model, requests, batch_size, progress)
     finally:
         model.train(was_training)
         usage.current().sampled += sum(len(row.tokens) for row in requests)
-    return [_completion(row, endings) for row in requests]
+    return [completion(row) for row in requests]
 
 
-def _completion(row: Row, endings: Endings) -> Completion:
-    text = endings.text(row.tokens)
-    stop = find_stop(text, endings.stop)
-    finish: Finish = "stop" if stop is not None or row.tokens[-1] in endings.ends else "length"
+def completion(row: Row) -> Completion:
+    """What a row that ended has become."""
+    text = row.endings.text(row.tokens)
+    stop = find_stop(text, row.endings.stop)
+    finish: Finish = "stop" if stop is not None or row.tokens[-1] in row.endings.ends else "length"
     return Completion(row.tokens, row.logprobs, text[:stop], finish)
 
 
@@ -121,22 +124,31 @@ def context_length(model: Any) -> int:
 @torch.inference_mode()
 def _decode(
     model: Any,
-    batch: Sequence[Row],
-    sampling: Sampling,
-    endings: Endings,
+    requests: Sequence[Row],
+    size: int,
     progress: Callable[[int], object] | None,
 ) -> None:
-    """Decode every request of one batch to its end."""
-    rows = Rows(model, batch, sampling, endings)
-    with few_threads(model, len(batch)):
-        while rows.alive:
-            ended = rows.step()
-            if progress is not None and ended:
-                progress(ended)
+    """Decode every request to its end, ``size`` at a time.
+
+    Equal prompts come together, long ones first, so that those that join fit into the cells that
+    are there.
+    """
+    waiting = deque(sorted(requests, key=lambda row: (-len(row.prompt), row.prompt)))
+    rows: Rows | None = None
+    steps = 0
+    while rows is not None or waiting:
+        with few_threads(model, min(size, len(requests))):
+            if rows is None:
+                rows = Rows(model, _next(waiting, size))
+            elif waiting and rows.joinable and steps % JOIN_EVERY == 0 and rows.alive < size:
+                rows.join(_next(waiting, size - rows.alive))
+            ended = sum(not row.going for row in rows.step())
+        steps += 1
+        if not rows.alive:
+            rows = None
+        if progress is not None and ended:
+            progress(ended)
 
 
-def _batches(requests: Sequence[Row], size: int) -> Iterator[list[Row]]:
-    """Requests of equal prompts together, long prompts first, in batches of ``size``."""
-    order = sorted(requests, key=lambda row: (-len(row.prompt), row.prompt))
-    for begin in range(0, len(order), size):
-        yield order[begin : begin + size]
+def _next(waiting: deque[Row], count: int) -> list[Row]:
+    return [waiting.popleft() for _ in range(min(count, len(waiting)))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from burnish.models.outline import Memory, Outline
-from burnish.sampling.cache import LEAST_ROOM, ROOM, new_cache
+from burnish.sampling.cache import LEAST_ROOM, ROOM, cell_bytes, new_cache
 from burnish.sampling.draw import draw
 from burnish.sampling.settings import Sampling
 
@@ -21,14 +21,6 @@ class DecodeMemory:
     working: int
 
 
-def cell_bytes(outline: Outline) -> int:
-    """Bytes of one token's keys and values in all layers."""
-    config = outline.model.config.get_text_config()
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return int(2 * config.num_hidden_layers * heads * size * outline.model.dtype.itemsize)
-
-
 def rehearse_replies(outline: Outline, rows: int, prompt: int, reply: int) -> DecodeMemory:
     """Decode ``rows`` replies at a time of at most ``reply`` tokens to prompts of ``prompt``.
 
@@ -36,7 +28,7 @@ def rehearse_replies(outline: Outline, rows: int, prompt: int, reply: int) -> De
     with a sliding window hold less than is counted here.
     """
     cells = prompt + reply
-    cache = rows * (cells + max(LEAST_ROOM, int(ROOM * cells))) * cell_bytes(outline)
+    cache = rows * (cells + max(LEAST_ROOM, int(ROOM * cells))) * cell_bytes(outline.model)
     model = outline.model
     known = [*model.parameters(), *model.buffers()]
     with outline.fake, torch.no_grad():
@@ -56,5 +48,5 @@ def rehearse_replies(outline: Outline, rows: int, prompt: int, reply: int) -> De
         with Memory(known) as step:
             draw(logits, torch.zeros(rows, dtype=torch.float64), Sampling())
         drawn = step.peak + logits.numel() * logits.element_size()
-    stored = rows * (prompt + max(LEAST_ROOM, int(ROOM * prompt))) * cell_bytes(outline)
+    stored = rows * (prompt + max(LEAST_ROOM, int(ROOM * prompt))) * cell_bytes(outline.model)
     return DecodeMemory(cache, max(first.peak - stored, drawn))

@@ -56,3 +56,46 @@ class Endings:
     def _speaks(self, token: int) -> bool:
         """Whether a token has text: no control token, and not one of a padded vocabulary."""
         return token < self._size and token not in self._silent
+
+
+class Increments:
+    """The text of a reply as its tokens come.
+
+    What it gives out stays: it keeps back bytes that are no whole character yet, and whatever a
+    stop string may begin with. All of it together is the reply's text.
+    """
+
+    def __init__(self, endings: Endings) -> None:
+        self._endings = endings
+        self._tokens: list[int] = []
+        self._begin = self._read = 0  # the last tokens whose text is whole, and the end of them
+        self._held = ""
+        self._given = 0
+
+    def push(self, token: int) -> str:
+        """The text that is certain with ``token``, which does not end the reply."""
+        self._tokens.append(token)
+        # A decoder may treat a text's first token in its own way: so a few known ones come along.
+        before = self._endings.text(self._tokens[self._begin : self._read])
+        text = self._endings.text(self._tokens[self._begin :])
+        if text.endswith(GARBLED):
+            return ""
+        self._begin, self._read = self._read, len(self._tokens)
+        self._held += text[len(before) :]
+        return self._give(len(self._held) - _maybe_stop(self._held, self._endings.stop))
+
+    def finish(self, text: str) -> str:
+        """What is missing of the whole ``text``, when the reply has ended."""
+        return text[self._given :]
+
+    def _give(self, count: int) -> str:
+        given, self._held = self._held[:count], self._held[count:]
+        self._given += len(given)
+        return given
+
+
+def _maybe_stop(text: str, stop: Sequence[str]) -> int:
+    """How many of the last characters of ``text`` a stop string begins with, at most."""
+    longest = max((len(one) for one in stop), default=1) - 1
+    sizes = range(min(longest, len(text)), 0, -1)
+    return next((size for size in sizes if any(one.startswith(text[-size:]) for one in stop)), 0)

@@ -36,8 +36,9 @@ class Config(Settings):
     ``fit.dpo`` learn from; ``hard`` keeps the preferred side alone. A judge in this process is read
     by its log-probabilities of the answers; ``votes`` draws so many answers instead, which a served
     judge needs. With ``reasons`` it thinks step by step first, and the probability is held between
-    0.4 and 0.6. ``by: rules`` is rules plus the reward model, where ``reward`` names one; of an ensemble by ``aggregate``. Pairs
-    without a preference are left out, and so are pairs with an order that gave none.
+    0.4 and 0.6. ``by: rules`` is rules plus the reward model, where ``reward`` names one
+    (``aggregate``: of an ensemble's members). Pairs without a preference are left out, and so are
+    pairs with an order that gave none.
     """
 
     model: SamplerRef

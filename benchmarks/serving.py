@@ -1,0 +1,275 @@
+"""Many clients stream from a server on loopback at once: is each answered, with its own reply?
+
+    python -m benchmarks.serving --clients 16 --seconds 30
+    python -m benchmarks.serving --clients 200 --seconds 120 --peer none
+
+Clients ask one prompt after another at temperature 0. What comes is compared with what
+``generate`` says to the same prompt: a reply that is another prompt's was mixed up; one that is
+nobody's differs, as it may by a near tie of two tokens. ``transformers serve`` is measured in the
+same run, in turn, on the same weights; where it does not start, that is said. CPU time is that of
+the server process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx2
+import numpy as np
+import psutil
+
+from burnish.config import process
+from burnish.models.load import load_model
+from burnish.models.save import save_model
+from burnish.sampling import Sampling, generate
+from burnish.text.templates import encode_prompts
+
+START_SECONDS = 180
+WORDS = [
+    "capital",
+    "river",
+    "mountain",
+    "language",
+    "people",
+    "island",
+    "history",
+    "border",
+    "king",
+    "trade",
+    "food",
+    "law",
+]
+TOKEN = "of-a-benchmark-on-loopback"  # noqa: S105 it guards nothing
+
+
+Known = dict[str, tuple[str, int]]
+"""What is said to each prompt, and in how many tokens."""
+
+
+@dataclass
+class Seen:
+    """What the clients of one server saw. Times in seconds."""
+
+    first: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    tokens: int = 0
+    dropped: int = 0
+    mixed: int = 0
+    different: int = 0
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def row(self, name: str) -> str:
+        """A line of the table."""
+        half, most = (np.percentile(self.whole or [np.nan], q) for q in (50, 99))
+        first, late = (np.percentile(self.first or [np.nan], q) for q in (50, 99))
+        return (
+            f"| {name} | {len(self.whole)} | {self.dropped} | {self.mixed} | {self.different} | "
+            f"{self.tokens / self.wall:.0f} | {self.tokens / max(self.cpu, 1e-9):.0f} | "
+            f"{first:.3f} / {late:.3f} | {half:.2f} / {most:.2f} |"
+        )
+
+
+HEAD = (
+    "| server | replies | dropped | mixed up | different | tokens/s | tokens/CPU-s "
+    "| first token p50 / p99 s | reply p50 / p99 s |\n" + "| --- " * 9 + "|"
+)
+
+
+def questions(count: int) -> list[str]:
+    """Prompts of several lengths, no two alike."""
+    return [
+        f"What about the {WORDS[n % 12]} and the {WORDS[n // 12 % 12]} of place {n}?"
+        + " Why?" * (n % 5)
+        for n in range(count)
+    ]
+
+
+def known_replies(folder: Path, prompts: list[str], tokens: int) -> Known:
+    """What ``generate`` says to each prompt, and in how many tokens."""
+    loaded = load_model(folder)
+    asked = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    replies = generate(
+        loaded.model,
+        loaded.tokenizer,
+        encode_prompts(loaded.tokenizer, asked),  # type: ignore[arg-type]
+        Sampling(temperature=0, max_new_tokens=tokens),
+        seeds=[0] * len(prompts),
+    )
+    return {p: (r.text, len(r.tokens)) for p, r in zip(prompts, replies, strict=True)}
+
+
+async def one_client(
+    client: httpx2.AsyncClient, model: str, turn: Iterator[str], until: float,
+    known: Known, tokens: int, seen: Seen,
+) -> None:  # fmt: skip
+    """Ask until the time is over."""
+    owners = {text: prompt for prompt, (text, _) in known.items()}
+    while time.monotonic() < until:
+        prompt = next(turn)
+        body = {"model": model, "messages": [{"role": "user", "content": prompt}],
+                "temperature": 0, "max_tokens": tokens, "stream": True}  # fmt: skip
+        began = time.monotonic()
+        text, done, first = "", False, None
+        try:
+            async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+                answer.raise_for_status()
+                async for line in answer.aiter_lines():
+                    if not line.startswith("data: {"):
+                        continue
+                    for choice in json.loads(line[6:]).get("choices", []):
+                        piece = choice["delta"].get("content") or ""
+                        if piece and first is None:
+                            first = time.monotonic() - began
+                        text += piece
+                        done = done or choice.get("finish_reason") is not None
+        except httpx2.HTTPError:
+            done = False
+        if not done:
+            seen.dropped += 1
+            continue
+        seen.whole.append(time.monotonic() - began)
+        if first is not None:
+            seen.first.append(first)
+        expected, count = known[prompt]
+        seen.tokens += count
+        seen.mixed += text != expected and owners.get(text, prompt) != prompt
+        seen.different += text != expected and text not in owners
+
+
+async def load(
+    url: str, model: str, clients: int, seconds: float,
+    known: Known, tokens: int,
+) -> Seen:  # fmt: skip
+    """``clients`` at once for so long; what is under way then still ends."""
+    seen = Seen()
+    prompts = list(known)
+    limits = httpx2.Limits(max_connections=clients, max_keepalive_connections=clients)
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    began = time.monotonic()
+    async with httpx2.AsyncClient(
+        base_url=url, headers=headers, timeout=600, limits=limits
+    ) as client:
+
+        def turn(start: int) -> Iterator[str]:
+            place = start
+            while True:
+                yield prompts[place % len(prompts)]
+                place += clients
+
+        await asyncio.gather(
+            *(
+                one_client(client, model, turn(n), began + seconds, known, tokens, seen)
+                for n in range(clients)
+            )
+        )
+    seen.wall = time.monotonic() - began
+    return seen
+
+
+@contextmanager
+def started(command: list[str], url: str) -> Iterator[subprocess.Popen[bytes] | None]:
+    """A server process, once it is healthy; None where it does not get so far."""
+    environment = os.environ | {"BURNISH_SERVE_TOKEN": TOKEN, "HF_HUB_OFFLINE": "1"}
+    server = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield server if _healthy(server, url) else None
+    finally:
+        server.terminate()
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def _healthy(server: subprocess.Popen[bytes], url: str) -> bool:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            if httpx2.get(f"{url}/health", timeout=5).status_code == 200:
+                return True
+        except httpx2.HTTPError:
+            time.sleep(0.2)
+    return False
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def measured(name: str, folder: Path, options: Any, known: Known) -> Seen | None:
+    """One server under load."""
+    port = free_port()
+    bin_ = Path(sys.executable).parent
+    commands = {
+        "burnish": [sys.executable, "-m", "burnish", "serve", str(folder), "--port", str(port),
+                    "--set", f"batch.rows={options.rows}", "--runs", str(folder.parent / "runs")],
+        "transformers": [str(bin_ / "transformers"), "serve", str(folder), "--port", str(port),
+                         "--host", "127.0.0.1"],
+        "transformers-cb": [str(bin_ / "transformers"), "serve", str(folder), "--port", str(port),
+                            "--host", "127.0.0.1", "--continuous-batching"],
+    }  # fmt: skip
+    url = f"http://127.0.0.1:{port}"
+    with started(commands[name], url) as server:
+        if server is None:
+            return None
+        asked = (url, str(folder), options.clients)
+        warm = dict(list(known.items())[:2])
+        asyncio.run(load(url, str(folder), 2, 0.01, warm, options.tokens))
+        clock = psutil.Process(server.pid).cpu_times()
+        seen = asyncio.run(load(*asked, options.seconds, known, options.tokens))
+        after = psutil.Process(server.pid).cpu_times()
+        seen.cpu = after.user + after.system - clock.user - clock.system
+        return seen
+
+
+def main() -> None:
+    """Measure and print a table; exit 1 where burnish dropped or mixed up a reply."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="burnish-tiny")
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--tokens", type=int, default=48, help="tokens of the longest reply")
+    parser.add_argument("--rows", type=int, default=64, help="rows that burnish decodes at once")
+    parser.add_argument("--prompts", type=int, default=240)
+    peers = ("transformers", "transformers-cb", "none")
+    parser.add_argument("--peer", choices=peers, default="transformers")
+    options = parser.parse_args()
+    process.tune()
+    with TemporaryDirectory() as scratch:
+        loaded = load_model(options.model)
+        folder = save_model(loaded.model, loaded.tokenizer, Path(scratch) / "model")
+        known = known_replies(folder, questions(options.prompts), options.tokens)
+        print(f"{options.clients} clients, {options.seconds:g} s, {options.model}\n\n{HEAD}")
+        rates = {}
+        for name in ("burnish", *([options.peer] if options.peer != "none" else [])):
+            seen = measured(name, folder, options, known)
+            print(seen.row(name) if seen else f"| {name} | did not start |", flush=True)
+            if seen and seen.wall:
+                rates[name] = seen.tokens / seen.wall
+            if name == "burnish" and (seen is None or seen.dropped or seen.mixed):
+                sys.exit(1)
+    if len(rates) == 2:
+        print(f"\nburnish: {rates['burnish'] / max(rates[options.peer], 1e-9):.1f} x the tokens/s")
+
+
+if __name__ == "__main__":
+    main()

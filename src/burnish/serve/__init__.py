@@ -1,0 +1,1 @@
+"""Serving: models behind an OpenAI-compatible address, divided among users, with feedback."""

@@ -1,0 +1,168 @@
+"""The models that are served: which one a user gets, and the change to a new champion."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from burnish.config import BurnishError, InputError, Problem
+from burnish.models.load import Loaded, load_model
+from burnish.serve.engine import Engine
+from burnish.serve.settings import ServeSettings
+
+log = logging.getLogger(__name__)
+
+ANY = "burnish"
+"""The name under which users are divided among the models."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model's weights are now, and what they are called (``ppo@2``)."""
+
+    path: str
+    ref: str
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model to serve: its name, its share of the users, and where its weights are now."""
+
+    name: str
+    share: float
+    locate: Callable[[], Place]
+
+
+class Arm:
+    """A served model; ``engine`` changes when the weights do."""
+
+    def __init__(self, served: Served, settings: ServeSettings) -> None:
+        self.served, self.settings = served, settings
+        self.name = served.name
+        self.engine: Engine
+        self.swaps = 0
+        self.failures = 0
+        self._place: Place | None = None
+        self._old: dict[Engine, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Load the weights.
+
+        Raises:
+            InputError: they cannot be loaded.
+            CorruptError: they are damaged.
+        """
+        self._place = await asyncio.to_thread(self.served.locate)
+        self.engine = await self._load(self._place)
+
+    async def refresh(self) -> bool:
+        """Change to other weights if there are other ones now; returns whether it did.
+
+        New requests go to them from then on; those that run end where they began. Weights that
+        cannot be loaded change nothing, and are not tried again.
+        """
+        try:
+            place = await asyncio.to_thread(self.served.locate)
+            if place == self._place:
+                return False
+            self._place = place
+            engine = await self._load(place)
+        except (BurnishError, OSError) as error:
+            self.failures += 1
+            log.error("%s stays as it is: %s", self.name, error)
+            return False
+        old, self.engine = self.engine, engine
+        self.swaps += 1
+        log.warning("%s: %s, before %s", self.name, engine.ref, old.ref)
+        closing = asyncio.create_task(old.close())
+        self._old[old] = closing
+        closing.add_done_callback(lambda _: self._old.pop(old))
+        return True
+
+    async def close(self, now: bool) -> None:
+        """Wait until all that runs has ended, or end it ``now``."""
+        engines = [*self._old, self.engine]
+        await asyncio.gather(*(engine.close(now) for engine in engines))
+
+    async def _load(self, place: Place) -> Engine:
+        loaded, identity = await asyncio.to_thread(_loaded, place.path)
+        return Engine(loaded, place.ref, identity, self.settings.batch)
+
+
+class Arms:
+    """All served models.
+
+    Args:
+        served: their names differ and their shares are above 0.
+    """
+
+    def __init__(self, served: Sequence[Served], settings: ServeSettings) -> None:
+        total = sum(one.share for one in served)
+        self.all = [Arm(one, settings) for one in served]
+        self._edges = [edge / total for edge in accumulate(one.share for one in served)]
+        # Who gets what does not change with the shares more than it must.
+        self._salt = "\0".join(one.name for one in served)
+
+    def names(self) -> list[str]:
+        """What requests may name as their model."""
+        return [ANY, *(arm.name for arm in self.all)]
+
+    def choose(self, model: str, user: str | None) -> Arm | None:
+        """The arm of this name; of ``ANY`` the one that ``user`` always gets, one at random where
+        there is no user. None: no such model."""
+        if model != ANY:
+            return next((arm for arm in self.all if arm.name == model), None)
+        point = secrets.randbelow(2**64) if user is None else _point(self._salt, user)
+        inside = (arm for arm, edge in zip(self.all, self._edges, strict=True)
+                  if point < edge * 2**64)  # fmt: skip
+        return next(inside, self.all[-1])
+
+    async def start(self) -> None:
+        """Load all weights."""
+        for arm in self.all:
+            await arm.start()
+
+    async def watch(self, seconds: float) -> None:
+        """Look for other weights every so often, for ever."""
+        while True:
+            await asyncio.sleep(seconds)
+            for arm in self.all:
+                await arm.refresh()
+
+    async def close(self, now: bool) -> None:
+        """Wait until all that runs has ended, or end it ``now``."""
+        await asyncio.gather(*(arm.close(now) for arm in self.all))
+
+
+def shares(names: Sequence[str], split: str | None) -> list[float]:
+    """Shares of the users from ``"0.9,0.1"``; equal ones where none are given.
+
+    Raises:
+        InputError: not as many numbers above 0 as there are models, or two models of one name.
+    """
+    if len(set(names)) < len(names):
+        raise InputError(Problem("", None, "MODEL", "the same model twice", "different ones"))
+    parts = ["1"] * len(names) if split is None else split.split(",")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if len(numbers) != len(names) or not all(0 < number < float("inf") for number in numbers):
+        expected = f"{len(names)} numbers above 0, with commas between them"
+        raise InputError(Problem("", None, "--split", f"found {split!r}", f"expected {expected}"))
+    return numbers
+
+
+def _loaded(path: str) -> tuple[Loaded, str]:
+    loaded = load_model(path)
+    return loaded, loaded.identity[:16]
+
+
+def _point(salt: str, user: str) -> int:
+    digest = hashlib.sha256(f"{salt}\0{user}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")

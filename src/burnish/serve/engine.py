@@ -1,0 +1,159 @@
+"""A model with a thread of its own that decodes, and what it says brought to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+
+from burnish.models.load import Loaded
+from burnish.records import Message
+from burnish.sampling import Batcher, BatchLimits, Completion, Sampling
+from burnish.sampling.batcher import Drawn
+from burnish.sampling.decoding import Row
+from burnish.sampling.generate import completion
+from burnish.sampling.stopping import Increments
+from burnish.text.documents import document_marks
+from burnish.text.templates import encode_prompt
+
+
+class DecodingError(Exception):
+    """The model failed while it replied."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One more token of the reply number ``choice``, and the text that is certain with it.
+
+    ``done`` is the whole reply, with its last token.
+    """
+
+    choice: int
+    token: int
+    logprob: float
+    top: list[tuple[int, float]]
+    text: str
+    done: Completion | None = None
+
+
+class Replies:
+    """Replies under way; iterate over it once, and ``close`` it in any case."""
+
+    def __init__(self, engine: Engine, rows: list[Row]) -> None:
+        self._engine, self._rows = engine, rows
+        self.drawn: asyncio.Queue[Drawn] = asyncio.Queue()
+
+    async def __aiter__(self) -> AsyncIterator[Piece]:
+        """Token after token, of all replies mixed.
+
+        Raises:
+            DecodingError: the model failed.
+        """
+        places = {id(row): place for place, row in enumerate(self._rows)}
+        texts = [Increments(row.endings) for row in self._rows]
+        going = len(texts)
+        while going:
+            one = await self.drawn.get()
+            if one.error is not None or one.token is None:
+                raise DecodingError("the model failed while it replied") from one.error
+            place = places[id(one.row)]
+            done = completion(one.row) if one.last else None
+            text = texts[place].finish(done.text) if done else texts[place].push(one.token)
+            going -= one.last
+            yield Piece(place, one.token, one.logprob, one.top, text, done)
+
+    def close(self) -> None:
+        """Give up what has not ended."""
+        self._engine.give_up(self._rows)
+
+
+class Engine:
+    """A loaded model that many ask at once; use it from one event loop.
+
+    ``ref`` names its weights in the registry, or as they were asked for; ``identity`` is their
+    fingerprint.
+    """
+
+    def __init__(self, loaded: Loaded, ref: str, identity: str, limits: BatchLimits) -> None:
+        self.ref, self.identity = ref, identity
+        self.tokenizer = loaded.tokenizer
+        self.batcher = Batcher(loaded.model, loaded.tokenizer, limits, self._tell)
+        # A tokenizer that encodes in one thread cannot decode in another.
+        self._encoder = deepcopy(loaded.tokenizer)
+        self._encoding = threading.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._watchers: dict[int, asyncio.Queue[Drawn]] = {}
+        self._thread = threading.Thread(target=self.batcher.run, name=f"decode {ref}", daemon=True)
+        self._thread.start()
+
+    async def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """Ids of a conversation as the model's template has it.
+
+        Raises:
+            InputError: the template does not take it.
+        """
+        return await asyncio.to_thread(self._locked, lambda: encode_prompt(self._encoder, messages))
+
+    async def encode_text(self, text: str) -> list[int]:
+        """Ids of plain text, with bos where documents begin with it. S-06: control tokens in it
+        are text."""
+
+        def encode() -> list[int]:
+            start, _ = document_marks(self._encoder)
+            ids = self._encoder(text, add_special_tokens=False, split_special_tokens=True)
+            return [*start, *ids["input_ids"]]
+
+        return await asyncio.to_thread(self._locked, encode)
+
+    def ask(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        top: int,
+    ) -> Replies:
+        """One reply for each prompt and seed, those of a prompt together; all or none.
+
+        Raises:
+            InputError: a prompt is empty or too long.
+            QueueFull: too many wait.
+        """
+        rows: list[Row] = []
+        try:
+            for prompt in prompts:
+                rows += self.batcher.submit(prompt, sampling, seeds, top)
+        except BaseException:
+            self.batcher.cancel(rows)
+            raise
+        replies = Replies(self, rows)
+        self._watchers |= {id(row): replies.drawn for row in rows}
+        return replies
+
+    def give_up(self, rows: Sequence[Row]) -> None:
+        """Forget these rows, and end those that have not ended."""
+        left = [row for row in rows if self._watchers.pop(id(row), None) is not None]
+        if left:
+            self.batcher.cancel(left)
+
+    async def close(self, now: bool = False) -> None:
+        """Take nothing more, and wait until all that runs has ended; with ``now`` it ends here."""
+        self.batcher.close(now)
+        await asyncio.to_thread(self._thread.join)
+
+    def _locked(self, encode: Callable[[], list[int]]) -> list[int]:
+        with self._encoding:
+            return encode()
+
+    def _tell(self, drawn: list[Drawn]) -> None:
+        """From the decoding thread: once a step, whatever the number of rows."""
+        self._loop.call_soon_threadsafe(self._hand_out, drawn)
+
+    def _hand_out(self, drawn: list[Drawn]) -> None:
+        for one in drawn:
+            key = id(one.row)
+            take = self._watchers.pop if one.last else self._watchers.get
+            watcher = take(key, None)
+            if watcher is not None:
+                watcher.put_nowait(one)

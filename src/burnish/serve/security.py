@@ -1,0 +1,214 @@
+"""What stands before every request: who may ask, from where, for what, and how much at once.
+
+An ASGI middleware without knowledge of what is behind it, so that any application can have it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from starlette.datastructures import Headers
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Access = Literal["open", "token"]
+SAFE_METHODS = frozenset({"GET", "HEAD"})
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+BODY_SECONDS = 30.0
+"""In which a request's body has to arrive."""
+
+HEADERS = {
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+"""On every answer that does not say otherwise itself."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Who may do what.
+
+    Args:
+        rules: (method, path) and what it asks for; whatever is not in it is refused. A path may
+            hold one-part placeholders, ``/v1/models/{model}``.
+        token: what ``Authorization: Bearer`` must say where a rule asks for it; None: nothing,
+            which only a server on loopback may have.
+        hosts: names that the ``Host`` header may have, without a port (DNS rebinding).
+        body_bytes: the largest body of a request.
+    """
+
+    rules: Mapping[tuple[str, str], Access]
+    token: str | None
+    hosts: frozenset[str]
+    body_bytes: int = 2**20
+
+
+class Refusal(Exception):
+    """A request that goes no further."""
+
+    def __init__(self, status: int, reason: str, headers: Iterable[tuple[str, str]] = ()) -> None:
+        super().__init__(reason)
+        self.status, self.reason, self.headers = status, reason, tuple(headers)
+
+
+class Guard:
+    """Holds every HTTP request against a policy before ``app`` sees it."""
+
+    def __init__(self, app: App, policy: Policy) -> None:
+        self.app, self.policy = app, policy
+        self._rules = [
+            (method, tuple(path.split("/")), access)
+            for (method, path), access in policy.rules.items()
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer it."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # no websockets
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        started = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message = {**message, "headers": _with_headers(message.get("headers", ()))}
+            await send(message)
+
+        try:
+            headers = Headers(scope=scope)
+            self._check(scope["method"], scope["path"], headers)
+            body = await self._body(headers, receive)
+            await self.app(scope, _given(body, receive), guarded)
+        except Refusal as refusal:
+            if started:
+                raise
+            await _answer(refusal, guarded)
+
+    def _check(self, method: str, path: str, headers: Headers) -> None:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or host_name(hosts[0]) not in self.policy.hosts:
+            raise Refusal(421, "this server does not go by the name in the Host header")
+        if method not in SAFE_METHODS:
+            self._check_origin(headers, hosts[0])
+        access = self._access(method, path)
+        if access != "open" and not self._knows_token(headers):
+            challenge = [("www-authenticate", "Bearer")]
+            raise Refusal(401, "a token is needed: Authorization: Bearer TOKEN", challenge)
+        if access is None:
+            raise Refusal(404, "there is nothing here")
+
+    def _check_origin(self, headers: Headers, host: str) -> None:
+        """A browser says from which page a request comes; programs say nothing."""
+        origins = headers.getlist("origin")
+        own = {f"http://{host}", f"https://{host}"}
+        if any(origin.lower() not in own for origin in origins):
+            raise Refusal(403, "requests from pages of other origins are refused")
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            raise Refusal(403, "requests from other sites are refused")
+
+    def _access(self, method: str, path: str) -> Access | None:
+        parts = path.split("/")
+        for allowed, pattern, access in self._rules:
+            if allowed == method and len(parts) == len(pattern):
+                pairs = zip(parts, pattern, strict=True)
+                if all(part == own or (own[:1] == "{" and part) for part, own in pairs):
+                    return access
+        return None
+
+    def _knows_token(self, headers: Headers) -> bool:
+        if self.policy.token is None:
+            return True
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        same = hmac.compare_digest(given.strip().encode(), self.policy.token.encode())
+        return scheme.lower() == "bearer" and same
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        """The whole body, neither larger nor slower than allowed."""
+        most = self.policy.body_bytes
+        told = headers.get("content-length", "0")
+        too_large = Refusal(413, f"the body may have {most} bytes")
+        if not told.isdecimal() or int(told) > most:
+            raise too_large
+        body = b""
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while True:
+                    message = await receive()
+                    body += bytes(message.get("body", b""))
+                    if len(body) > most:
+                        raise too_large
+                    if not message.get("more_body", False):
+                        return body
+        except TimeoutError:
+            raise Refusal(408, "the body did not arrive in time") from None
+
+
+def _given(body: bytes, receive: Receive) -> Receive:
+    """Gives ``body``, then what comes after it."""
+    pending = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def given() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return given
+
+
+def host_name(host: str) -> str:
+    """A ``Host`` header without its port; empty where it is none."""
+    name, bracket, port = host.lower().partition("]")
+    if bracket and name.startswith("["):
+        return name[1:] if not port or (port[0] == ":" and port[1:].isdecimal()) else ""
+    name, colon, port = host.lower().partition(":")
+    return name if not colon or port.isdecimal() else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def error_body(status: int, message: str, **more: Any) -> dict[str, Any]:
+    """An error as OpenAI's API words it."""
+    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": message, "type": kind, "param": None, "code": None, **more}}
+
+
+async def _answer(refusal: Refusal, send: Send) -> None:
+    body = json.dumps(error_body(refusal.status, refusal.reason)).encode()
+    plain = [("content-type", "application/json"), ("content-length", str(len(body)))]
+    headers = [
+        (name.encode(), value.encode())
+        for name, value in (*plain, ("connection", "close"), *refusal.headers)
+    ]
+    start = {"type": "http.response.start", "status": refusal.status, "headers": headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": body})
+
+
+def _with_headers(given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    headers = list(given)
+    there = {name.lower() for name, _ in headers}
+    more = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+    return headers + [(name, value) for name, value in more if name not in there]

@@ -1,0 +1,85 @@
+"""A real server on loopback, in a thread of this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import torch
+from tests import tiny
+
+from burnish.models.save import save_model
+from burnish.serve.arms import Arms, Place, Served
+from burnish.serve.feedback import Book
+from burnish.serve.server import listen, make_server
+from burnish.serve.service import Service
+from burnish.serve.settings import ServeSettings
+
+TOKEN = "a-token-for-tests-only"
+
+torch.set_num_threads(1)
+
+
+class Running:
+    """A server that runs, and what a test asks it with."""
+
+    def __init__(self, server: Any, service: Service, port: int) -> None:
+        self.server, self.service, self.port = server, service, port
+        self.url = f"http://127.0.0.1:{port}"
+        self.http = httpx2.Client(
+            base_url=self.url, headers={"authorization": f"Bearer {TOKEN}"}, timeout=60
+        )
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self.http.post(path, json=body)
+
+    def chat(self, text: str, **more: Any) -> Any:
+        asked = {"model": "burnish", "messages": [{"role": "user", "content": text}]}
+        return self.post("/v1/chat/completions", **(asked | {"max_tokens": 8} | more))
+
+
+@contextmanager
+def running(served: Sequence[Served], folder: Path, **settings: Any) -> Iterator[Running]:
+    chosen = ServeSettings(**({"watch_seconds": 0.05} | settings))
+    service = Service(Arms(served, chosen), chosen, Book(folder / "registry.sqlite"))
+    up = threading.Event()
+    listener = listen("127.0.0.1", 0)
+    server = make_server(service, listener, TOKEN, ready=up.set)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        assert up.wait(60)
+        there = Running(server, service, listener.getsockname()[1])
+        yield there
+        there.http.close()
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def saved(folder: Path, seed: int = 0, **changes: Any) -> Path:
+    """A random model in a folder."""
+    save_model(tiny.model(seed, **changes), tiny.tokenizer(), folder)
+    return folder
+
+
+def served(name: str, folder: Path, share: float = 1.0) -> Served:
+    return Served(name, share, lambda: Place(str(folder), name))
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("models") / "one")
+
+
+@pytest.fixture(scope="session")
+def up(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of one random model, for tests that leave it as it was."""
+    with running([served("one", folder)], tmp_path_factory.mktemp("runs")) as there:
+        yield there
