@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
@@ -45,12 +45,14 @@ Reason = Literal["finished", "patience", "stop", "rollback"]
 
 @dataclass(frozen=True)
 class StepInfo:
-    """What ``on_step`` is told: ``step`` of ``steps`` is done; ``metrics`` is its logged row."""
+    """What ``on_step`` is told: ``step`` of ``steps`` is done; ``metrics`` is its logged row,
+    ``history`` has those of the steps before it, also of those before an interruption."""
 
     step: int
     steps: int
     metrics: Mapping[str, float]
     tokens: int
+    history: Sequence[Mapping[str, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -294,7 +296,7 @@ class _Fit:
         if self.on_step is None:
             return None
         with state.aside(self.model), self._final_weights():
-            info = StepInfo(self.step, self.steps, row, self.tokens)
+            info = StepInfo(self.step, self.steps, row, self.tokens, self.log.rows)
             action = ranks.from_first(self.on_step(info))
             if action == "mark":
                 self.kept[MARK] = state.copy_weights(self.trainable)

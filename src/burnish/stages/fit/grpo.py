@@ -71,6 +71,13 @@ def loss(model: Any, batch: Batch, config: Config) -> Loss:
     return Loss(total, count, metrics)
 
 
+def count(batch: Batch, config: Config) -> int:
+    """What the policy term of a batch is summed over: tokens or replies."""
+    segment = batch.target_segments()
+    blank = torch.zeros(len(segment), device=segment.device)
+    return int(aggregate(blank, segment, config.aggregate, length=config.length)[1])
+
+
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Alternate sampling groups and updates; save the policy."""
     loaded, prompts = policy.load(config, inputs, context)
@@ -83,5 +90,6 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         stage="fit.grpo",
         credit=functools.partial(grpo_segments, settings=config.credit),
         loss=functools.partial(loss, config=config),
-        shown=["loss", "reward", "kl", "length", "clip_fraction"],
+        shown=["loss", "reward", "kl", "length", "entropy", "clip_fraction"],
+        count=functools.partial(count, config=config),
     )
