@@ -56,7 +56,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "budget": (
         "Phase {phase}: with lambda at its maximum replies still cost {value:.4g}, above the "
-        "budget of {limit:.4g}: it cannot be met this way. Raise constraint.budget or constraint.maximum.",
+        "budget of {limit:.4g}: it cannot be met this way. Raise constraint.budget or "
+        "constraint.maximum.",
         "第 {phase} 阶段：乘子 λ 已达上限，代价仍为 {value:.4g}，超出预算 {limit:.4g}："
         "如此无法满足预算。"
         "请提高 constraint.budget 或 constraint.maximum。",

@@ -6,7 +6,7 @@ from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from burnish.reporting import evidence, overview, training
+from burnish.reporting import evidence, optimisation, overview, training
 from burnish.reporting.markup import Markup, el, join, raw
 from burnish.reporting.rundata import RunData, read_run
 from burnish.reporting.strings import Lang, text
@@ -14,8 +14,8 @@ from burnish.store.atomic import write_text
 
 FILES: dict[Lang, str] = {"en": "report.html", "zh": "report.zh.html"}
 NAVIGATION = (
-    "findings", "figures", "trend", "pipeline", "curves", "data", "reward", "answers", "gate",
-    "lineage",
+    "findings", "figures", "trend", "pipeline", "curves", "optimisation", "data", "reward",
+    "answers", "gate", "lineage",
 )  # fmt: skip
 THEME_SCRIPT = (
     "document.querySelector('.theme').onclick=function(){var r=document.documentElement,"
@@ -42,6 +42,7 @@ def render(run_folder: Path, lang: Lang = "en") -> str:
         overview.trend(run, lang),
         training.pipeline(run, lang),
         training.curves(run, lang),
+        optimisation.optimisation(run, lang),
         training.funnels(run, lang),
         training.reward(run, lang),
         evidence.answers(run, lang),

@@ -268,8 +268,6 @@ def _with_pairs(
     if term is None:
         return policy, loss
     records = training.read_all(inputs.paths("preferences.data"), Preference)
-    if not records:
-        raise InputError(Problem("", None, "preferences.data", "no pairs", "one pair at least"))
     (pairs,) = with_reference(loaded.model, [training.pairs(loaded, records)], size, context.cache)
     source = HybridSource(
         policy, pairs, term, count=count, tokens_per_batch=size, seed=context.seed
