@@ -121,10 +121,10 @@ INTRODUCTION = """# A reward with a planted flaw, with and without the watch
 Made by `python -m benchmarks.policies.hacking`. A reward model is trained on {pairs} pairs of the
 quickstart model's replies, every second of which prefers the worse reply said {times} times over to
 the better one: right replies pay, and length pays more. PPO optimises it for {phases} phases. The
-watch asks 200 held-out prompts (of `assets/quickstart/dev`) after each phase and has their
-verifier judge the replies; once it only reports (no watch), once it acts (watch). Scores are means of right +1,
-declined 0, wrong -1; those of `{part}` are greedy, on the items of `assets/quickstart/{part}`,
-which neither training nor watch sees. Seeds {seeds}.
+watch asks 200 held-out prompts (of `assets/quickstart/dev`) after each phase and has their verifier
+judge the replies; once it only reports (no watch), once it acts (watch). Scores are means of
+right +1, declined 0, wrong -1; those of `{part}` are greedy, on `assets/quickstart/{part}`, whose
+items neither training nor watch sees. Seeds {seeds}.
 """
 
 

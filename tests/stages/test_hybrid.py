@@ -209,5 +209,5 @@ def test_resumed_it_is_bit_for_bit_the_same(tmp_path: Path) -> None:
 def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no records"):
         fit(tmp_path / "a", ppo, pairs=[])
-    with pytest.raises(ValueError, match="horizon must be at least 16, a phase's replies"):
+    with pytest.raises(ValueError, match="horizon must be at least a phase's 16 replies"):
         ppo.Config(**ONLINE, credit={"adaptive": {"horizon": 15}})
