@@ -114,6 +114,7 @@ STAGES: dict[str, tuple[ModuleType, dict[str, Any], dict[str, str]]] = {
             **ONLINE, "critic": "own", "credit": {"adaptive": {"target": 0.5, "horizon": 20}},
             "preferences": {"data": ["d"], "pairs_per_step": 2},
             "watch": {"prompts": ["h"], "action": "report"},
+            "train": ONLINE["train"].model_copy(update={"learning_rate": 0.0005}),
             "online": OnlineSettings(phases=2, prompts_per_phase=5, per_prompt=2),
         },
         {"prompts": "prompts", "preferences.data": "pairs", "watch.prompts": "heldout"},

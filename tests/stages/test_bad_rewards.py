@@ -1,4 +1,4 @@
-"""What goes wrong in optimisation has a defined end, clear words, and keeps the last good weights."""
+"""What goes wrong in optimisation ends in clear words, with the last good weights kept."""
 
 from __future__ import annotations
 
