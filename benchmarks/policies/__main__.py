@@ -31,14 +31,14 @@ ARMS = {
 }
 TRAIN = {"learning_rate": 1.0e-4, "schedule": "constant", "epochs": 2, "segments_per_step": 64,
          "eps": 1.0e-5}  # fmt: skip
-PER_PROMPT, PROMPTS_A_PHASE = 4, 32
+PER_PROMPT = 4
 
 
-def stages(pairs: Path, phases: int, part: str) -> dict[str, Any]:
+def stages(pairs: Path, phases: int, prompts: int, part: str) -> dict[str, Any]:
     """Every arm and its measurement. DPO's compute takes the place of a phase in the hybrids."""
 
     def online(run: str, model: str, count: int, **more: Any) -> dict[str, Any]:
-        size = {"phases": count, "prompts_per_phase": PROMPTS_A_PHASE, "per_prompt": PER_PROMPT}
+        size = {"phases": count, "prompts_per_phase": prompts, "per_prompt": PER_PROMPT}
         return {"run": run, "model": model, "prompts": common.PROMPTS, "online": size,
                 "sampling": common.SAMPLING, "train": TRAIN, **more}  # fmt: skip
 
@@ -58,14 +58,14 @@ def stages(pairs: Path, phases: int, part: str) -> dict[str, Any]:
     return found
 
 
-def cost(run: Made, arm: str) -> tuple[int, float]:
+def cost(run: Made, arm: str, prompts: int) -> tuple[int, float]:
     """Replies sampled, and 10^12 operations of training; those of a first stage count too."""
     folder = run.folders[arm].parents[1]
     parts = ["dpo", arm] if arm in ("dpo_ppo", "dpo_combined") else [arm]
     rows = {part: common.rows_of(folder, part) for part in parts}
     begun = sum(row.get("phase_step") == 1 for own in rows.values() for row in own)
     operations = sum(row["flops"] for own in rows.values() for row in own)
-    return begun * PROMPTS_A_PHASE * PER_PROMPT, operations / 1e12
+    return begun * prompts * PER_PROMPT, operations / 1e12
 
 
 def against(runs: Sequence[Made], one: str, other: str) -> str:
@@ -80,7 +80,7 @@ def against(runs: Sequence[Made], one: str, other: str) -> str:
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def page(runs: Sequence[Made], seeds: Sequence[int], phases: int, part: str) -> str:
+def page(runs: Sequence[Made], seeds: Sequence[int], phases: int, prompts: int, part: str) -> str:
     """The page in Markdown."""
     rows = []
     for arm in ("sft", *ARMS):
@@ -88,7 +88,7 @@ def page(runs: Sequence[Made], seeds: Sequence[int], phases: int, part: str) -> 
                 for run in runs]  # fmt: skip
         spent = ("0", "0") if arm == "sft" else ("", "")
         if arm in ARMS:
-            replies, operations = zip(*(cost(run, arm) for run in runs), strict=True)
+            replies, operations = zip(*(cost(run, arm, prompts) for run in runs), strict=True)
             spent = f"{np.mean(replies):.0f}", f"{np.mean(operations):.2f}"
         rows.append([ARMS.get(arm, "as it starts"), *spent, *[f"{x:.1f}" for x in each],
                      f"{np.mean(each):.1f}",
@@ -110,7 +110,8 @@ def page(runs: Sequence[Made], seeds: Sequence[int], phases: int, part: str) -> 
         ["DPO before the combined objective", against(runs, "combined", "dpo_combined")],
     ]
     text = INTRODUCTION.format(items=items, part=part, phases=phases, less=phases - 1,
-                               asked=common.ASKED, seeds=", ".join(map(str, seeds)))  # fmt: skip
+                               asked=common.ASKED, prompts=prompts,
+                               seeds=", ".join(map(str, seeds)))  # fmt: skip
     return (f"{text}\n{common.table(head, rows)}\n\n## What each part of the hybrid gives\n\n"
             f"{common.table(['', 'difference'], parts)}\n")  # fmt: skip
 
@@ -119,11 +120,11 @@ INTRODUCTION = """# PPO, GRPO, DPO and their hybrids
 
 Made by `python -m benchmarks.policies`. All start from the quickstart's model after instruction
 tuning, one model for all seeds; a seed sets what is drawn and sampled after that. The reward is the
-prompts' verifier: right +1, declined 0, wrong -1. PPO and GRPO sample {phases} phases of 32 prompts
-with 4 replies each; the hybrids sample {less}, so that DPO's compute takes the place of a phase.
-TFLOP counts training alone, not sampling. The pairs come from the start's own replies to {asked}
-prompts (the quickstart's `curate.generate`); all arms with DPO share them, and no column counts
-them. No setting was chosen by these items.
+prompts' verifier: right +1, declined 0, wrong -1. PPO and GRPO sample {phases} phases of {prompts}
+prompts with 4 replies each; the hybrids sample {less}, so that DPO's compute takes the place of a
+phase. TFLOP counts training alone, not sampling. The pairs come from the start's own replies to
+{asked} prompts (the quickstart's `curate.generate`); all arms with DPO share them, and no column
+counts them. No setting was chosen by these items.
 
 The score is the mean of +1 / 0 / -1 over {items} held-out items (`assets/quickstart/{part}`,
 greedy; seeds {seeds}) in hundredths. The last column is the paired difference to the start,
@@ -135,14 +136,14 @@ what other seeds or another start would add.
 def main() -> None:
     """Run what is not there yet, and write the page."""
     process.tune()
-    given = common.options(__doc__, phases=4)
+    given = common.options(__doc__, phases=8)
     begun = common.start(given.work)
     runs = []
     for seed in given.seeds:
-        wanted = stages(begun.pairs.resolve(), given.phases, given.part)
+        wanted = stages(begun.pairs.resolve(), given.phases, given.prompts, given.part)
         work = given.work.resolve() / f"compare{seed}"
         runs.append(made(wanted, str(begun.sft.resolve()), work, seed))
-        text = page(runs, given.seeds[: len(runs)], given.phases, given.part)
+        text = page(runs, given.seeds[: len(runs)], given.phases, given.prompts, given.part)
         print(text, flush=True)
         if given.part == "eval":
             atomic.write_text(PAGE, text)

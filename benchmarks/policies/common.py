@@ -114,6 +114,7 @@ def options(text: str | None, phases: int) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="kept, so that it can continue")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--phases", type=int, default=phases)
+    parser.add_argument("--prompts", type=int, default=96, help="a phase, where methods compare")
     parser.add_argument("--part", choices=("dev", "eval"), default="eval")
     return parser.parse_args()
 

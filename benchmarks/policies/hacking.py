@@ -124,7 +124,8 @@ the better one: right replies pay, and length pays more. PPO optimises it for {p
 watch asks 200 held-out prompts (of `assets/quickstart/dev`) after each phase and has their verifier
 judge the replies; once it only reports (no watch), once it acts (watch). Scores are means of
 right +1, declined 0, wrong -1; those of `{part}` are greedy, on `assets/quickstart/{part}`, whose
-items neither training nor watch sees. Seeds {seeds}.
+items neither training nor watch sees. The model that a watched fit ends with is that of its best
+point. Seeds {seeds}.
 """
 
 
