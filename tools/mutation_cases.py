@@ -284,7 +284,7 @@ MUTATIONS = (
     ),
     Mutation(
         "top_p forgotten in the sampler's probability",
-        "rollouts/online.py",
+        "rollouts/phase.py",
         "sampler = sampler - torch.cat(",
         "sampler = sampler - 0 * torch.cat(",
         ("rollouts/test_online.py",),
