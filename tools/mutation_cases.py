@@ -80,6 +80,20 @@ MUTATIONS = (
         ("stages/test_constraint.py",),
     ),
     Mutation(
+        "pairs beside a policy's loss divided by its tokens",
+        "stages/hybrid.py",
+        "(weight * count / pairs, 0.0)",
+        "(weight, 0.0)",
+        ("stages/test_hybrid.py",),
+    ),
+    Mutation(
+        "each look at a policy is tested as if it were the only one",
+        "evals/overoptimisation.py",
+        "level / (looks * (looks + 1) / 2)",
+        "level",
+        ("evals/test_overoptimisation.py",),
+    ),
+    Mutation(
         "gradient flows into KTO's baseline",
         "objectives/unpaired.py",
         "baseline.detach()",
@@ -284,7 +298,7 @@ MUTATIONS = (
     ),
     Mutation(
         "top_p forgotten in the sampler's probability",
-        "rollouts/online.py",
+        "rollouts/phase.py",
         "sampler = sampler - torch.cat(",
         "sampler = sampler - 0 * torch.cat(",
         ("rollouts/test_online.py",),

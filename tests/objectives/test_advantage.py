@@ -14,6 +14,7 @@ from torch import Tensor
 
 from burnish.objectives import (
     GroupKind,
+    explained_variance,
     gae,
     gae_packed,
     group_advantages,
@@ -152,3 +153,15 @@ def test_overlong_penalty() -> None:  # C-25
     assert overlong_penalty(lengths, 20480, 4096).tolist() == [0, 0, -0.5, -1, -1, -1]
     with pytest.raises(ValueError, match="buffer: 0"):
         overlong_penalty(lengths, 20480, 0)
+
+
+def test_explained_variance() -> None:
+    returns = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    assert explained_variance(returns, returns) == 1.0
+    # A constant offset is no error of this measure; a constant explains nothing.
+    assert explained_variance(returns - 5, returns) == pytest.approx(1.0)
+    assert explained_variance(torch.zeros(4), returns) == 0.0
+    # Residuals -1, -1, 1, 1 have variance 1, returns 1.25.
+    assert explained_variance(torch.tensor([2.0, 3.0, 2.0, 3.0]), returns) == pytest.approx(0.2)
+    assert explained_variance(-returns, returns) == pytest.approx(-3.0)
+    assert explained_variance(torch.zeros(4), torch.ones(4)) == 0.0

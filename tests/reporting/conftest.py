@@ -172,6 +172,19 @@ def make_run(folder: Path) -> Path:
         folder / "artifacts/grpo@1/artifact.json",
         {"name": "grpo", "details": {"constraint": {"budget": 0.6}}},
     )
+    looks = [
+        {"step": 4 * n, "kl": 0.25 * n * n, "proxy": 0.5 * n, "heldout": 0.4 * n - 0.1 * n * n}
+        for n in range(6)
+    ]
+    curve = {"kind": "rl", "alpha": 0.8, "beta": 0.5, "rmse": 0.012, "optimum": 1.8}
+    watch = {"looks": looks, "best_step": 8, "over_optimised": True, "rolled_back": True,
+             "gao": {"heldout": curve}}  # fmt: skip
+    alarm = {"kind": "entropy", "phase": 3, "value": 0.31, "limit": 0.6}
+    write_json(
+        folder / "artifacts/ppo@1/artifact.json",
+        {"name": "ppo", "parents": ["sft@1", "select@1"],
+         "details": {"watch": watch, "alarms": [alarm]}},
+    )  # fmt: skip
     write_json(folder / "artifacts/gate@1/artifact.json", {"parents": ["before@1", "after@1"]})
     for name, model, known in (("before", "sft@1", 0.41), ("after", "ppo@1", 0.55)):
         figures = {"knowledge_heldout_exact": {"value": known}}

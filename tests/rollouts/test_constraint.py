@@ -21,6 +21,7 @@ from burnish.rewards.reward_model import RewardModel
 from burnish.rollouts import (
     Constraint,
     ConstraintSettings,
+    Controls,
     GrpoCredit,
     PpoCredit,
     Reply,
@@ -54,7 +55,7 @@ def test_ppo_weighs_two_critics_advantages() -> None:
         cost_values=[0.3, 0.4],
     )
     settings = PpoCredit(kl_coef=0.5, lam=1.0, whiten=None)
-    found = ppo_segments([one], settings, multiplier=3.0)
+    found = ppo_segments([one], settings, controls=Controls(3.0))
     # A_r = .75 - .1, 1 - .2; A_c = 2.25 - .3, 2 - .4; (A_r - 3 A_c) / 4
     assert stream(found, "advantages").tolist() == pytest.approx([-1.3, -1.0])
     assert stream(found, "returns").tolist() == pytest.approx([0.75, 1.0])
@@ -72,7 +73,7 @@ def test_the_divergence_weighs_the_same_whatever_lambda_is(multiplier: float) ->
         0.0, 0.0, logprobs=[-1.0, -2.0], ref_logprobs=[-1.5, -4.0], values=zero, cost_values=zero
     )
     settings = PpoCredit(kl_coef=0.5, lam=1.0, whiten=None)
-    found = ppo_segments([one], settings, multiplier=multiplier)
+    found = ppo_segments([one], settings, controls=Controls(multiplier))
     assert stream(found, "advantages").tolist() == pytest.approx([-1.25, -1.0])
 
 
@@ -80,7 +81,7 @@ def test_grpo_weighs_the_groups_two_advantages() -> None:
     replies = [reply(1.0, 0.0, logprobs=[-1.0]), reply(3.0, 4.0, logprobs=[-1.0, -1.0])]
     credit = GrpoCredit(advantage="dr_grpo")
     # Rewards are 1 off their mean, costs 2: (-1 + 2) / 2 and (1 - 2) / 2.
-    found = grpo_segments(replies, credit, multiplier=1.0)
+    found = grpo_segments(replies, credit, controls=Controls(1.0))
     assert stream(found, "advantages").tolist() == pytest.approx([0.5, -0.5, -0.5])
     alone = grpo_segments(replies, credit)
     assert stream(alone, "advantages").tolist() == pytest.approx([-1, 1, 1])
@@ -92,7 +93,7 @@ def test_a_pair_is_ranked_by_reward_less_priced_cost(
 ) -> None:
     # 1 against 3; 1 against 3 - .25 x 4; 1 against 3 - 4
     replies = [reply(1.0, 0.0, logprobs=[-1.0]), reply(3.0, 4.0, logprobs=[-1.0, -1.0])]
-    found = pair_segments(replies, multiplier=multiplier)
+    found = pair_segments(replies, controls=Controls(multiplier))
     assert stream(found, "pair").tolist() == [first, -first, -first]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from burnish.models.adapters import LoraSettings, attach
 from burnish.models.forward import TokenScores, token_logprobs
-from burnish.models.heads import ScalarHead
+from burnish.models.heads import Critic, ScalarHead
 from burnish.models.load import Loaded
 from burnish.sampling import Sampling
 from burnish.stages import policy
@@ -96,10 +96,10 @@ def test_importance_weighs_the_policy_term_and_not_the_divergence(leaf: Tensor) 
 def test_importance_weighs_ppos_policy_term_and_not_its_values(leaf: Tensor) -> None:
     # C-24: half the squared errors 1, 4, 9 at a head that says 0.
     config = ppo.Config(**CONFIG, value_coef=0.1)
-    head = ScalarHead(4)
-    plain = ppo.loss(None, batch(), head, config)
+    critic = Critic(ScalarHead(4))
+    plain = ppo.loss(None, batch(), critic, config)
     assert total(plain, leaf) == (pytest.approx(-1 - 3 + 2 + 0.1 * 7), pytest.approx([-1, -3, 2]))
-    weighed = ppo.loss(None, batch(importance=IMPORTANCE), head, config)
+    weighed = ppo.loss(None, batch(importance=IMPORTANCE), critic, config)
     assert total(weighed, leaf) == (
         pytest.approx(-0.5 - 3 + 4 + 0.1 * 7),
         pytest.approx([-0.5, -3, 4]),

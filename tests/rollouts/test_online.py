@@ -17,7 +17,7 @@ from tests import tiny
 from burnish.config import InputError, Interrupted
 from burnish.engine import FitResult, StepInfo, TrainSettings, named_trainable, train
 from burnish.models.forward import token_logprobs
-from burnish.models.heads import ScalarHead
+from burnish.models.heads import Critic, ScalarHead
 from burnish.objectives.policy import clipped_policy, policy_metrics
 from burnish.objectives.types import Loss
 from burnish.records import Prompt, Rollout
@@ -54,7 +54,7 @@ def policy_loss(head: ScalarHead | None, sign: float, model: Any, batch: Batch) 
     old, advantages = batch.at_targets("old_logprobs"), batch.at_targets("advantages")
     total = sign * clipped_policy(scores.logprobs, old, advantages).sum()
     if head is not None:
-        for value_loss in value_losses(scores.hidden, head, batch, 0.2).values():
+        for value_loss in value_losses(scores.hidden, Critic(head), batch, 0.2).values():
             total = total + 0.5 * value_loss.sum()
     return Loss(total, batch.targets.sum(), policy_metrics(scores.logprobs, old, advantages))
 
@@ -88,7 +88,7 @@ def whole_fit(
             model,
             temperature=SAMPLING.temperature,
             reference=lambda: nullcontext(frozen),
-            head=head,
+            critic=Critic(head) if head else None,
         ),
         credit=credit,
         settings=OnlineSettings(phases=phases, prompts_per_phase=5, per_prompt=6),
@@ -292,5 +292,5 @@ def test_bad_input() -> None:
         online(settings, sampling=Sampling(temperature=0))
     with pytest.raises(InputError, match="tokens_per_step"):
         online(settings, train=TrainSettings(tokens_per_step=100))
-    with pytest.raises(ValueError, match=r"reward of a reply to prompt p\d is nan"):
+    with pytest.raises(InputError, match=r"reward of a reply to prompt p\d is nan"):
         online(settings, reward=lambda rollouts: [float("nan")] * len(rollouts)).window(0)

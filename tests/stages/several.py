@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,7 +27,7 @@ from tests.engine.fits import TIMES
 from burnish.config import InputError, Interrupted
 from burnish.engine import SilentProgress, StepInfo, TrainSettings, ranks
 from burnish.models.load import save_model
-from burnish.records import Document, Example, Feedback, Message, Prompt, Record
+from burnish.records import Document, Example, Feedback, Message, Preference, Prompt, Record
 from burnish.rollouts import OnlineSettings, online
 from burnish.sampling import Sampling
 from burnish.stages.base import Context, Inputs
@@ -66,7 +67,16 @@ def write(folder: Path) -> None:
         for n in range(9)
     ]
     general = [Document(id=f"d{n}", text="the hell " * (n % 3 + 1)) for n in range(6)]
+    pairs = [
+        Preference(id=f"c{n}", prompt=[said("user", f"{n}?")],
+                   chosen=[said("assistant", "he " * (n % 3 + 1))],
+                   rejected=[said("assistant", "no")])
+        for n in range(5)
+    ]  # fmt: skip
+    heldout = [replace(prompts[0], id=f"h{n}", messages=[said("user", "h" * n)])
+               for n in range(1, 21)]  # fmt: skip
     rows: dict[str, Sequence[Record]] = {
+        "pairs": pairs, "heldout": heldout,
         "prompts": prompts, "long": [*prompts, long], "feedback": feedback, "examples": examples,
         "general": general,
     }  # fmt: skip
@@ -96,6 +106,18 @@ STAGES: dict[str, tuple[ModuleType, dict[str, Any], dict[str, str]]] = {
             "online": OnlineSettings(phases=3, prompts_per_phase=5, per_prompt=4),
         },
         {"prompts": "prompts"},
+    ),
+    # Micro-batches of two kinds, of which a process may have one alone; a second trunk; looks.
+    "hybrid": (
+        ppo,
+        {
+            **ONLINE, "critic": "own", "credit": {"adaptive": {"target": 0.5, "horizon": 20}},
+            "preferences": {"data": ["d"], "pairs_per_step": 2},
+            "watch": {"prompts": ["h"], "action": "report"},
+            "train": ONLINE["train"].model_copy(update={"learning_rate": 0.0005}),
+            "online": OnlineSettings(phases=2, prompts_per_phase=5, per_prompt=2),
+        },
+        {"prompts": "prompts", "preferences.data": "pairs", "watch.prompts": "heldout"},
     ),
     "long": (grpo, ONLINE, {"prompts": "long"}),
     "kto": (
@@ -193,7 +215,7 @@ def main(folder: Path) -> None:
     with sampled() as seen:
         done: dict[str, Any] = {"grpo": run("grpo", folder, folder / "grpo")}
     done["sampled"] = seen
-    for name in ("ppo", "online_dpo", "kto", "anchored"):
+    for name in ("ppo", "hybrid", "online_dpo", "kto", "anchored"):
         done[name] = run(name, folder, folder / name)
     with mock.patch.object(kto.ranks, "shared_out", alone):
         done["own z0"] = run("kto", folder, folder / "own z0")

@@ -33,11 +33,11 @@ def both(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def one(folder: Path) -> dict[str, several.Done]:
     """What a single process makes of the same."""
-    names = ("grpo", "ppo", "online_dpo", "kto", "anchored")
+    names = ("grpo", "ppo", "hybrid", "online_dpo", "kto", "anchored")
     return {name: several.run(name, folder, folder / "alone" / name) for name in names}
 
 
-@pytest.mark.parametrize("name", ["grpo", "ppo", "online_dpo", "kto", "anchored"])
+@pytest.mark.parametrize("name", ["grpo", "ppo", "hybrid", "online_dpo", "kto", "anchored"])
 def test_two_processes_run_a_stage_as_one_does(
     name: str, both: list[dict[str, Any]], one: dict[str, several.Done]
 ) -> None:
@@ -52,6 +52,9 @@ def test_the_stages_reach_what_they_are_meant_to(one: dict[str, several.Done]) -
     assert [len(one[name]["rows"]) for name in ("grpo", "ppo")] == [12, 12]
     assert len(one["online_dpo"]["rows"]) == 13  # of 18: rolled back in the third phase
     assert one["kto"]["rows"][-1]["baseline"] > 0
+    assert one["hybrid"]["rows"][-1]["preference_margin"] != 0
+    assert [row["kl_coef"] for row in one["hybrid"]["rows"][::6]] != [0.05, 0.05]
+    assert "watch_verifier" in one["hybrid"]["rows"][-1]
     # Windows with and without general text, whose micro-batches are of one kind or of both.
     kept = [row["anchor_kl"] for row in one["anchored"]["rows"]]
     assert max(kept) > 0

@@ -61,6 +61,7 @@ def fit(
     lists them. Started by torchrun, several processes share it.
     """
     from burnish.cli.one_stage import run_stages
+    from burnish.reporting.alarms import sentence
     from burnish.store.atomic import new_folder
 
     if followed():
@@ -83,14 +84,17 @@ def fit(
         shutil.copytree(made.folders[str(stage)], folder, dirs_exist_ok=True)
         details = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))["details"]
     too_long = details.get("too_long", 0)
+    alarms = details.get("alarms", [])
     shutil.rmtree(work)
     if json_:
         figures = made.summary["stages"][0]["figures"]
-        shown = {"out": str(out_), "figures": figures, "too_long": too_long}
+        shown = {"out": str(out_), "figures": figures, "too_long": too_long, "alarms": alarms}
         print_json(shown | ({"report": report_of(details)} if stage is Fit.reward else {}))
     else:
         if too_long:
             say(f"note: {too_long} records are longer than the model's context and were left out")
+        for alarm in alarms:
+            say(f"note: {sentence(alarm, 'en')}")
         if stage is Fit.reward:
             show_reward(details)
         say(f"wrote {out_}")

@@ -19,7 +19,8 @@ GIB, MIB = 2**30, 2**20
 PARTS = {
     "weights": "weights", "shares": "their shares", "gathered": "gathered",
     "gradients": "gradients", "optimizer": "optimiser", "copies": "kept copies",
-    "frozen": "other models", "activations": "activations", "work": "logits and work",
+    "frozen": "other models", "critic": "critic", "activations": "activations",
+    "work": "logits and work",
     "cache": "KV cache",
 }  # fmt: skip
 

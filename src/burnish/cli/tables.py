@@ -14,6 +14,7 @@ from rich.text import Text
 from burnish.reporting import refusals
 from burnish.reporting.findings import promoted, reason, tone_of
 from burnish.reporting.names import Unit, duration, figure_name, show, size
+from burnish.reporting.optimisation import alarms_of
 from burnish.reporting.rundata import Change, Point, RunData, read_run
 
 COLOURS = {"good": "green", "bad": "red", "flat": "dim"}
@@ -34,6 +35,9 @@ def print_results(folder: Path, console: Console) -> None:
         line.append(decision, style="bold green" if good else "bold yellow")
         console.print(line.append(f"  {reason(verdict, 'en')}"))
     console.print()
+    for label, record in run.details.items():
+        for alarm in alarms_of(record, "en"):
+            console.print(Text(f"{label}: {alarm}", style="yellow"))
     facts = []
     if "wall_seconds" in summary:
         facts.append(duration(summary["wall_seconds"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar, cast
 
 import torch
@@ -74,6 +74,16 @@ def greatest(value: int) -> int:
     held = torch.tensor(value)
     dist.all_reduce(held, dist.ReduceOp.MAX)
     return int(held)
+
+
+def named(own: Iterable[str]) -> list[str]:
+    """The names that any process has, in the same order everywhere: micro-batches of several kinds
+    need not be spread so that every process meets each kind."""
+    if count() == 1:
+        return list(own)
+    every: list[list[str]] = [[] for _ in range(count())]
+    dist.all_gather_object(every, list(own))
+    return list(dict.fromkeys(name for part in every for name in part))
 
 
 def from_first(value: T) -> T:

@@ -108,7 +108,10 @@ class _Pieces(Share):
             if name in self._held:
                 gradient = self._held[name].grad
                 weight.grad = None if gradient is None else cast(DTensor, gradient).to_local()
-            elif weight.grad is not None:
+            elif ranks.greatest(weight.grad is not None):
+                # A process whose micro-batches had no use for it has none, but takes part.
+                if weight.grad is None:
+                    weight.grad = torch.zeros_like(weight)
                 dist.all_reduce(weight.grad)
         for weight in self.root.parameters():
             weight.grad = None

@@ -57,9 +57,10 @@ def accumulate(model: Any, loss: LossFunction, window: Sequence[Batch]) -> Windo
             counts[place] = found.count.detach().double()
         for name, (value, over) in found.metrics.items():
             parts.setdefault(name, []).append((value.detach().double(), over.detach().double()))
-    names = list(parts)
-    sums = [torch.stack([v for v, _ in parts[n]]).sum() for n in names]
-    overs = [torch.stack([o for _, o in parts[n]]).sum() for n in names]
+    names = ranks.named(parts)
+    none = [(blank, blank)]
+    sums = [torch.stack([v for v, _ in parts.get(n, none)]).sum() for n in names]
+    overs = [torch.stack([o for _, o in parts.get(n, none)]).sum() for n in names]
     # One exchange and one transfer for all numbers: on a GPU each would wait for the device. Every
     # micro-batch has its own places, so that adding the processes up only puts them together.
     shared = ranks.summed(torch.stack([*totals, *counts, *sums, *overs]))

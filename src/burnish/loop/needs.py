@@ -137,6 +137,10 @@ class Needs:
             "activations": step.activations,
             "work": step.head,
         }
+        if getattr(config, "critic", "shared") == "own":
+            # A second model in training, which every process holds whole, and its marked copy.
+            kept = size_of(self.model(config).trained)
+            parts["critic"] = step.weights + step.gradients + step.optimizer + kept
         if devices > 1:
             parts["gathered"] = gathered(self.model(config))
         return Need("training", parts)
@@ -199,7 +203,8 @@ def _segments(config: Any) -> int:
 
 
 def _pairs(config: Any) -> bool:
-    kinds = {mark.records for _, _, mark in references(config)}
+    # Pairs beside a policy's own replies are in micro-batches of their own.
+    kinds = {m.records for path, _, m in references(config) if path[0] != "preferences"}
     return "preference" in kinds
 
 

@@ -107,3 +107,17 @@ def token_values(states: Tensor, head: ScalarHead, batch: Batch) -> Tensor:
     """
     values: Tensor = head(states.index_select(0, batch.predictors()))
     return values.squeeze(1)
+
+
+class Critic(nn.Module):
+    """Values of tokens: a head on the policy's own states, or on those of a ``trunk`` of its own,
+    which leaves the policy's weights alone and costs a second model."""
+
+    def __init__(self, head: ScalarHead, trunk: PreTrainedModel | None = None) -> None:
+        super().__init__()
+        self.head, self.trunk = head, trunk
+
+    def forward(self, states: Tensor, batch: Batch) -> Tensor:
+        """As ``token_values``; ``states [T, D]`` are the policy's."""
+        own = states if self.trunk is None else hidden(self.trunk, batch)
+        return token_values(own, self.head, batch)

@@ -3,6 +3,7 @@
 from burnish.objectives.advantage import (
     GroupKind,
     WhitenKind,
+    explained_variance,
     gae,
     gae_packed,
     group_advantages,
@@ -58,6 +59,7 @@ __all__ = [
     "clipped_value",
     "constrained_advantages",
     "cross_entropy",
+    "explained_variance",
     "full_kl",
     "gae",
     "gae_packed",

@@ -128,6 +128,21 @@ def whiten(
 
 
 @torch.no_grad()
+def explained_variance(values: Tensor, returns: Tensor) -> float:
+    """``1 - Var(returns - values) / Var(returns)``: 1 where a critic foretells all, 0 where it is
+    no better than a constant, below 0 where it is worse. 0 where all returns are equal.
+
+    ``values, returns: [N]``. Raises ValueError where a shape or dtype is wrong.
+    """
+    check("N", values=values, returns=returns)
+    target = widened(returns)
+    spread = target.var(correction=0)
+    if not bool(spread > 0):
+        return 0.0
+    return float(1 - (target - widened(values)).var(correction=0) / spread)
+
+
+@torch.no_grad()
 def group_advantages(
     rewards: Tensor, groups: Tensor, kind: GroupKind, *, eps: float | None = None
 ) -> Tensor:

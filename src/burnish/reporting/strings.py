@@ -49,6 +49,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     "nav_refusals": ("Refusals", "拒绝"),
     "nav_pipeline": ("Pipeline", "流程"),
     "nav_curves": ("Training", "训练曲线"),
+    "nav_optimisation": ("Optimisation", "策略优化"),
     "nav_data": ("Data", "数据"),
     "nav_reward": ("Reward model", "奖励模型"),
     "nav_answers": ("Answers", "回答示例"),
@@ -256,6 +257,37 @@ STRINGS: dict[str, tuple[str, str]] = {
         "Written by burnish {version}. Every figure is in summary.json; every training step in "
         "metrics.jsonl.",
         "由 burnish {version} 生成。全部数值见 summary.json，逐步训练记录见 metrics.jsonl。",
+    ),
+    # optimised policies
+    "optimisation": ("Optimised policies", "策略优化"),
+    "optimisation_note": (
+        "What went wrong, by stated limits; and where held-out prompts were watched, how much the "
+        "reward trained on and the held-out judges gained, over the square root of the divergence "
+        "from the reference (nats), with Gao's d (α − β log d).",
+        "按既定阈值列出的异常；若设有留出提示监测，则展示训练奖励与留出评判的增益，"
+        "横轴为与参考模型散度（纳特）的平方根，并附 Gao 曲线 d (α − β log d)。",
+    ),
+    "watch_title": ("{label} · gain over √KL", "{label} · 增益与 √KL"),
+    "watch_proxy": ("reward trained on", "训练奖励"),
+    "watch_heldout": ("held-out judges", "留出评判"),
+    "gao_proxy": ("its fit", "训练奖励拟合"),
+    "gao_heldout": ("their fit", "留出评判拟合"),
+    "gao_said": (
+        "{name}: α = {alpha:.3g}, β = {beta:.3g}, residual {rmse:.2g}",
+        "{name}：α = {alpha:.3g}，β = {beta:.3g}，残差 {rmse:.2g}",
+    ),
+    "watch_stopped": (
+        "Over-optimised after step {last}: training stopped and went back to step {best}, the best "
+        "point of the held-out judges.",
+        "第 {last} 步后出现过度优化：训练停止并回退到留出评判最佳的第 {best} 步。",
+    ),
+    "watch_reported": (
+        "Over-optimised by step {last}; the best point was step {best}. Only to be reported.",
+        "至第 {last} 步已过度优化，最佳点为第 {best} 步；按设置未采取行动。",
+    ),
+    "watch_quiet": (
+        "The held-out judges did not fall beyond noise; their best point was step {best}.",
+        "留出评判未出现超出噪声的下降，最佳点为第 {best} 步。",
     ),
     # findings and recommendations
     "found_better": ("{name}: {before} → {after}", "{name}：{before} → {after}"),

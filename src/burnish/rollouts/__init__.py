@@ -2,7 +2,9 @@
 
 from burnish.rollouts.collect import collect
 from burnish.rollouts.constraint import Constraint, ConstraintSettings, constraint
+from burnish.rollouts.control import AdaptiveKl, KlControl
 from burnish.rollouts.credit import (
+    Controls,
     GrpoCredit,
     PpoCredit,
     Reply,
@@ -14,9 +16,12 @@ from burnish.rollouts.online import OnlineSettings, OnlineSource
 from burnish.rollouts.scoring import scorer
 
 __all__ = [
+    "AdaptiveKl",
     "Constraint",
     "ConstraintSettings",
+    "Controls",
     "GrpoCredit",
+    "KlControl",
     "OnlineSettings",
     "OnlineSource",
     "PpoCredit",

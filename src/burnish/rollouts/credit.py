@@ -20,6 +20,7 @@ from burnish.objectives.advantage import (
 )
 from burnish.objectives.constraint import constrained_advantages
 from burnish.objectives.divergence import k1
+from burnish.rollouts.control import AdaptiveKl
 from burnish.text.batches import Segment
 
 PAIR = "pair"
@@ -56,11 +57,22 @@ class Reply:
         )
 
 
-class Credit(Protocol):
-    """Replies of a phase to segments with the streams the loss wants. ``multiplier`` is that of
-    the constraint, None where there is none."""
+@dataclass(frozen=True)
+class Controls:
+    """Numbers that move from phase to phase: the ``multiplier`` of a constraint, None where there
+    is none, and ``kl_coef`` in place of the setting, None where that is fixed."""
 
-    def __call__(self, replies: list[Reply], *, multiplier: float | None) -> list[Segment]:
+    multiplier: float | None = None
+    kl_coef: float | None = None
+
+
+FIXED = Controls()
+
+
+class Credit(Protocol):
+    """Replies of a phase to segments with the streams the loss wants."""
+
+    def __call__(self, replies: list[Reply], *, controls: Controls) -> list[Segment]:
         """One segment for each reply."""
         ...
 
@@ -69,12 +81,14 @@ class PpoCredit(Settings):
     """Credit for PPO.
 
     ``kl_coef`` weighs the divergence from the reference, estimated by k1 and taken from the
-    reward of each token (so that the optimum is the reverse divergence's). ``missing_eos_penalty``
-    is taken from the reward of a reply that was cut off. ``whiten`` names how the advantages of a
-    whole phase are made to have mean 0 and variance 1, None for not at all.
+    reward of each token (so that the optimum is the reverse divergence's); ``adaptive`` moves it
+    from phase to phase, None leaves it fixed. ``missing_eos_penalty`` is taken from the reward of
+    a reply that was cut off. ``whiten`` names how the advantages of a whole phase are made to have
+    mean 0 and variance 1, None for not at all.
     """
 
     kl_coef: float = Field(0.05, ge=0)
+    adaptive: AdaptiveKl | None = None
     gamma: float = Field(1.0, ge=0, le=1)
     lam: float = Field(0.95, ge=0, le=1)
     missing_eos_penalty: float = Field(0.0, ge=0)
@@ -119,20 +133,22 @@ def token_costs(reply: Reply, settings: PpoCredit) -> Tensor:
 
 
 def ppo_segments(
-    replies: Sequence[Reply], settings: PpoCredit, multiplier: float | None = None
+    replies: Sequence[Reply], settings: PpoCredit, controls: Controls = FIXED
 ) -> list[Segment]:
     """Segments with the streams ``old_logprobs``, ``ref_logprobs``, ``old_values``,
     ``advantages`` (whitened over all replies), ``returns`` (not whitened) and, where replies
     have it, ``importance``. With the ``multiplier`` of a constraint the advantages are those of
     reward and cost, and there are ``old_cost_values`` and ``cost_returns``.
     """
+    if controls.kl_coef is not None:
+        settings = settings.model_copy(update={"kl_coef": controls.kl_coef})
     rewards = [token_rewards(reply, settings) for reply in replies]
     advantages, returns = _estimated(replies, rewards, "values", settings)
     streams = {"returns": returns}
-    if multiplier is not None:
+    if controls.multiplier is not None:
         costs = [token_costs(reply, settings) for reply in replies]
         against, cost_returns = _estimated(replies, costs, "cost_values", settings)
-        advantages = constrained_advantages(advantages, against, multiplier)
+        advantages = constrained_advantages(advantages, against, controls.multiplier)
         streams["cost_returns"] = cost_returns
         streams["old_cost_values"] = torch.cat([reply.scores["cost_values"] for reply in replies])
     if settings.whiten is not None:
@@ -165,7 +181,7 @@ def _estimated(
 
 
 def grpo_segments(
-    replies: Sequence[Reply], settings: GrpoCredit, multiplier: float | None = None
+    replies: Sequence[Reply], settings: GrpoCredit, controls: Controls = FIXED
 ) -> list[Segment]:
     """Segments with the streams ``old_logprobs``, ``advantages`` (one number for all tokens of a
     reply) and, where replies have them, ``ref_logprobs`` and ``importance``. With the
@@ -179,10 +195,10 @@ def grpo_segments(
     outcomes = torch.tensor([outcome(r, settings.missing_eos_penalty) for r in replies])
     groups = torch.tensor([numbers[reply.prompt_id] for reply in replies])
     advantages = group_advantages(outcomes, groups, settings.advantage)
-    if multiplier is not None:
+    if controls.multiplier is not None:
         costs = torch.tensor([reply.cost for reply in replies])
         against = group_advantages(costs, groups, settings.advantage)
-        advantages = constrained_advantages(advantages, against, multiplier)
+        advantages = constrained_advantages(advantages, against, controls.multiplier)
     segments = []
     for reply, advantage in zip(replies, advantages, strict=True):
         streams = {
@@ -195,7 +211,7 @@ def grpo_segments(
 
 
 def pair_segments(
-    replies: Sequence[Reply], missing_eos_penalty: float = 0.0, multiplier: float | None = None
+    replies: Sequence[Reply], missing_eos_penalty: float = 0.0, controls: Controls = FIXED
 ) -> list[Segment]:
     """Segments with the streams ``ref_logprobs`` and ``pair``: n at the tokens of the best reply
     to the n-th prompt, -n at those of the worst, 0 at all others, which have no targets. A prompt
@@ -206,7 +222,7 @@ def pair_segments(
     groups: dict[str, list[int]] = {}
     for index, reply in enumerate(replies):
         groups.setdefault(reply.prompt_id, []).append(index)
-    price = multiplier or 0.0
+    price = controls.multiplier or 0.0
     outcomes = [outcome(r, missing_eos_penalty) - price * r.cost for r in replies]
     marks = [0.0] * len(replies)
     for number, places in enumerate(groups.values(), start=1):

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from burnish.config import InputError, Problem
-from burnish.rollouts.credit import Credit, Reply
+from burnish.rollouts.credit import Controls, Credit, Reply
 from burnish.text.batches import Segment
 
 
@@ -27,8 +27,8 @@ def rewarded(replies: Sequence[Reply]) -> list[bool]:
     ]
 
 
-def credited(
-    replies: Sequence[Reply], credit: Credit, multiplier: float | None
+def learnt_from(
+    replies: Sequence[Reply], credit: Credit, controls: Controls
 ) -> tuple[list[Segment], int]:
     """The segments of all replies, in order, and how many of these were left out.
 
@@ -43,7 +43,7 @@ def credited(
     if not kept:
         found = f"no reply of a phase ({len(replies)}) got a reward that compares with another"
         raise InputError(Problem("", None, "judge", found, "a judge that can grade"))
-    found_segments = credit(kept, multiplier=multiplier)
+    found_segments = credit(kept, controls=controls)
     if len(found_segments) != len(kept):
         raise ValueError(f"{len(kept)} replies gave {len(found_segments)} segments")
     following, names = iter(found_segments), found_segments[0].per_token

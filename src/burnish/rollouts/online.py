@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
 from typing import Any
 
-import torch
 from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -18,13 +17,13 @@ from burnish.config import InputError, Settings
 from burnish.engine import ranks
 from burnish.engine.settings import TrainSettings
 from burnish.engine.source import epoch_order, micro_batches
-from burnish.objectives.divergence import k1
-from burnish.objectives.importance import importance_weights
 from burnish.records import Prompt, Rollout
 from burnish.rollouts.collect import collect, reply_seed
 from burnish.rollouts.constraint import Constraint
-from burnish.rollouts.credit import Credit, Reply
-from burnish.rollouts.missing import credited, rewarded
+from burnish.rollouts.control import KlControl
+from burnish.rollouts.credit import Controls, Credit, Reply
+from burnish.rollouts.missing import learnt_from
+from burnish.rollouts.phase import credited, finite, phase_metrics, weighed
 from burnish.rollouts.scoring import Score
 from burnish.sampling import LocalSampler, Sampling
 from burnish.text.batches import Batch, Segment, pack, size
@@ -70,6 +69,7 @@ class OnlineSource:
             probability begins at exactly 1.
         credit: replies of a phase to segments with the streams the loss wants.
         constraint: gives each rollout's cost, and moves the multiplier after each phase.
+        kl_control: moves the weight of the divergence after each phase; None leaves it to credit.
         train: gives window and micro-batch sizes; ``epochs`` are passes over each phase. A window
             has whole groups of replies, the fewest that make ``segments_per_step``.
         progress: called with the number of replies that ended, as they end.
@@ -94,6 +94,7 @@ class OnlineSource:
         train: TrainSettings,
         seed: int,
         constraint: Constraint | None = None,
+        kl_control: KlControl | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> None:
         if not prompts:
@@ -104,8 +105,12 @@ class OnlineSource:
             raise InputError("tokens_per_step does not go with sampling; use segments_per_step")
         self._model, self._tokenizer, self._prompts = model, tokenizer, prompts
         self._sampling, self._reward = sampling, reward
-        self._score, self._credit, self._constraint = score, credit, constraint
-        self._multiplier = constraint.settings.initial if constraint else None
+        self._score, self._credit = score, credit
+        self._constraint, self._kl_control = constraint, kl_control
+        self._controls = Controls(
+            multiplier=constraint.settings.initial if constraint else None,
+            kl_coef=kl_control.initial if kl_control else None,
+        )
         self._settings, self._train, self._seed = settings, train, seed
         self._progress = progress
         self._prompts_per_phase = min(settings.prompts_per_phase, len(prompts))
@@ -145,14 +150,11 @@ class OnlineSource:
         ]
 
     def metrics(self) -> dict[str, float]:
-        """``phase_step`` (from 1), and of the phase, sampled before its first step: ``reward`` and
-        reply ``length`` (means), ``finished`` (share that ended by itself), ``kl`` (mean over
-        replies of the summed k1 to the reference, where there is one), ``sampler_gap`` (mean
-        absolute difference of the sampler's and the trainer's log-probabilities), and of the
-        trainer's over the sampler's probability, top_p counted in and before any cap,
-        ``sampler_ratio`` (mean over tokens) and ``sampler_capped`` (share above the cap). With a
-        constraint ``cost`` (mean) and ``lambda``, the multiplier that this phase is trained with.
-        Where rewards were missing ``unrewarded``, the share of replies left out of the phase.
+        """``phase_step`` (from 1), and of the phase, sampled before its first step: what
+        ``phase.phase_metrics``, ``phase.weighed`` and ``phase.credited`` tell. With a constraint
+        ``cost`` (mean) and ``lambda``, with a controller ``kl_coef``: the multiplier and the weight
+        that this phase is trained with. Where rewards were missing ``unrewarded``, the share of
+        replies left out of the phase.
         """
         return {"phase_step": self._phase_step} | self._metrics
 
@@ -164,7 +166,7 @@ class OnlineSource:
         return {
             "phase": self._phase,
             "metrics": self._metrics,
-            "multiplier": self._multiplier,
+            "controls": asdict(self._controls),
             "ids": batch.ids,
             "lengths": batch.lengths,
         }
@@ -183,8 +185,7 @@ class OnlineSource:
         if self._phase is None:
             return
         self._metrics = state["metrics"]
-        if self._constraint is not None:
-            self._multiplier = state["multiplier"]
+        self._controls = Controls(**state["controls"])
         split = {name: values.split(state["lengths"]) for name, values in tensors.items()}
         names = [name for name in split if name.startswith(STREAM)]
         segments = [
@@ -247,20 +248,20 @@ class OnlineSource:
                 prompt_id=f"{owner}:{rollout.prompt_id}",
                 prompt=encoded[owner],
                 tokens=rollout.tokens,
-                reward=math.nan if reward is None else _finite("reward", reward, rollout),
+                reward=math.nan if reward is None else finite("reward", reward, rollout),
                 finished=rollout.finish == "stop",
-                cost=_finite("cost", cost, rollout),
+                cost=finite("cost", cost, rollout),
             )
             for owner, rollout, reward, cost in zip(owners, rollouts, rewards, costs, strict=True)
         ]
         replies = self._scored(replies, phase)
-        replies, ratios = _weighed(replies, rollouts, self._settings.importance_cap)
-        segments, missing = credited(replies, self._credit, self._multiplier)
+        replies, ratios = weighed(replies, rollouts, self._settings.importance_cap)
+        segments, missing = learnt_from(replies, self._credit, self._controls)
         self._take(segments)
-        self._metrics = {"phase": phase} | _phase_metrics(replies, rollouts) | ratios
+        self._metrics = {"phase": phase} | phase_metrics(replies, rollouts) | ratios
         if missing:
             self._metrics["unrewarded"] = missing / len(replies)
-        self._metrics |= self._bounded(replies)
+        self._metrics |= credited(segments) | self._controlled(replies)
         self._phase = phase
 
     def _sampled(self, phase: int, prompts: Sequence[Prompt]) -> list[list[Rewarded]]:
@@ -279,13 +280,18 @@ class OnlineSource:
         each = self._settings.per_prompt
         return [rewarded[start : start + each] for start in range(0, len(rewarded), each)]
 
-    def _bounded(self, replies: Sequence[Reply]) -> dict[str, float]:
-        """The numbers of the constraint, whose multiplier takes its step to the next phase."""
-        if self._constraint is None or self._multiplier is None:
-            return {}
-        cost = sum(reply.cost for reply in replies) / len(replies)
-        found = {"cost": cost, "lambda": self._multiplier}
-        self._multiplier = self._constraint.after(self._multiplier, cost)
+    def _controlled(self, replies: Sequence[Reply]) -> dict[str, float]:
+        """The controls of this phase and what they follow; they take their step to the next."""
+        now, found = self._controls, {}
+        if self._constraint is not None and now.multiplier is not None:
+            cost = sum(reply.cost for reply in replies) / len(replies)
+            found = {"cost": cost, "lambda": now.multiplier}
+            moved = self._constraint.after(now.multiplier, cost)
+            self._controls = replace(self._controls, multiplier=moved)
+        if self._kl_control is not None and now.kl_coef is not None:
+            found["kl_coef"] = now.kl_coef
+            moved = self._kl_control.after(now.kl_coef, self._metrics["kl"], len(replies))
+            self._controls = replace(self._controls, kl_coef=moved)
         return found
 
     def _scored(self, replies: list[Reply], phase: int) -> list[Reply]:
@@ -332,46 +338,3 @@ def _units(segments: Sequence[Segment], replies: Sequence[int], limit: int) -> G
         else:
             units.append(([reply], len(segments[reply].tokens)))
     return units
-
-
-def _finite(name: str, value: float, rollout: Rollout) -> float:
-    if not math.isfinite(value):
-        raise ValueError(f"the {name} of a reply to prompt {rollout.prompt_id} is {value}")
-    return float(value)
-
-
-def _weighed(
-    replies: Sequence[Reply], rollouts: Sequence[Rollout], cap: float | None
-) -> tuple[list[Reply], dict[str, float]]:
-    """The replies, with the stream ``importance`` where there is a cap, and the ratio's means."""
-    lengths = [len(reply.tokens) for reply in replies]
-    sampler = torch.cat([torch.tensor(rollout.logprobs) for rollout in rollouts])
-    if all("log_kept" in reply.scores for reply in replies):
-        # The sampler reports the probability before top_p; it drew from what top_p kept.
-        sampler = sampler - torch.cat([reply.scores["log_kept"] for reply in replies])
-    trainer = torch.cat([reply.scores["logprobs"] for reply in replies])
-    weights, sums = importance_weights(trainer, sampler, cap)
-    means = {f"sampler_{name}": float(total / count) for name, (total, count) in sums.items()}
-    if cap is None:
-        return list(replies), means
-    rows = zip(replies, weights.split(lengths), strict=True)
-    return [replace(one, scores={**one.scores, "importance": own}) for one, own in rows], means
-
-
-def _phase_metrics(replies: Sequence[Reply], rollouts: Sequence[Rollout]) -> dict[str, float]:
-    count = len(replies)
-    gaps = [
-        (reply.scores["logprobs"] - torch.tensor(rollout.logprobs)).abs()
-        for reply, rollout in zip(replies, rollouts, strict=True)
-    ]
-    rewards = [r.reward for r, known in zip(replies, rewarded(replies), strict=True) if known]
-    found = {
-        "reward": sum(rewards) / len(rewards),
-        "length": sum(len(reply.tokens) for reply in replies) / count,
-        "finished": sum(reply.finished for reply in replies) / count,
-        "sampler_gap": float(torch.cat(gaps).mean()),
-    }
-    if all("ref_logprobs" in reply.scores for reply in replies):
-        each = [k1(r.scores["logprobs"], r.scores["ref_logprobs"]).sum() for r in replies]
-        found["kl"] = float(torch.stack(each).mean())
-    return found

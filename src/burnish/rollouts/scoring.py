@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from burnish.models.forward import in_pieces, logits, token_logprobs
-from burnish.models.heads import ScalarHead, token_values
+from burnish.models.heads import Critic
 from burnish.sampling.draw import kept_mass
 from burnish.text.batches import Batch
 
@@ -22,7 +22,7 @@ def scorer(
     *,
     temperature: float,
     reference: Callable[[], AbstractContextManager[PreTrainedModel]] | None = None,
-    head: ScalarHead | None = None,
+    critic: Critic | None = None,
     top_p: float = 1.0,
 ) -> Score:
     """A function from a batch to ``logprobs``, ``ref_logprobs``, ``values``, ``cost_values`` and
@@ -32,8 +32,7 @@ def scorer(
         temperature: that of sampling; divides the logits of model and reference alike.
         reference: opens the model to compare with: ``lambda: adapters.reference(model)`` for an
             adapter, ``lambda: nullcontext(copy)`` for a frozen copy. None: no ``ref_logprobs``.
-        head: of a critic that shares the model's trunk; a second output values the cost. None: no
-            ``values``.
+        critic: gives the values; a second output is that of the cost. None: no ``values``.
         top_p: that of sampling. Below 1 ``log_kept`` is the log of the probability it kept.
     """
 
@@ -41,8 +40,8 @@ def scorer(
     def score(batch: Batch) -> dict[str, Tensor]:
         scores = token_logprobs(model, batch, temperature)
         found = {"logprobs": scores.logprobs}
-        if head is not None:
-            values = token_values(scores.hidden, head, batch)
+        if critic is not None:
+            values = critic(scores.hidden, batch)
             if values.dim() == 1:
                 found["values"] = values
             else:

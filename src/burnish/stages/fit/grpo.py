@@ -6,7 +6,7 @@ import functools
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 
 from burnish.models.forward import token_logprobs
 from burnish.objectives import (
@@ -31,7 +31,8 @@ class Config(policy.OnlineConfig):
     The divergence from the reference is a term of the loss: ``k3`` (as published; its optimum
     is that of the forward divergence) or ``k2`` (that of the reverse one), times ``kl_coef``.
     ``high`` above ``clip`` is DAPO's clip, ``sequence_ratio`` GSPO's ratio, ``aggregate`` how
-    tokens are summed up (``seq_mean`` GRPO, ``token_mean`` DAPO, ``constant_length`` Dr. GRPO).
+    tokens are summed up (``seq_mean`` GRPO, ``token_mean`` DAPO, ``constant_length`` Dr. GRPO:
+    their sum over ``sampling.max_new_tokens``).
     """
 
     credit: GrpoCredit = GrpoCredit()
@@ -39,7 +40,6 @@ class Config(policy.OnlineConfig):
     high: PositiveFloat | None = None
     sequence_ratio: bool = False
     aggregate: AggregateKind = "seq_mean"
-    length: PositiveInt | None = None
     kl_coef: NonNegativeFloat = 0.04
     kl: Literal["k2", "k3"] = "k3"
 
@@ -63,12 +63,24 @@ def loss(model: Any, batch: Batch, config: Config) -> Loss:
     divergence = {"k2": k2, "k3": k3}[config.kl](scores.logprobs, batch.at_targets("ref_logprobs"))
     per_token = policy.corrected(clipped_policy(scores.logprobs, old, advantages, **form), batch)
     total, count = aggregate(
-        per_token + config.kl_coef * divergence, segment, config.aggregate, length=config.length
+        per_token + config.kl_coef * divergence,
+        segment,
+        config.aggregate,
+        length=config.sampling.max_new_tokens,
     )
     with torch.no_grad():
         metrics = policy_metrics(scores.logprobs, old, advantages, **form)
     metrics["divergence"] = metric(divergence.detach())
     return Loss(total, count, metrics)
+
+
+def count(batch: Batch, config: Config) -> int:
+    """What the policy term of a batch is summed over: tokens or replies."""
+    segment = batch.target_segments()
+    blank = torch.zeros(len(segment), device=segment.device)
+    return int(
+        aggregate(blank, segment, config.aggregate, length=config.sampling.max_new_tokens)[1]
+    )
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
@@ -83,5 +95,6 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         stage="fit.grpo",
         credit=functools.partial(grpo_segments, settings=config.credit),
         loss=functools.partial(loss, config=config),
-        shown=["loss", "reward", "kl", "length", "clip_fraction"],
+        shown=["loss", "reward", "kl", "length", "entropy", "clip_fraction"],
+        count=functools.partial(count, config=config),
     )

@@ -109,5 +109,6 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         stage="fit.online_dpo",
         credit=functools.partial(pair_segments, missing_eos_penalty=config.missing_eos_penalty),
         loss=functools.partial(loss, config=config),
-        shown=["loss", "reward", "kl", "length", "accuracy", "paired"],
+        shown=["loss", "reward", "kl", "length", "entropy", "accuracy", "paired"],
+        count=lambda batch: len(paired(batch)[0]),
     )

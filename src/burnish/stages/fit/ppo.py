@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from copy import deepcopy
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor
 
 from burnish.models.forward import token_logprobs
-from burnish.models.heads import ScalarHead, token_values
+from burnish.models.heads import Critic, ScalarHead
+from burnish.models.load import Loaded
 from burnish.objectives import Loss, clipped_policy, clipped_value, metric, policy_metrics
+from burnish.rollouts.control import KlControl
 from burnish.rollouts.credit import PpoCredit, ppo_segments
 from burnish.stages import policy
 from burnish.stages.base import Context, Inputs, Outcome
@@ -19,25 +22,38 @@ from burnish.text.batches import Batch
 
 
 class Config(policy.OnlineConfig):
-    """Train ``model`` on its replies to ``prompts`` with a critic that shares its trunk.
+    """Train ``model`` on its replies to ``prompts`` with a critic.
 
-    The KL penalty is k1 in the reward (``credit.kl_coef``). Under a ``constraint`` the critic has
-    a second output, for the cost.
+    The KL penalty is k1 in the reward (``credit.kl_coef``, fixed or adaptive). The ``critic``
+    shares the policy's trunk, or has its ``own``, a copy of the model as it comes in: twice the
+    memory of weights, and no pull of the value loss on the policy. Under a ``constraint`` it has a
+    second output, for the cost. Defaults follow Huang et al. 2024 (arXiv 2403.17031) where a
+    setting has a counterpart there.
     """
 
     credit: PpoCredit = PpoCredit()
+    critic: Literal["shared", "own"] = "shared"
     clip: PositiveFloat = 0.2
     value_clip: PositiveFloat | None = 0.2
     value_coef: NonNegativeFloat = 0.1
     entropy_coef: NonNegativeFloat = 0.0
 
+    @model_validator(mode="after")
+    def _horizon(self) -> Self:
+        replies = self.online.prompts_per_phase * self.online.per_prompt
+        if self.credit.adaptive is not None and self.credit.adaptive.horizon < replies:
+            raise ValueError(
+                f"credit.adaptive.horizon must be at least a phase's {replies} replies"
+            )
+        return self
+
 
 def value_losses(
-    states: Tensor, head: ScalarHead, batch: Batch, clip: float | None
+    states: Tensor, critic: Critic, batch: Batch, clip: float | None
 ) -> dict[str, Tensor]:
     """The critic's losses ``[N]`` by name: ``value_loss`` and, where it has a second output,
-    ``cost_value_loss``. ``states [T, D]``."""
-    values = token_values(states, head, batch)
+    ``cost_value_loss``. ``states [T, D]`` are the policy's."""
+    values = critic(states, batch)
     columns = [values] if values.dim() == 1 else values.unbind(1)
     return {
         f"{of}value_loss": clipped_value(
@@ -47,7 +63,7 @@ def value_losses(
     }
 
 
-def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
+def loss(model: Any, batch: Batch, critic: Critic, config: Config) -> Loss:
     """Policy, value and entropy terms summed over the replies' tokens; the count is tokens."""
     scores = token_logprobs(
         model, batch, config.sampling.temperature, entropy=config.entropy_coef > 0
@@ -58,7 +74,7 @@ def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
     per_token = policy.corrected(surrogate, batch)
     total = per_token.sum()
     metrics = policy_metrics(scores.logprobs.detach(), old, advantages, low=clip, high=clip)
-    for name, value_loss in value_losses(scores.hidden, head, batch, config.value_clip).items():
+    for name, value_loss in value_losses(scores.hidden, critic, batch, config.value_clip).items():
         total = total + config.value_coef * value_loss.sum()
         metrics[name] = metric(value_loss)
     if scores.entropy is not None:
@@ -67,13 +83,20 @@ def loss(model: Any, batch: Batch, head: ScalarHead, config: Config) -> Loss:
     return Loss(total, batch.targets.sum(), metrics)
 
 
+def new_critic(loaded: Loaded, config: Config) -> Critic:
+    """A critic that says 0 of everything, with an output for the cost where that is bounded."""
+    width = loaded.model.config.get_text_config().hidden_size
+    names = ("reward",) if config.constraint is None else ("reward", "cost")
+    head = ScalarHead(width, names).to(loaded.model.device)
+    return Critic(head, deepcopy(loaded.model) if config.critic == "own" else None).eval()
+
+
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Alternate sampling and updates; save the policy (the critic is not kept)."""
     loaded, prompts = policy.load(config, inputs, context)
     torch.manual_seed(context.seed)
-    width = loaded.model.config.get_text_config().hidden_size
-    names = ("reward",) if config.constraint is None else ("reward", "cost")
-    head = ScalarHead(width, names).to(loaded.model.device)
+    critic = new_critic(loaded, config)
+    adaptive = config.credit.adaptive
     return policy.improve(
         config,
         inputs,
@@ -82,7 +105,9 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         prompts,
         stage="fit.ppo",
         credit=functools.partial(ppo_segments, settings=config.credit),
-        loss=functools.partial(loss, head=head, config=config),
-        shown=["loss", "reward", "kl", "length", "clip_fraction"],
-        head=head,
+        loss=functools.partial(loss, critic=critic, config=config),
+        shown=["loss", "reward", "kl", "length", "entropy", "clip_fraction", "explained_variance"],
+        count=lambda batch: int(batch.targets.sum()),
+        critic=critic,
+        kl_control=KlControl(config.credit.kl_coef, adaptive) if adaptive else None,
     )

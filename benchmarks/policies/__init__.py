@@ -1,0 +1,1 @@
+"""Ways of optimising a policy, measured on the quickstart's model."""
