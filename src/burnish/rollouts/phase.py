@@ -49,10 +49,12 @@ def weighed(
 
 
 def phase_metrics(replies: Sequence[Reply], rollouts: Sequence[Rollout]) -> dict[str, float]:
-    """``reward`` and ``reward_std`` (mean and deviation over replies that have one), ``flat`` (share
+    """The means that are logged of a phase.
+
+    ``reward`` and ``reward_std`` (mean and deviation over replies that have one), ``flat`` (share
     of prompts whose replies all have one reward, so that nothing tells them apart), reply
     ``length`` (mean), ``finished`` (share that ended by itself), ``entropy`` (minus the mean
-    log-probability of the tokens sampled, nats a token), ``kl`` (mean over replies of the summed
+    log-probability of the sampled tokens, nats a token), ``kl`` (mean over replies of the summed
     k1 to the reference, where there is one) and ``sampler_gap`` (mean absolute difference of the
     sampler's and the trainer's log-probabilities).
     """
