@@ -54,7 +54,6 @@ def asking(value: dict[str, Any], ref: str) -> dict[str, Any]:
     )
     del evaluate["heldout"], evaluate["base"], constitution["reward"]
     generate["scoring"] = {"weights": {"completeness": 1.0, "verifier": 1.0}}
-    constitution["critic"] = "model"
     prepare = {"evaluate": evaluate, "generate": generate, "constitution": constitution}
     endpoint = {"pause": 0.01, "attempts": 2, "concurrency": 1}
     return {"name": "asking", "model": "model", "endpoint": endpoint, "prepare": prepare}

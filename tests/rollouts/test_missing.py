@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from burnish.config import InputError
-from burnish.rollouts.credit import GrpoCredit, PpoCredit, Reply, grpo_segments, ppo_segments
-from burnish.rollouts.missing import credited, rewarded
+from burnish.rollouts.credit import FIXED, GrpoCredit, PpoCredit, Reply, grpo_segments, ppo_segments
+from burnish.rollouts.missing import learnt_from, rewarded
 
 GRPO = partial(grpo_segments, settings=GrpoCredit())
 PPO = partial(ppo_segments, settings=PpoCredit())
@@ -31,8 +31,8 @@ GROUP = [
 
 @pytest.mark.parametrize("credit", [GRPO, PPO])
 def test_the_rest_of_a_group_is_credited_without_it(credit: object) -> None:
-    found, missing = credited(GROUP, credit, None)  # type: ignore[arg-type]
-    expected = credit([GROUP[0], GROUP[2]], multiplier=None)  # type: ignore[operator]
+    found, missing = learnt_from(GROUP, credit, FIXED)  # type: ignore[arg-type]
+    expected = credit([GROUP[0], GROUP[2]], controls=FIXED)  # type: ignore[operator]
     assert missing == 3
     assert [segment.id for segment in found] == ["a", "b", "c", "d", "e"]
     assert [found[0], found[2]] == expected
@@ -49,9 +49,9 @@ def test_a_group_of_one_compares_with_nothing_but_a_lone_reply_may_count() -> No
 
 def test_with_every_reward_there_nothing_is_left_out() -> None:
     replies = [reply("a", "p", 1.0), reply("c", "p", 0.0)]
-    assert credited(replies, GRPO, None) == (GRPO(replies), 0)
+    assert learnt_from(replies, GRPO, FIXED) == (GRPO(replies), 0)
 
 
 def test_a_phase_without_any_reward_is_refused() -> None:
     with pytest.raises(InputError, match=r"no reply of a phase \(2\) got a reward"):
-        credited([GROUP[3], GROUP[4]], GRPO, None)
+        learnt_from([GROUP[3], GROUP[4]], GRPO, FIXED)

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, model_validator
+from torch import Tensor
 
 from burnish.models.forward import token_logprobs
 from burnish.objectives import (
@@ -50,6 +51,13 @@ class Config(policy.OnlineConfig):
         return self
 
 
+def summed(per_token: Tensor, segment: Tensor, config: Config) -> tuple[Tensor, Tensor]:
+    """Sum and count of ``per_token [N]``; ``segment [N]`` is each token's reply."""
+    constant = config.aggregate == "constant_length"
+    most = config.sampling.max_new_tokens if constant else None
+    return aggregate(per_token, segment, config.aggregate, length=most)
+
+
 def loss(model: Any, batch: Batch, config: Config) -> Loss:
     """The clipped policy term and the divergence, aggregated as the settings say."""
     scores = token_logprobs(model, batch, config.sampling.temperature)
@@ -62,12 +70,7 @@ def loss(model: Any, batch: Batch, config: Config) -> Loss:
     }
     divergence = {"k2": k2, "k3": k3}[config.kl](scores.logprobs, batch.at_targets("ref_logprobs"))
     per_token = policy.corrected(clipped_policy(scores.logprobs, old, advantages, **form), batch)
-    total, count = aggregate(
-        per_token + config.kl_coef * divergence,
-        segment,
-        config.aggregate,
-        length=config.sampling.max_new_tokens,
-    )
+    total, count = summed(per_token + config.kl_coef * divergence, segment, config)
     with torch.no_grad():
         metrics = policy_metrics(scores.logprobs, old, advantages, **form)
     metrics["divergence"] = metric(divergence.detach())
@@ -78,9 +81,7 @@ def count(batch: Batch, config: Config) -> int:
     """What the policy term of a batch is summed over: tokens or replies."""
     segment = batch.target_segments()
     blank = torch.zeros(len(segment), device=segment.device)
-    return int(
-        aggregate(blank, segment, config.aggregate, length=config.sampling.max_new_tokens)[1]
-    )
+    return int(summed(blank, segment, config)[1])
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
