@@ -38,7 +38,9 @@ class WriteSettings(Settings):
 
     At most ``max_requests`` replies are asked for, ``4 × count`` where it is None, divided among
     topics as ``count`` is. Replies that an earlier run of the same work left behind count too, so
-    that an interrupted run ends as one that was not.
+    that an interrupted run ends as one that was not. A served writer is not sent more requests
+    than that either, retries counted: then the run stops, what came is kept, and the same command
+    asks for the rest.
     """
 
     count: PositiveInt = 100
