@@ -34,6 +34,8 @@ LOWEST, HIGHEST = 1, 5
 GREEDY = Sampling(temperature=0.0, max_new_tokens=512)
 DRAWN = Sampling(temperature=0.7, max_new_tokens=512)
 """For several votes, which greedy decoding would make alike."""
+LOCAL = 32
+"""What a kill can cost of a judge in this process, in replies or pairs that it was asked about."""
 RUBRIC = "helpful"
 _OBJECT = re.compile(r"\{[^{}]*\}")
 _ONE_REQUEST = frozenset({200, 400, 413, 422})
@@ -173,7 +175,8 @@ class Judge:
     mean of those that could be read, the winner of an order the side with more votes. ``sampling``
     then needs a temperature. With ``weigh`` nothing is written: a grade is the mean of the scale
     under the model's probabilities of its numbers (G-Eval, Liu et al. 2023, arXiv 2303.16634,
-    section 2), and an order names the likelier reply.
+    section 2), and an order names the likelier reply. What is asked ``at_once`` is kept before more
+    is asked; None asks all, which is for a sampler with a journal of its own.
     """
 
     sampler: Sampler
@@ -183,6 +186,7 @@ class Judge:
     seed: int = 0
     votes: int = 1
     weigh: Weigh | None = None
+    at_once: int | None = None
 
     @property
     def fingerprint(self) -> str:

@@ -21,13 +21,13 @@ from burnish.evals.agreement import THRESHOLD, Agreement, agreement
 from burnish.evals.scored import JUDGE, as_json
 from burnish.records import Example
 from burnish.rewards.annotate import candidates_of
-from burnish.rewards.judge import DRAWN, GREEDY, HIGHEST, LOWEST, Judge, load_rubric
+from burnish.rewards.judge import DRAWN, GREEDY, HIGHEST, LOCAL, LOWEST, Judge, load_rubric
 from burnish.rewards.options import by_likelihood
 from burnish.rewards.scorers import Resources, ScorerSettings, find
-from burnish.rewards.scoring import ScoreCache, score_candidates
+from burnish.rewards.scoring import ScoreCache, chunks, score_candidates
 from burnish.stages.base import Context, Inputs
 from burnish.stages.replying import reply_with
-from burnish.stages.scoring import AT_ONCE, chunks
+from burnish.stages.scoring import AT_ONCE
 from burnish.store import tables
 
 JOURNAL = "judge.jsonl"
@@ -133,7 +133,10 @@ def load_judge(
     weigh = None
     if settings.read == "likelihood" and model.loaded is not None:
         weigh = by_likelihood(model.loaded.model, model.loaded.tokenizer)
-    judge = Judge(model.sampler, rubric, name, sampling, context.seed, settings.votes, weigh)
+    at_once = LOCAL if model.loaded else None
+    judge = Judge(
+        model.sampler, rubric, name, sampling, context.seed, settings.votes, weigh, at_once
+    )
     if settings.labels is None:
         return Judging(judge, None, model.details)
     tested = _tested(settings.labels, inputs, judge, cache, context.seed)
