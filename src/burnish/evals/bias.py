@@ -128,7 +128,7 @@ def self_preference(
         return Figure(float("nan"), 0.0, 1.0, 0)
     value, total = float(_win_rate(cells[None])[0]), int(cells.sum())
     drawn = np.random.default_rng(seed).multinomial(total, cells.ravel() / total, DRAWS)
-    rates = _win_rate(drawn.reshape(DRAWS, *cells.shape))
+    rates = _win_rate(drawn.reshape(DRAWS, *cells.shape).astype(np.float64))
     known = rates[~np.isnan(rates)]
     if np.ptp(known) == 0:
         even = min(mine, others)
@@ -144,4 +144,5 @@ def _win_rate(cells: Array) -> Array:
     beaten = np.cumsum(others, axis=2) - others / 2
     pairs = (own.sum(axis=2) * others.sum(axis=2)).sum(axis=1)
     wins = (own * beaten).sum(axis=(1, 2))
-    return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    rates: Array = np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return rates
