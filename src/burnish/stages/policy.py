@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self
 
 from pydantic import Field, PositiveFloat, model_validator
@@ -43,7 +42,7 @@ from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.hybrid import HybridSource, PreferenceTerm, hybrid_loss
 from burnish.stages.judging import JudgeSettings, load_judge
 from burnish.stages.reference import with_reference
-from burnish.stages.rewarding import Grades, RewardMix, Rewards, annealing, reward_function
+from burnish.stages.rewarding import Grades, RewardMix, Rewards, annealing, at_last, reward_function
 from burnish.stages.scoring import SCORES
 from burnish.stages.watch import Watch, WatchSettings, heldout_prompts, judges
 from burnish.text.batches import Batch
@@ -203,7 +202,7 @@ def improve(
         judged = judges(config.watch, inputs, context.device)
         watch = Watch(
             config.watch, loaded, heldout, config.sampling, score=score,
-            proxy=partial(rewarding, now=config.mix.at(1.0)),
+            proxy=at_last(config.mix, rewarding),
             judges=judged, folder=context.scratch / "watch", looks=-(-policy.steps // each),
             seed=context.seed, tokens_per_batch=train.tokens_per_batch,
         )  # fmt: skip

@@ -111,3 +111,8 @@ def annealing(mix: RewardMix, rewards: Rewards) -> Anneal | None:
         return partial(rewards, now=now), weights
 
     return anneal
+
+
+def at_last(mix: RewardMix, rewards: Rewards) -> Grades:
+    """The rewards by the last phase's weights: one scale for replies of all phases."""
+    return partial(rewards, now=mix.at(1.0)) if mix.until else rewards
