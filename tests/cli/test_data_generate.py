@@ -191,6 +191,22 @@ def test_a_spent_budget_is_said_and_a_larger_one_goes_on(burnish: Any) -> None:
     assert len(server.bodies) == 6  # the four were not asked again
 
 
+def test_retries_count_and_the_same_command_goes_on(burnish: Any) -> None:
+    seeds()
+    with serving(fails(503), writes) as server:
+        command = [*EVOLVE, "--model", server.ref, "-n", "3", "-o", "x.jsonl",
+                   "--max-requests", "3", "--concurrency", "1"]  # fmt: skip
+        short = burnish(*command)
+        assert short.code == 2
+        assert "the cap of 3 requests is spent" in short.err
+        assert "1 of 3 replies are missing; those that came are kept in" in short.err
+        assert len(server.bodies) == 3  # one failed
+        assert not Path("x.jsonl").exists()
+        again = burnish(*command, "--json")
+        assert json.loads(again.out)["usable"] == len(lines("x.jsonl")) == 3
+        assert len(server.bodies) == 4  # the two that came were not asked again
+
+
 def test_no_use_at_all_is_an_error_after_the_report(burnish: Any) -> None:
     seeds()
     with serving(replies(said("Hello!"))) as server:

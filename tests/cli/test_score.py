@@ -226,3 +226,28 @@ def test_agreement_of_columns(burnish: Any) -> None:
     refused = burnish("data", "agree", "l.jsonl", "--annotators", "ann", "--judge", "scores.judge",
                       "--level", "ordinal")  # fmt: skip
     assert "l.jsonl:1:ann: found 'good', which is no number" in refused.err
+
+
+def test_a_judge_that_prefers_its_own_model_is_shown(burnish: Any) -> None:  # S-19
+    rows = [
+        {"ann": 1 + n % 3, "bob": 1 + n % 3, "judge": 1 + n % 3 + (n % 2), "by": "ab"[n % 2]}
+        for n in range(60)
+    ]
+    write("labels.jsonl", *rows)
+    command = ["data", "agree", "labels.jsonl", "--annotators", "ann,bob", "--judge", "judge",
+               "--level", "ordinal"]  # fmt: skip
+    done = burnish(*command, "--author", "by", "--own", "b", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["self_preference"]["value"] == 1.0
+    shown = burnish(*command, "--author", "by", "--own", "b")
+    assert "own replies win at equal labels" in shown.out
+    assert "the judge prefers replies of b, its own model" in shown.out
+    assert "prefers" not in burnish(*command, "--author", "by", "--own", "a").out
+    assert "self_preference" not in burnish(*command, "--json").out
+    for wrong, named in (
+        (["--own", "b"], "--author"), (["--author", "by", "--own", "c"], "no row says 'c'"),
+        (["--author", "by", "--own", "b", "--level", "nominal"], "labels are names"),
+    ):  # fmt: skip
+        refused = burnish(*command, *wrong)
+        assert refused.code == 2
+        assert named in refused.err

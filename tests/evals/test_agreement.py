@@ -20,7 +20,7 @@ OBSERVERS = [
 @pytest.mark.parametrize(
     ("level", "expected"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)]
 )
-def test_alpha_of_the_published_example(level: str, expected: float) -> None:
+def test_alpha_of_the_published_example(level: str, expected: float) -> None:  # C-34
     assert krippendorff_alpha(OBSERVERS, level) == pytest.approx(expected, abs=5e-4)  # type: ignore[arg-type]
 
 

@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from burnish.evals.bias import PairBias, length_correlation, padded_pairs, pair_bias
+from burnish.evals.bias import (
+    PairBias,
+    length_correlation,
+    padded_pairs,
+    pair_bias,
+    self_preference,
+)
 from burnish.rewards.candidates import Candidate
 from burnish.rewards.judge import Duel
 
@@ -92,3 +98,43 @@ def test_the_correlation_of_length_and_grade() -> None:
     assert shorter.n == 29
     assert math.isnan(length_correlation(replies, [0.5] * 30).value)
     assert math.isnan(length_correlation([], []).value)
+
+
+def test_self_preference_by_hand() -> None:
+    # Label 1: own 3 against others 2, 3 -> 1 + 1/2; label 2: own 1 against 4 -> 0. Label 3 has no
+    # other reply, and a reply without a grade is none: (1.5 + 0) / 3.
+    labels = [1, 1, 1, 2, 2, 3, 2]
+    grades = [3, 2, 3, 1, 4, 5, None]
+    own = [True, False, False, True, False, True, True]
+    found = self_preference(labels, grades, own, 0)
+    assert (found.value, found.n) == (pytest.approx(0.5), 2)
+    nothing = self_preference([1, 2], [1, 2], [True, False], 0)
+    assert math.isnan(nothing.value)
+    assert (nothing.low, nothing.high, nothing.n) == (0.0, 1.0, 0)
+
+
+def test_self_preference_is_not_merit() -> None:  # S-19
+    draw = random.Random(1)
+    people = [draw.randint(1, 5) for _ in range(400)]
+    own = [draw.random() < 0.2 + 0.12 * label for label in people]  # its own model is better
+    noise = [draw.choice((-1, 0, 1)) for _ in people]
+    fair = [float(label + extra) for label, extra in zip(people, noise, strict=True)]
+    vain = [grade + mine for grade, mine in zip(fair, own, strict=True)]
+    found = self_preference(people, fair, own, 0)
+    assert found.low < 0.5 < found.high
+    assert self_preference(people, vain, own, 0).low > 0.6
+    always = self_preference([1] * 8, [2.0] * 4 + [1.0] * 4, [True] * 4 + [False] * 4, 0)
+    assert (always.value, always.high) == (1.0, 1.0)
+    assert 0.4 < always.low < 0.7  # four replies do not prove it
+
+
+def test_the_interval_of_self_preference_covers() -> None:
+    covered, runs = 0, 200
+    for seed in range(runs):
+        draw = random.Random(seed)
+        own = [at % 2 == 0 for at in range(60)]
+        people = [draw.randint(1, 3) for _ in own]
+        grades = [float(draw.randint(1, 5)) for _ in own]  # blind to who wrote what
+        found = self_preference(people, grades, own, seed)
+        covered += found.low <= 0.5 <= found.high
+    assert 0.91 <= covered / runs <= 0.985

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from burnish.evals.paired import compare, exceeds, pair
-from burnish.evals.proportions import PairedRates
+from burnish.evals.proportions import PairedRates, pass_at_k
 from burnish.evals.resampling import cluster_codes, design_effect, sign_flip
 from burnish.evals.statistics import (
     clustered_bootstrap,
@@ -50,6 +50,15 @@ def test_wilson() -> None:  # C-34
     assert (nothing.low, nothing.high, nothing.n) == (0, 1, 0)
     with pytest.raises(ValueError, match="successes, n: 3, 2"):
         wilson(3, 2)
+
+
+def test_pass_at_k() -> None:  # C-34
+    for k, expected in GOLDEN["pass@k_n10_c3"].items():
+        assert pass_at_k(10, 3, int(k)) == pytest.approx(expected, abs=1e-9)
+    assert (pass_at_k(4, 0, 2), pass_at_k(4, 4, 4), pass_at_k(1, 1, 1)) == (0.0, 1.0, 1.0)
+    for wrong in ((3, 1, 4), (3, 4, 1), (3, 1, 0)):
+        with pytest.raises(ValueError, match="n, c, k: 3"):
+            pass_at_k(*wrong)
 
 
 def test_kappa() -> None:  # C-34

@@ -15,7 +15,7 @@ from burnish.evals.tasks import Response, Task, TaskSettings
 from burnish.models.forward import token_logprobs
 from burnish.records import Prompt
 from burnish.rewards.likelihood import reply_segments
-from burnish.sampling import LocalSampler, Sampling
+from burnish.sampling import Completion, LocalSampler, Request, Sampling
 from burnish.store import tables
 from burnish.text.batches import pack
 
@@ -195,3 +195,37 @@ def test_a_task_has_at_least_one_file() -> None:
     assert TaskSettings(name="t", data="a.jsonl").data == ["a.jsonl"]
     with pytest.raises(ValueError, match="at least 1 item"):
         TaskSettings(name="t", data=[])
+
+
+def test_pass_at_k_of_several_replies(tmp_path: Path) -> None:  # C-34
+    class Drawn:
+        """Right for three seeds of ten, told by their order; notes what it is asked."""
+
+        def __init__(self) -> None:
+            self.seeds: list[int] = []
+
+        def complete(self, requests: list[Request], sampling: Sampling, progress: object) -> object:
+            self.seeds = [one.seed for one in requests]
+            right = sorted(self.seeds[:10])[:3]
+            texts = ["Paris." if seed in right else "Rome." for seed in self.seeds]
+            return [Completion([1], [], text, "stop") for text in texts]
+
+    def asked(k: int, metric: str = "right") -> tuple[list[Response], Drawn]:
+        settings = TaskSettings(name="atlas", data="x", samples=10, pass_at=k, metric=metric)
+        sampler = Drawn()
+        items = [item("a", "Capital?", PARIS), item("b", "Town?", PARIS)]
+        return tasks.answer(sampler, [Task(settings, items)], Sampling()), sampler  # type: ignore[arg-type]
+
+    for k, one in {1: 0.3, 3: 17 / 24, 5: 11 / 12}.items():
+        responses, sampler = asked(k)
+        assert len(set(sampler.seeds)) == len(responses) == 20
+        values, _ = tasks.gate_values(responses)
+        assert values == {"atlas": {"a": pytest.approx(one), "b": 0.0}}
+        tasks.write(tmp_path / "r.jsonl", responses)
+        for found in (tasks.figures(responses), tasks.recompute(tmp_path / "r.jsonl")):
+            assert (found["atlas"].value, found["atlas"].n) == (pytest.approx(one / 2), 2)
+    assert tasks.gate_values(asked(10, "wrong")[0])[0] == {"atlas": {"a": 0.0, "b": 0.0}}
+    with pytest.raises(InputError, match=r"tasks.atlas.samples: temperature 0"):
+        tasks.answer(sampler, [Task(TaskSettings(name="atlas", data="x", samples=2), [])])  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="pass_at: 3 needs as many samples, not 2"):
+        TaskSettings(name="atlas", data="x", samples=2, pass_at=3)

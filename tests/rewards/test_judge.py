@@ -55,6 +55,34 @@ def verdict(prompt: str, **fields: Any) -> str:
     return f"Because.\n{json.dumps({'key': key_of(prompt)} | fields)}"
 
 
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_structured_verdict_is_one_object(lang: Any) -> None:
+    schemas: list[Any] = []
+
+    class Formed(Scripted):
+        def complete(
+            self, requests: Sequence[Any], sampling: Sampling, progress: Any = None
+        ) -> Any:
+            schemas.extend(request.schema for request in requests)
+            return super().complete(requests, sampling, progress)
+
+    def say(prompt: str) -> str:
+        [key] = re.findall(r'"key": "([0-9a-f]{16})"', prompt)
+        field = "score" if '"score": N' in prompt else "winner"
+        return json.dumps({"reasons": "a {b} c", "key": key, field: 2})
+
+    structured = Judge(Formed(say), load_rubric(), "m", structured=True)
+    one, other = reply("Lima", lang=lang), reply("Lima, by the sea", lang=lang)
+    assert structured.grades([one]) == [0.25]
+    [duel] = structured.compare([(one, other)])
+    assert (duel.forward, duel.backward) == (-1, 1)
+    assert [list(schema["properties"]) for schema in schemas] == [
+        ["reasons", "key", "score"], *[["reasons", "key", "winner"]] * 2
+    ]  # fmt: skip
+    assert schemas[0]["properties"]["score"]["enum"] == [1, 2, 3, 4, 5]
+    assert structured.fingerprint != replace(structured, structured=False).fingerprint
+
+
 def longest(prompt: str) -> str:
     """A judge who loves length."""
     sizes = [len(shown(prompt, name)) for name in ("REPLY_1", "REPLY_2")]

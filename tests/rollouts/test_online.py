@@ -34,6 +34,7 @@ from burnish.rollouts import (
 )
 from burnish.sampling import Sampling
 from burnish.stages.fit.ppo import value_losses
+from burnish.stages.rewarding import RewardMix, annealing
 from burnish.store import checkpoints
 from burnish.text.batches import Batch
 
@@ -280,6 +281,36 @@ def test_without_a_cap_the_ratio_is_told_and_nothing_is_weighed() -> None:
     assert all("importance" not in batch.per_token for batch in window)
     assert source.metrics()["sampler_ratio"] == pytest.approx(1, abs=1e-5)
     assert "sampler_capped" not in source.metrics()
+
+
+def test_weights_of_rewards_move_and_a_resumed_fit_has_the_same() -> None:
+    mix = RewardMix(verifier=1.0, until={"verifier": 0.2})
+
+    def rewards(rollouts: list[Rollout], now: RewardMix | None = None) -> list[float | None]:
+        return [(now or mix).verifier * (1 + len(one.tokens)) for one in rollouts]
+
+    def begun() -> OnlineSource:
+        settings = OnlineSettings(phases=3, prompts_per_phase=2, per_prompt=3)
+        return online(settings, reward=rewards, anneal=annealing(mix, rewards))
+
+    def walked(source: OnlineSource, start: int) -> list[dict[str, float]]:
+        found = []
+        for step in range(start, source.steps):
+            source.window(step)
+            found.append(source.metrics())
+        return found
+
+    whole = walked(begun(), 0)
+    weights = [row["weight_verifier"] for row in whole if row["phase_step"] == 1]
+    assert weights == pytest.approx([1.0, 0.6, 0.2])
+    for row in whole:
+        assert row["reward"] == pytest.approx(row["weight_verifier"] * (1 + row["length"]))
+    middle = len(whole) // 3 + 1  # inside the second phase
+    source, resumed = begun(), begun()
+    for step in range(middle):
+        source.window(step)
+    resumed.restore(source.state(), source.tensors())
+    assert walked(resumed, middle) == whole[middle:]
 
 
 def test_bad_input() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +305,71 @@ def test_malformed_keys_are_refused_and_not_repeated(
         ask(server, "a")
     assert KEY not in str(error.value)
     assert server.bodies == []
+
+
+SCHEMA = {"type": "object"}
+
+
+def formed(*texts: str) -> list[Request]:
+    return [replace(one, schema=SCHEMA) for one in asked(*texts)]
+
+
+def test_a_schema_is_sent_where_it_is_asked_for(tmp_path: Path) -> None:
+    journal = tmp_path / "replies.jsonl"
+    with serving(echo) as server:
+        sampler = ServedSampler(server.ref, EndpointSettings(**QUICK), journal)
+        sampler.complete(formed("a"), Sampling())
+        sampler.complete(asked("a"), Sampling())  # another question: it may be answered otherwise
+        ServedSampler(server.ref, None, journal).complete(formed("a"), Sampling())
+    first, second = server.bodies
+    form = {"name": "reply", "strict": True, "schema": SCHEMA}
+    assert first.pop("response_format") == {"type": "json_schema", "json_schema": form}
+    assert first == second
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_server_that_refuses_schemas_is_asked_without(status: int) -> None:
+    def plain(handler: Handler, body: dict[str, Any]) -> None:
+        (fails(status) if "response_format" in body else echo)(handler, body)
+
+    with serving(plain) as server:
+        sampler = ServedSampler(server.ref, EndpointSettings(**QUICK, concurrency=1))
+        made = sampler.complete(formed("a", "b"), Sampling())
+        made += sampler.complete(formed("c"), Sampling())
+    assert [one.text for one in made] == ["a|0", "b|0", "c|0"]
+    assert ["response_format" in body for body in server.bodies] == [True, *[False] * 3]
+
+
+def test_a_conversation_that_is_refused_says_nothing_of_schemas() -> None:
+    def picky(handler: Handler, body: dict[str, Any]) -> None:
+        (fails(400) if last(body) == "a" else echo)(handler, body)
+
+    with serving(picky) as server:
+        sampler = ServedSampler(server.ref, EndpointSettings(**QUICK, concurrency=1))
+        with pytest.raises(EndpointError, match="1 of 2 replies are missing"):
+            sampler.complete(formed("a", "b"), Sampling())
+    assert ["response_format" in body for body in server.bodies] == [True, False, True]
+
+
+def test_the_likeliest_tokens_are_kept_as_replies_are(tmp_path: Path) -> None:
+    top = [{"token": "A", "logprob": -0.5, "bytes": [65]}, {"token": "B", "logprob": -1e999}]
+    places = {"content": [{"token": "A", "logprob": -0.5, "top_logprobs": top}]}
+    journal = tmp_path / "replies.jsonl"
+    with serving(replies(said("A", logprobs=places))) as server:
+        for _ in range(2):
+            sampler = ServedSampler(server.ref, EndpointSettings(**QUICK), journal)
+            assert sampler.top_tokens(asked("a")) == [[{"A": -0.5}]]
+    [body] = server.bodies
+    assert (body["logprobs"], body["top_logprobs"], body["temperature"]) == (True, 20, 0.0)
+
+
+@pytest.mark.parametrize("worth", [None, {"content": []}, {"content": [{"token": "A"}]}, "x"])
+def test_an_answer_without_log_probabilities_is_an_error(worth: Any) -> None:
+    with serving(replies(said("A", logprobs=worth))) as server:
+        sampler = ServedSampler(server.ref, EndpointSettings(**QUICK))
+        with pytest.raises(EndpointError, match="without log-probabilities") as caught:
+            sampler.top_tokens(asked("a"))
+    assert caught.value.status == 200
 
 
 def test_a_cap_counts_every_request_and_keeps_what_came(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.serving import Handler, said, serving
+from tests.serving import Answer, Handler, said, serving
 from tests.stages.fits import context, saved_model
 
 from burnish.config import InputError
@@ -198,9 +198,9 @@ def counting_judge(handler: Handler, body: dict[str, Any]) -> None:
         handler.give(said("A" if first > second else "B"))
 
 
-def phase2(folder: Path, **changes: Any) -> tuple[Any, Path]:
+def phase2(folder: Path, answer: Answer = counting_judge, **changes: Any) -> tuple[Any, Path]:
     (folder / "rules.yaml").write_text(RULES, encoding="utf-8")
-    with serving(counting_judge) as server:
+    with serving(answer) as server:
         settings = {"model": server.ref, "prompts": ["p"], "constitution": "c", "by": "model",
                     "judge": server.ref, "votes": 4}  # fmt: skip
         config = compare.Config.model_validate(settings | changes)
@@ -231,6 +231,37 @@ def test_a_served_judge_votes_and_every_label_is_traced(tmp_path: Path) -> None:
         name: row["drawn"] for name, row in counts.items()
     }
     assert made.figures["order_decides"].value == 0
+
+
+def test_a_served_judge_is_read_by_its_log_probabilities(tmp_path: Path) -> None:  # C-29
+    def tells(handler: Handler, body: dict[str, Any]) -> None:
+        if not body.get("logprobs"):
+            return counting_judge(handler, body)
+        top = [{"token": "A", "logprob": math.log(0.6)}, {"token": " B", "logprob": math.log(0.2)}]
+        content = [{"token": "A", "logprob": -0.5, "top_logprobs": top}]
+        return handler.give(said("A", logprobs={"content": content}))
+
+    made, output = phase2(tmp_path, answer=tells, votes=None)
+    asked = [row for row in rows(output / "labels.jsonl") if row["asked"]]
+    assert asked
+    for row in asked:  # always (A): the two orders cancel
+        assert row["left_first"] == pytest.approx(0.75)
+        assert row["right_first"] == pytest.approx(0.25)
+        assert row["left_better"] == pytest.approx(0.5)
+    assert (made.details["read"], made.details["preferences"]) == ("log-probabilities", 0)
+
+
+def test_votes_are_drawn_where_a_server_tells_no_log_probabilities(tmp_path: Path) -> None:
+    def refuses(handler: Handler, body: dict[str, Any]) -> None:
+        if body.get("logprobs"):
+            return handler.give(b'{"error": "logprobs"}', 400)
+        return counting_judge(handler, body)
+
+    for name, answer in (("refuses", refuses), ("silent", counting_judge)):
+        (tmp_path / name).mkdir()
+        made, _ = phase2(tmp_path / name, answer=answer, votes=None)
+        assert made.details["read"] == f"{compare.VOTES} votes"
+        assert made.details["preferences"] >= 8
 
 
 def test_reasons_clamp_soft_labels_and_hard_ones_forget_them(tmp_path: Path) -> None:  # C-29
@@ -268,7 +299,6 @@ def test_a_model_in_this_process_is_read_by_its_log_probabilities(tmp_path: Path
     [
         ({"sampling": {"temperature": 0}}, "the same reply twice"),
         ({"by": "rules"}, "of no use with by: rules"),
-        ({"votes": None}, "a served judge gives no log-probabilities"),
         ({"reward": "r"}, "of no use with by: model"),
     ],
 )

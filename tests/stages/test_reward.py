@@ -19,9 +19,10 @@ from burnish.config import InputError, Interrupted
 from burnish.models.heads import ScalarHead
 from burnish.records import Preference, Prompt, Rollout
 from burnish.rewards.reward_model import RewardModel
-from burnish.stages import policy, ranking, training
+from burnish.stages import ranking, training
 from burnish.stages.base import Inputs
 from burnish.stages.fit import reward
+from burnish.stages.rewarding import RewardMix, reward_function
 from burnish.stages.unseen import Unseen, take_out
 from burnish.store import manifest, tables
 
@@ -86,10 +87,18 @@ def test_heads_of_two_objectives_may_disagree_about_one_reply(tmp_path: Path) ->
         for prompt, reply in replies
     ]  # fmt: skip
     asked = [Prompt(id="q", messages=replies[0][0])]
-    mix = policy.RewardMix(model=2.0, objectives={"helpful": 0.5, "harmless": 3.0})
-    score = policy.reward_function(asked, mix, str(tmp_path / "output"), "cpu")
+    mix = RewardMix(model=2.0, objectives={"helpful": 0.5, "harmless": 3.0})
+    score = reward_function(asked, mix, str(tmp_path / "output"), "cpu")
     expected = [2 * (0.5 * each["helpful"] + 3 * each["harmless"]) for each in (good, bad)]
     assert score(rollouts) == pytest.approx(expected)
+    assert score(rollouts, now=mix.at(1.0)) == score(rollouts)  # it stays where nothing is said
+    moving = mix.model_copy(update={"until": {"model": 0.0}})
+    halves = score(rollouts, now=moving.at(0.5))
+    assert halves == pytest.approx([one / 2 for one in expected])
+    silent = RewardMix(model=0.0, until={"model": 1.0})  # loaded, since it will count
+    late = reward_function(asked, silent, str(tmp_path / "output"), "cpu")
+    assert late(rollouts) == [0.0, 0.0]
+    assert late(rollouts, now=silent.at(1.0)) == pytest.approx(mean)
     with pytest.raises(InputError, match="no objective 'honest'"):
         RewardModel.load(tmp_path / "output", "cpu", {"honest": 1.0})
 

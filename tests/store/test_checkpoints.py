@@ -6,6 +6,8 @@ import math
 import os
 import pickle
 import shutil
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -234,3 +236,80 @@ def test_state_that_is_not_json_is_refused_before_anything_is_written(tmp_path: 
 def test_state_is_json_text(tmp_path: Path) -> None:
     path = save(tmp_path, 3)
     assert json.loads((path / "state.json").read_text()) == {"step": 3, "state": {"lr": 0.1}}
+
+
+def test_what_is_saved_is_what_was_there_at_the_call(tmp_path: Path) -> None:  # R-15
+    weights, state = torch.ones(64), {"order": [1, 2]}
+    checkpoints.save(tmp_path, 1, {"model": {"w": weights}}, state)
+    weights.fill_(7.0)  # as the next optimiser step does, in place
+    state["order"].append(3)
+    found = checkpoints.newest(tmp_path)
+    assert found is not None
+    assert torch.equal(found.tensors("model")["w"], torch.ones(64))
+    assert found.state == {"order": [1, 2]}
+
+
+def slow(folder: Path, step: int, begun: threading.Event, go: threading.Event) -> None:
+    """A save that waits in the middle, its tensors written and not yet sealed."""
+
+    def wait(temp: Path) -> None:
+        begun.set()
+        assert go.wait(60)
+
+    tensors = {"model": {"w": torch.full((8, 8), float(step))}}
+    checkpoints.save(folder, step, tensors, {}, keep=3, add=wait)
+
+
+def test_saves_that_overlap_are_both_whole(tmp_path: Path) -> None:  # R-16
+    save(tmp_path, 1)
+    begun, go = threading.Event(), threading.Event()
+    first = threading.Thread(target=slow, args=(tmp_path, 2, begun, go))
+    first.start()
+    assert begun.wait(60)
+    save(tmp_path, 3, keep=3)
+    found = checkpoints.newest(tmp_path)  # sweeps, but nothing that is still being written
+    assert found is not None
+    assert found.step == 3
+    go.set()
+    first.join(60)
+    assert steps(tmp_path) == ["step-000001", "step-000002", "step-000003"]
+    for step in (1, 2, 3):
+        manifest.verify(tmp_path / f"step-{step:06d}")
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_ends_while_saving_leaves_the_last_one(  # R-16
+    ending: signal.Signals, tmp_path: Path
+) -> None:
+    save(tmp_path, 1)
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.signal(ending, signal.SIG_DFL)
+
+        def wait(temp: Path) -> None:
+            os.write(tell, b"x")
+            signal.pause()
+
+        checkpoints.save(tmp_path, 2, {"model": {"w": torch.zeros(8, 8)}}, {}, add=wait)
+        os._exit(0)
+    assert os.read(told, 1) == b"x"
+    os.kill(child, ending)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == ending
+    assert len(steps(tmp_path)) == 2  # the unfinished one lies there under another name
+    found = checkpoints.newest(tmp_path)
+    assert found is not None
+    assert (found.step, found.skipped) == (1, ())
+    assert steps(tmp_path) == ["step-000001"]
+
+
+def test_the_newest_is_the_last_step_whatever_the_clock_said(tmp_path: Path) -> None:  # R-23
+    for step in (1, 2, 3):
+        save(tmp_path, step, keep=3)
+    for step, day in ((1, 400), (2, 300), (3, 300)):  # the clock went back, then stood still
+        os.utime(tmp_path / f"step-{step:06d}", (day * 86400, day * 86400))
+    found = checkpoints.newest(tmp_path)
+    assert found is not None
+    assert found.step == 3
+    save(tmp_path, 4, keep=2)
+    assert steps(tmp_path) == ["step-000003", "step-000004"]

@@ -1,4 +1,4 @@
-"""What a judge's verdicts follow besides quality: the place of a reply, and its length."""
+"""What a judge's verdicts follow besides quality: a reply's place, its length, who wrote it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 from scipy import stats
 
+from burnish.evals.resampling import Array, widening
 from burnish.evals.statistics import mean_figure, wilson
 from burnish.records import Figure
 from burnish.rewards.candidates import Candidate
 from burnish.rewards.judge import Duel
 
 Pair = tuple[Candidate, Candidate]
+DRAWS = 1000
 
 _PADDING = {
     "en": " In other words, this is the answer to what was asked. It has been given in full above, "
@@ -92,3 +95,54 @@ def length_correlation(lengths: Sequence[int], grades: Sequence[float | None]) -
     z = math.atanh(max(-0.999999, min(0.999999, value)))
     half = 1.96 * 1.03 / math.sqrt(len(there) - 3)
     return Figure(value, math.tanh(z - half), math.tanh(z + half), len(there))
+
+
+def self_preference(
+    labels: Sequence[float | None], grades: Sequence[float | None], own: Sequence[bool], seed: int
+) -> Figure:
+    """How often a judge grades a reply of its own model above one of others that people gave the
+    same label; ties are half, 0.5 is fair (self-enhancement bias: Zheng et al. 2023, section 3.3).
+
+    All pairs of equal label count alike. The 95 % interval is a bootstrap over replies; where every
+    pair came out alike it is Wilson's over the fewer of the two sides. ``n`` are the model's own
+    replies in those pairs; without any NaN between 0 and 1.
+
+    Args:
+        labels: people's, one a reply; those without a label or grade do not count.
+        grades: the judge's.
+        own: whether the judge's own model wrote the reply.
+        seed: of the bootstrap.
+    """
+    rows = [
+        (mine, label, grade)
+        for mine, label, grade in zip(own, labels, grades, strict=True)
+        if label is not None and grade is not None
+    ]
+    strata, values = (sorted({row[at] for row in rows}) for at in (1, 2))
+    cells = np.zeros((2, len(strata), len(values)))  # others' and own replies by label and grade
+    for mine, label, grade in rows:
+        cells[int(mine), strata.index(label), values.index(grade)] += 1
+    cells = cells[:, cells.sum(axis=2).all(axis=0)]  # labels that both sides have
+    others, mine = cells.sum(axis=(1, 2))
+    if not mine:
+        return Figure(float("nan"), 0.0, 1.0, 0)
+    value, total = float(_win_rate(cells[None])[0]), int(cells.sum())
+    drawn = np.random.default_rng(seed).multinomial(total, cells.ravel() / total, DRAWS)
+    rates = _win_rate(drawn.reshape(DRAWS, *cells.shape).astype(np.float64))
+    known = rates[~np.isnan(rates)]
+    if np.ptp(known) == 0:
+        even = min(mine, others)
+        return replace(wilson(value * even, even), n=int(mine))
+    wide = value + (known - value) * widening(total, 0.95)
+    low, high = np.clip(np.quantile(wide, [0.025, 0.975]), 0.0, 1.0)
+    return Figure(value, float(low), float(high), int(mine))
+
+
+def _win_rate(cells: Array) -> Array:
+    """Of counts ``[D, 2, S, K]`` the share of pairs in a stratum won by own replies, ``[D]``."""
+    others, own = cells[:, 0], cells[:, 1]
+    beaten = np.cumsum(others, axis=2) - others / 2
+    pairs = (own.sum(axis=2) * others.sum(axis=2)).sum(axis=1)
+    wins = (own * beaten).sum(axis=(1, 2))
+    rates: Array = np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    return rates

@@ -62,3 +62,15 @@ class PairedRates:
     def p_above(self, at: float) -> float:
         """One-sided p-value for a difference above ``at``."""
         return float(stats.t.sf(self.score(at), self.freedom))
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """The chance that one of ``k`` replies is right, from ``n`` drawn ones of which ``c`` are:
+    ``1 − C(n − c, k) / C(n, k)``, unbiased (Chen et al. 2021, arXiv 2107.03374, equation 1).
+
+    Raises:
+        ValueError: not ``1 <= k <= n`` or not ``0 <= c <= n``.
+    """
+    if not (1 <= k <= n and 0 <= c <= n):
+        raise ValueError(f"n, c, k: {n}, {c}, {k}; expected 1 <= k <= n and 0 <= c <= n")
+    return 1 - math.comb(n - c, k) / math.comb(n, k)

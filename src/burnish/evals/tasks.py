@@ -15,6 +15,9 @@ metric          an item counts when
 Items of kind ``choice`` are not asked for a reply: theirs is the option that the model finds
 likeliest (``evals.choices``).
 
+A task may ask each item several times (``samples``): its value is then the chance that one of
+``pass_at`` replies counts (pass@k), which with 1 is the share that does.
+
 Figures are made of stored responses only, so that ``recompute`` gives the same numbers from the
 file, and other verifiers can be applied to old replies.
 """
@@ -28,10 +31,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from burnish.config import InputError, Problem, PromptRef, Settings
 from burnish.evals.choices import OPTION_SCORES, Option, OptionScore, chosen, is_choice
+from burnish.evals.proportions import pass_at_k
 from burnish.evals.statistics import mean_figure
 from burnish.records import Figure, Language, Message, Prompt, content_id
 from burnish.rewards.refusal import is_refusal
@@ -53,7 +57,9 @@ class TaskSettings(Settings):
     harmless prompts are refused. ``max_items`` takes a fixed sample of a large file.
     ``option_score`` says which option of a multiple-choice item is the model's choice: the one
     with the highest log-probability as it is (``sum``, lm-eval's acc) or a token, character
-    (acc_norm) or byte, or less that after an empty question (``unconditional``).
+    (acc_norm) or byte, or less that after an empty question (``unconditional``). Each item is asked
+    ``samples`` times, which needs a temperature, and counts with the chance that one of ``pass_at``
+    replies does.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
@@ -63,11 +69,19 @@ class TaskSettings(Settings):
     higher_is_better: bool | None = None
     max_items: PositiveInt | None = None
     option_score: OptionScore = "per_character"
+    samples: PositiveInt = 1
+    pass_at: PositiveInt = 1
 
     @field_validator("data", mode="before")
     @classmethod
     def _listed(cls, data: object) -> object:
         return [data] if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _enough(self) -> TaskSettings:
+        if self.pass_at > self.samples:
+            raise ValueError(f"pass_at: {self.pass_at} needs as many samples, not {self.samples}")
+        return self
 
     @property
     def upward(self) -> bool:
@@ -112,6 +126,7 @@ class Response:
     options: list[Option] = field(default_factory=list)
     option_score: OptionScore = "per_character"
     topic: str = ""
+    pass_at: int = 1
 
 
 def load_task(settings: TaskSettings, *paths: Path) -> Task:
@@ -166,7 +181,7 @@ def answer(
     progress: Callable[[int], object] | None = None,
     weigh: Weigh | None = None,
 ) -> list[Response]:
-    """Ask every item of every task once, and score the replies.
+    """Ask every item of every task, ``samples`` times each, and score the replies.
 
     Items of several tasks with the same conversation share one reply. Greedy decoding unless
     ``sampling`` says otherwise; a reply depends on its item and the seed, not on the others.
@@ -176,21 +191,32 @@ def answer(
         weigh: for items of kind ``choice``.
 
     Raises:
-        InputError: there are such items, and no ``weigh``.
+        InputError: there are such items, and no ``weigh``; several samples, and no temperature.
     """
+    several = [task.settings.name for task in tasks if task.settings.samples > 1]
+    if several and sampling.temperature == 0:
+        found = "temperature 0 gives the same reply each time"
+        raise InputError(Problem("", None, f"tasks.{several[0]}.samples", found, "a temperature"))
     items = [(task.settings, item) for task in tasks for item in task.items]
-    asked = {_key(item): item for _, item in reversed(items) if not is_choice(item.verify)}
+    asked: dict[tuple[str, int], Prompt] = {}
+    for task, item in items:
+        for number in range(0 if is_choice(item.verify) else task.samples):
+            asked.setdefault((_key(item), number), item)
     weighed = {_key(item): item for _, item in reversed(items) if is_choice(item.verify)}
     options = _options(weighed, weigh)
     if progress is not None and weighed:
         progress(len(weighed))
-    requests = [Request(item.messages, _digest(seed, item.id), item.id) for item in asked.values()]
+    requests = [
+        Request(item.messages, _digest(seed, item.id, *([number] if number else [])), item.id)
+        for (_, number), item in asked.items()
+    ]
     completions = sampler.complete(requests, sampling, progress) if requests else []
     replies = dict(zip(asked, completions, strict=True))
     return score(
         [
-            _answered(settings, item, replies.get(_key(item)), options.get(_key(item), []))
-            for settings, item in items
+            _answered(task, item, replies.get((_key(item), number)), options.get(_key(item), []))
+            for task, item in items
+            for number in range(1 if is_choice(item.verify) else task.samples)
         ]
     )
 
@@ -222,6 +248,7 @@ def _answered(
         messages=item.messages, verify=item.verify, reply=reply.text if reply else "",
         finish=reply.finish if reply else "stop", tokens=len(reply.tokens) if reply else 0,
         options=options, option_score=settings.option_score, topic=item.topic,
+        pass_at=settings.pass_at,
     )  # fmt: skip
 
 
@@ -273,6 +300,19 @@ def counts(response: Response, metric: Metric) -> float:
     return float(response.refused if metric == "refused" else response.outcome == metric)
 
 
+def by_item(responses: Sequence[Response], metric: Metric) -> dict[tuple[str, str], float]:
+    """The value of each item by task and id: see the head of this file."""
+    found: dict[tuple[str, str], list[Response]] = {}
+    for one in responses:
+        found.setdefault((one.task, one.item_id), []).append(one)
+    return {
+        key: pass_at_k(
+            len(own), int(sum(counts(one, metric) for one in own)), min(own[0].pass_at, len(own))
+        )
+        for key, own in found.items()
+    }
+
+
 def by_task(responses: Sequence[Response]) -> dict[str, list[Response]]:
     """Responses grouped by task, in order."""
     tasks: dict[str, list[Response]] = {}
@@ -283,9 +323,9 @@ def by_task(responses: Sequence[Response]) -> dict[str, list[Response]]:
 
 def rates(responses: Sequence[Response], seed: int = 0) -> dict[Metric, Figure]:
     """All four rates of some responses; intervals are clustered on ``group`` where it is set."""
-    groups = [response.group for response in responses]
+    groups = list({(one.task, one.item_id): one.group for one in responses}.values())
     return {
-        metric: mean_figure([counts(one, metric) for one in responses], groups, seed=seed)
+        metric: mean_figure(list(by_item(responses, metric).values()), groups, seed=seed)
         for metric in METRICS
     }
 
@@ -316,11 +356,11 @@ def gate_values(
     """
     values: dict[str, dict[str, float]] = {}
     groups: dict[str, dict[str, str]] = {}
-    for one in responses:
-        value = counts(one, one.metric)
-        oriented = value if one.higher_is_better else 1 - value
-        values.setdefault(one.task, {})[one.item_id] = oriented
-        groups.setdefault(one.task, {})[one.item_id] = one.group
+    for task, own in by_task(responses).items():
+        upward = own[0].higher_is_better
+        found = by_item(own, own[0].metric)
+        values[task] = {item: v if upward else 1 - v for (_, item), v in found.items()}
+        groups[task] = {one.item_id: one.group for one in own}
     return values, groups
 
 

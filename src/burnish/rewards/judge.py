@@ -28,12 +28,14 @@ from burnish.rewards.matching import normalise
 from burnish.rewards.options import Shares, Weigh
 from burnish.rewards.refusal import sentences
 from burnish.sampling import EndpointError, Request, Sampler, Sampling
-from burnish.sampling.sampler import Progress
+from burnish.sampling.sampler import Progress, schema_of
 
 LOWEST, HIGHEST = 1, 5
 GREEDY = Sampling(temperature=0.0, max_new_tokens=512)
 DRAWN = Sampling(temperature=0.7, max_new_tokens=512)
 """For several votes, which greedy decoding would make alike."""
+LOCAL = 32
+"""What a kill can cost of a judge in this process, in replies or pairs that it was asked about."""
 RUBRIC = "helpful"
 _OBJECT = re.compile(r"\{[^{}]*\}")
 _ONE_REQUEST = frozenset({200, 400, 413, 422})
@@ -91,6 +93,28 @@ _WINNER: Form = {
         "其中 N 是较好回复的编号 1 或 2，一样好时写 0。"
     ),
 }
+_SCORE_OBJECT: Form = {
+    "en": (
+        'Answer with one JSON object alone: {{"reasons": "...", "key": "{key}", "score": N}}\n'
+        "in which the reasons are a few sentences and N is a whole number from 1 (worst) to 5 "
+        "(best)."
+    ),
+    "zh": (
+        '只回答一个 JSON 对象：{{"reasons": "...", "key": "{key}", "score": N}}\n'
+        "其中 reasons 用几句话说明理由，N 是 1（最差）到 5（最好）的整数。"
+    ),
+}
+_WINNER_OBJECT: Form = {
+    "en": (
+        'Answer with one JSON object alone: {{"reasons": "...", "key": "{key}", "winner": N}}\n'
+        "in which the reasons are a few sentences and N is 1 or 2 for the better reply, and 0 "
+        "where they are equally good."
+    ),
+    "zh": (
+        '只回答一个 JSON 对象：{{"reasons": "...", "key": "{key}", "winner": N}}\n'
+        "其中 reasons 用几句话说明理由，N 是较好回复的编号 1 或 2，一样好时写 0。"
+    ),
+}
 _NUMBER: Form = {
     "en": "Answer with a number from 1 (worst) to 5 (best) alone.",
     "zh": "只回答一个数字，从 1（最差）到 5（最好）。",
@@ -132,7 +156,8 @@ def read_verdict(completion: str, key: str, field: str) -> float | None:
     What a reasoning model thinks aloud before ``</think>`` is not looked at.
     """
     found: set[float] = set()
-    for text in _OBJECT.findall(completion.rpartition("</think>")[2]):
+    said = completion.rpartition("</think>")[2]
+    for text in (said, *_OBJECT.findall(said)):
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
@@ -173,7 +198,9 @@ class Judge:
     mean of those that could be read, the winner of an order the side with more votes. ``sampling``
     then needs a temperature. With ``weigh`` nothing is written: a grade is the mean of the scale
     under the model's probabilities of its numbers (G-Eval, Liu et al. 2023, arXiv 2303.16634,
-    section 2), and an order names the likelier reply.
+    section 2), and an order names the likelier reply. What is asked ``at_once`` is kept before more
+    is asked; None asks all, which is for a sampler with a journal of its own. ``structured`` asks
+    for a verdict that is one JSON object, reasons and all.
     """
 
     sampler: Sampler
@@ -183,14 +210,14 @@ class Judge:
     seed: int = 0
     votes: int = 1
     weigh: Weigh | None = None
+    at_once: int | None = None
+    structured: bool = False
 
     @property
     def fingerprint(self) -> str:
         """All that a verdict depends on besides what is judged."""
         drawn = self.sampling.model_dump(mode="json")
-        forms = [_GRADE, _COMPARE, _SCORE, _WINNER]
-        if self.weigh is not None:
-            forms = [_GRADE, _COMPARE, _NUMBER, _BETTER]
+        forms = [_GRADE, _COMPARE, self._form(_SCORE), self._form(_WINNER)]
         return content_id(
             self.name, dict(self.rubric), drawn, self.seed, self.votes, [dict(f) for f in forms]
         )
@@ -263,26 +290,48 @@ class Judge:
         return verdict_key(self.seed, list(candidate.messages), replies)
 
     def _grade(self, candidate: Candidate, key: str) -> Request:
-        ask = _SCORE if self.weigh is None else _NUMBER
-        return self._request(_GRADE, ask, candidate, key, first=quoted(candidate.reply))
+        scale = range(LOWEST, HIGHEST + 1)
+        return self._request(
+            _GRADE, _SCORE, candidate, key, ("score", scale), first=quoted(candidate.reply)
+        )
 
     def _compare(self, first: Candidate, second: Candidate, key: str) -> Request:
         shown = {"first": quoted(first.reply), "second": quoted(second.reply)}
-        ask = _WINNER if self.weigh is None else _BETTER
-        return self._request(_COMPARE, ask, first, key, **shown)
+        return self._request(_COMPARE, _WINNER, first, key, ("winner", range(3)), **shown)
+
+    def _form(self, written: Form) -> Form:
+        """How this judge is asked for what ``written`` asks for as a line of JSON."""
+        at = (_SCORE, _WINNER).index(written)
+        if self.weigh is not None:
+            return (_NUMBER, _BETTER)[at]
+        return (_SCORE_OBJECT, _WINNER_OBJECT)[at] if self.structured else written
 
     def _request(
-        self, form: Form, ask: Form, candidate: Candidate, key: str, **replies: str
+        self,
+        form: Form,
+        ask: Form,
+        candidate: Candidate,
+        key: str,
+        verdict: tuple[str, range],
+        **replies: str,
     ) -> Request:
         conversation = quoted(list(candidate.messages))
         rubric = self.rubric[candidate.lang]
         text = form[candidate.lang].format(
             rubric=rubric,
             conversation=conversation,
-            ask=ask[candidate.lang].format(key=key),
+            ask=self._form(ask)[candidate.lang].format(key=key),
             **replies,
         )
-        return Request([Message(role="user", content=text)], self.seed, candidate.name)
+        schema = None
+        if self.structured:
+            field, numbers = verdict
+            schema = schema_of(
+                reasons={"type": "string"},
+                key={"type": "string", "enum": [key]},
+                **{field: {"type": "integer", "enum": list(numbers)}},
+            )
+        return Request([Message(role="user", content=text)], self.seed, candidate.name, schema)
 
     def _weighed(self, requests: Sequence[Request], numbers: Sequence[int]) -> list[Shares]:
         """How likely each number is as the answer to each request."""

@@ -6,13 +6,17 @@ import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from burnish.records import Prompt, Rollout, content_id
 from burnish.rewards.candidates import Candidate, of_rollout
 from burnish.rewards.judge import Duel, Judge, settle
 from burnish.rewards.scorers import Resources, Scorer, ScorerSettings, find
 from burnish.store.errors import StorageError, storage_errors
+
+T = TypeVar("T")
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS scores (
@@ -85,9 +89,10 @@ def score_candidates(
         fingerprint = scorer.fingerprint(settings, resources)
         known = cache.known(fingerprint, contents)
         todo = {key: one for key, one in zip(contents, candidates, strict=True) if key not in known}
-        if todo:
-            values = scorer.values(list(todo.values()), settings, resources)
-            found = dict(zip(todo, map(_finite, values), strict=True))
+        judge = resources.judge if scorer.needs == "judge" else None
+        for part in _parts(todo, judge):
+            values = scorer.values([todo[key] for key in part], settings, resources)
+            found = dict(zip(part, map(_finite, values), strict=True))
             cache.put(fingerprint, found)
             known |= found
         for content, row in zip(contents, rows, strict=True):
@@ -123,15 +128,29 @@ def compare_pairs(
     ahead, back = cache.known(forward, contents), cache.known(backward, contents)
     there = ahead.keys() & back.keys()
     todo = {key: pair for key, pair in zip(contents, pairs, strict=True) if key not in there}
-    duels = judge.compare(list(todo.values()))
-    for way, known, side in ((forward, ahead, "forward"), (backward, back, "backward")):
-        found = {key: getattr(duel, side) for key, duel in zip(todo, duels, strict=True)}
-        cache.put(way, found)
-        known.update(found)
+    for part in _parts(todo, judge):
+        duels = judge.compare([todo[key] for key in part])
+        for way, known, side in ((forward, ahead, "forward"), (backward, back, "backward")):
+            found = {key: getattr(duel, side) for key, duel in zip(part, duels, strict=True)}
+            cache.put(way, found)
+            known.update(found)
     return [
         Duel(_verdict(ahead[key]), _verdict(back[key]), settle(left, right) is None)
         for key, (left, right) in zip(contents, pairs, strict=True)
     ]
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """``items``, ``size`` at a time."""
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+def _parts(todo: Mapping[str, object], judge: Judge | None) -> Iterator[list[str]]:
+    """The keys of what is asked before it is kept: all, or what a judge is asked at once."""
+    size = judge.at_once if judge is not None else None
+    return chunks(todo, size or max(len(todo), 1))
 
 
 def _verdict(value: float | None) -> int | None:

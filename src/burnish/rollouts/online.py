@@ -34,6 +34,9 @@ Unit = list[int]
 """Places of replies that are computed together, for they share their prompt."""
 Group = list[tuple[Unit, int]]
 """All replies to one prompt as units, with the tokens of each."""
+Reward = Callable[[list[Rollout]], Sequence[float | None]]
+Anneal = Callable[[float], tuple[Reward, dict[str, float]]]
+"""The reward at a share of the way from the first phase (0) to the last (1), and its weights."""
 Rewarded = tuple[Rollout, float | None, float]
 """A reply, its reward (None: missing) and its cost."""
 
@@ -64,6 +67,7 @@ class OnlineSource:
         model: samples at the start of each phase; the one being trained.
         prompts: taken in turn, in an order set by the seed.
         reward: one number for each rollout, None for a missing one: see ``missing.credited``.
+        anneal: gives each phase a reward in place of ``reward``, and weights for its metrics.
         score: the trainer's log-probabilities, reference and values; see ``scoring.scorer``. It is
             asked in the very batches of a phase's first pass, so that the ratio of new to old
             probability begins at exactly 1.
@@ -87,12 +91,13 @@ class OnlineSource:
         prompts: Sequence[Prompt],
         sampling: Sampling,
         *,
-        reward: Callable[[list[Rollout]], Sequence[float | None]],
+        reward: Reward,
         score: Score,
         credit: Credit,
         settings: OnlineSettings,
         train: TrainSettings,
         seed: int,
+        anneal: Anneal | None = None,
         constraint: Constraint | None = None,
         kl_control: KlControl | None = None,
         progress: Callable[[int], object] | None = None,
@@ -104,7 +109,7 @@ class OnlineSource:
         if train.tokens_per_step is not None:
             raise InputError("tokens_per_step does not go with sampling; use segments_per_step")
         self._model, self._tokenizer, self._prompts = model, tokenizer, prompts
-        self._sampling, self._reward = sampling, reward
+        self._sampling, self._reward, self._anneal = sampling, reward, anneal
         self._score, self._credit = score, credit
         self._constraint, self._kl_control = constraint, kl_control
         self._controls = Controls(
@@ -236,6 +241,9 @@ class OnlineSource:
 
     def _begin(self, phase: int) -> None:
         """Sample, reward, score and credit the replies of a phase."""
+        weights: dict[str, float] = {}
+        if self._anneal is not None:
+            self._reward, weights = self._anneal(phase / max(self._settings.phases - 1, 1))
         prompts = self._chosen(phase)
         groups = ranks.shared_out(prompts, partial(self._sampled, phase))
         rollouts, rewards, costs = zip(*chain.from_iterable(groups), strict=True)
@@ -258,7 +266,7 @@ class OnlineSource:
         replies, ratios = weighed(replies, rollouts, self._settings.importance_cap)
         segments, missing = learnt_from(replies, self._credit, self._controls)
         self._take(segments)
-        self._metrics = {"phase": phase} | phase_metrics(replies, rollouts) | ratios
+        self._metrics = {"phase": phase} | phase_metrics(replies, rollouts) | ratios | weights
         if missing:
             self._metrics["unrewarded"] = missing / len(replies)
         self._metrics |= credited(segments) | self._controlled(replies)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,11 +17,26 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True)
 class Request:
-    """One reply asked for. ``messages`` end with a user turn; ``name`` stands in messages."""
+    """One reply asked for. ``messages`` end with a user turn; ``name`` stands in messages.
+
+    ``schema`` is a JSON schema that a server which can is to hold the reply to; others ignore it,
+    so that whoever asks reads the reply with care all the same.
+    """
 
     messages: Sequence[Message]
     seed: int
     name: str
+    schema: Mapping[str, Any] | None = None
+
+
+def schema_of(**fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON schema of an object with exactly these fields, in this order."""
+    return {
+        "type": "object",
+        "properties": fields,
+        "required": list(fields),
+        "additionalProperties": False,
+    }
 
 
 class Sampler(Protocol):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
@@ -11,7 +13,9 @@ from threading import Lock
 from typing import Any
 
 from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
+from burnish.records import content_id
 from burnish.sampling import usage
 from burnish.sampling.address import parse
 from burnish.sampling.endpoint import REFUSES_ALL, Cap, Endpoint, EndpointError, EndpointSettings
@@ -22,6 +26,13 @@ from burnish.sampling.settings import Sampling
 from burnish.sampling.stopping import find_stop
 from burnish.store.metrics import Metrics
 
+log = logging.getLogger(__name__)
+
+CHAT = "/chat/completions"
+REFUSES_FIELD = frozenset({400, 422})
+"""Statuses with which servers refuse a field that they do not know."""
+TOP, PLACES = 20, 4
+"""How many likeliest tokens are asked for (OpenAI's API has no more), and at how many places."""
 SEED_BITS = 31
 """Servers keep a seed in as few bits as this."""
 MOST_FAILURES = 8
@@ -30,7 +41,22 @@ SHOWN = 5
 LISTED = ("id", "root", "parent", "owned_by", "max_model_len", "meta")
 """What is kept of ``/v1/models``; some servers make up ``created`` and ``permission`` each time."""
 
+TopTokens = list[dict[str, float]]
+"""At each place of a reply the likeliest tokens' log-probabilities, by the token's text."""
+
+
+class _Token(TypedDict):
+    token: str
+    logprob: float
+
+
+class _Place(TypedDict):
+    top_logprobs: list[_Token]
+
+
 _TEXT = TypeAdapter(str)
+_PLACES = TypeAdapter(list[_Place])
+_Read = Callable[[Endpoint, Any, Sampling], Completion]
 
 
 class ServedSampler:
@@ -63,6 +89,7 @@ class ServedSampler:
         self._cap = Cap(max_requests)
         self._log = None if journal is None else Metrics(journal)
         self._known = read_replies(self._log)
+        self._formless = False
 
     def listed(self) -> dict[str, Any] | None:
         """What the server's ``/v1/models`` says of the model; None where it does not list it.
@@ -96,31 +123,78 @@ class ServedSampler:
                 journal.
             StorageError: the journal cannot be written.
         """
+        return self._each(requests, sampling, _completion, {}, progress or (lambda count: None))
+
+    def top_tokens(self, requests: Sequence[Request]) -> list[TopTokens]:
+        """What the likeliest reply to each request begins with: its first places' likeliest tokens.
+
+        Kept in the journal as replies are.
+
+        Raises:
+            EndpointError: as ``complete``; with a status of 200, 400 or 422 also where the server
+                gives no log-probabilities.
+        """
+        sampling = Sampling(temperature=0.0, max_new_tokens=PLACES)
+        more = {"logprobs": True, "top_logprobs": TOP}
+        replies = self._each(requests, sampling, _top_tokens, more, lambda count: None)
+        return [json.loads(reply.text) for reply in replies]
+
+    def _each(
+        self,
+        requests: Sequence[Request],
+        sampling: Sampling,
+        read: _Read,
+        more: Mapping[str, Any],
+        told: Progress,
+    ) -> list[Completion]:
+        """What ``read`` makes of the answer to each request, asked with ``more`` fields."""
         asked: dict[str, list[int]] = {}
         for index, request in enumerate(requests):
-            asked.setdefault(self._key(request, sampling), []).append(index)
-        told = progress or (lambda count: None)
+            asked.setdefault(self._key(request, sampling, more), []).append(index)
         if there := sum(len(places) for key, places in asked.items() if key in self._known):
             told(there)
         missing = {
             key: requests[places[0]] for key, places in asked.items() if key not in self._known
         }
         if missing:
-            self._ask_all(missing, sampling, lambda key: told(len(asked[key])))
+            bodies = {key: {**self._body(one, sampling), **more} for key, one in missing.items()}
+
+            def ask(server: Endpoint, key: str) -> tuple[Any, Completion]:
+                answer = self._post(server, bodies[key])
+                return answer, read(server, answer, sampling)
+
+            self._ask_all(missing, ask, lambda key: told(len(asked[key])))
         replies = {at: self._known[key] for key, places in asked.items() for at in places}
         return [replies[index] for index in range(len(requests))]
 
+    def _post(self, server: Endpoint, body: Mapping[str, Any]) -> Any:
+        """The answer to a chat request; a form that this server refuses is not asked for again."""
+        form, plain = "response_format", dict(body)
+        if plain.pop(form, None) is None or self._formless:
+            return server.ask(CHAT, plain)
+        try:
+            return server.ask(CHAT, body)
+        except EndpointError as error:
+            if error.status not in REFUSES_FIELD:
+                raise
+        answer = server.ask(CHAT, plain)  # fails as before where the conversation was refused
+        if not self._formless:
+            log.warning("%s knows no %s; it is asked without", self.address.url, form)
+        self._formless = True
+        return answer
+
     def _ask_all(
-        self, missing: Mapping[str, Request], sampling: Sampling, came: Callable[[str], object]
+        self,
+        missing: Mapping[str, Request],
+        ask: Callable[[Endpoint, str], tuple[Any, Completion]],
+        came: Callable[[str], object],
     ) -> None:
         """Get the reply to each of ``missing`` into ``_known`` and the journal."""
         lock = Lock()
         used = usage.current()  # that of this thread: those of the pool have none
 
-        def ask(server: Endpoint, key: str) -> None:
-            body = self._body(missing[key], sampling)
-            answer = server.ask("/chat/completions", body)
-            reply = _completion(server, answer, sampling)
+        def keep(server: Endpoint, key: str) -> None:
+            answer, reply = ask(server, key)
             asked = "".join(message["content"] for message in missing[key].messages)
             used.reply(self.address.model, *usage.tokens_of(answer, asked, reply.text))
             with lock:
@@ -136,7 +210,7 @@ class ServedSampler:
             ThreadPoolExecutor(self.settings.concurrency) as pool,
         ):
             try:
-                futures = {pool.submit(ask, server, key): key for key in missing}
+                futures = {pool.submit(keep, server, key): key for key in missing}
                 for future in as_completed(futures):
                     key = futures[future]
                     try:
@@ -169,8 +243,10 @@ class ServedSampler:
         first = next(iter(failures.values()))
         return EndpointError(self.address.url, "\n".join(lines), first.status, failures)
 
-    def _key(self, request: Request, sampling: Sampling) -> str:
-        return reply_key(self.address.model, request, sampling)
+    def _key(self, request: Request, sampling: Sampling, more: Mapping[str, Any]) -> str:
+        key = reply_key(self.address.model, request, sampling)
+        special = {**more, **({"schema": request.schema} if request.schema else {})}
+        return content_id(key, special) if special else key
 
     def _body(self, request: Request, sampling: Sampling) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -183,6 +259,9 @@ class ServedSampler:
         }
         if sampling.stop:
             body["stop"] = sampling.stop
+        if request.schema is not None:
+            form = {"name": "reply", "strict": True, "schema": dict(request.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": form}
         return body
 
 
@@ -200,3 +279,19 @@ def _completion(server: Endpoint, answer: Any, sampling: Sampling) -> Completion
     stop = find_stop(text, sampling.stop)  # some servers do not know stop strings
     ended = finish == "stop" or stop is not None
     return Completion([], [], text[:stop], "stop" if ended else "length")
+
+
+def _top_tokens(server: Endpoint, answer: Any, sampling: Sampling) -> Completion:
+    """``TopTokens`` of an answer, as JSON, since that is what a journal holds."""
+    try:
+        found = _PLACES.validate_python(answer["choices"][0]["logprobs"]["content"])
+    except (LookupError, TypeError, ValueError):
+        found = []
+    places = [
+        {one["token"]: one["logprob"] for one in place["top_logprobs"]
+         if math.isfinite(one["logprob"])}
+        for place in found
+    ]  # fmt: skip
+    if not any(places):
+        raise EndpointError(server.url, "an answer without log-probabilities", 200)
+    return Completion([], [], json.dumps(places, ensure_ascii=False), "stop")

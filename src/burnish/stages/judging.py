@@ -15,19 +15,19 @@ from burnish.config import (
     Problem,
     SamplerRef,
     Settings,
-    is_served,
 )
 from burnish.evals.agreement import THRESHOLD, Agreement, agreement
 from burnish.evals.scored import JUDGE, as_json
 from burnish.records import Example
 from burnish.rewards.annotate import candidates_of
-from burnish.rewards.judge import DRAWN, GREEDY, HIGHEST, LOWEST, Judge, load_rubric
-from burnish.rewards.options import by_likelihood
+from burnish.rewards.judge import DRAWN, GREEDY, HIGHEST, LOCAL, LOWEST, Judge, load_rubric
+from burnish.rewards.options import by_likelihood, by_top_tokens
 from burnish.rewards.scorers import Resources, ScorerSettings, find
-from burnish.rewards.scoring import ScoreCache, score_candidates
+from burnish.rewards.scoring import ScoreCache, chunks, score_candidates
+from burnish.sampling import ServedSampler
 from burnish.stages.base import Context, Inputs
 from burnish.stages.replying import reply_with
-from burnish.stages.scoring import AT_ONCE, chunks
+from burnish.stages.scoring import AT_ONCE
 from burnish.store import tables
 
 JOURNAL = "judge.jsonl"
@@ -57,8 +57,10 @@ class JudgeSettings(Settings):
     most ``max_requests``, retries counted: then the run stops, what came is kept, and the same
     command asks for the rest. With several ``votes`` each question is asked so often, at a
     temperature of 0.7. ``read: likelihood`` takes the grade that the model's log-probabilities of 1
-    to 5 expect, instead of a written verdict: for models too small to keep to a form, in this
-    process. Without ``labels`` nothing says whether its grades are people's.
+    to 5 expect, instead of a written verdict: for models too small to keep to a form, here or
+    behind a server that tells log-probabilities. ``structured`` asks for the verdict as one JSON
+    object, and a server that can to hold it to that. Without ``labels`` nothing says whether its
+    grades are people's.
     """
 
     model: SamplerRef
@@ -66,14 +68,15 @@ class JudgeSettings(Settings):
     max_requests: PositiveInt = 10_000
     votes: PositiveInt = 1
     read: Literal["verdict", "likelihood"] = "verdict"
+    structured: bool = False
     labels: LabelSettings | None = None
 
     @model_validator(mode="after")
     def _readable(self) -> JudgeSettings:
         if self.read == "likelihood" and self.votes > 1:
             raise ValueError("votes: of no use with read: likelihood")
-        if self.read == "likelihood" and is_served(self.model):
-            raise ValueError("read: likelihood needs a model in this process, and it is served")
+        if self.read == "likelihood" and self.structured:
+            raise ValueError("structured: of no use with read: likelihood")
         return self
 
 
@@ -133,7 +136,13 @@ def load_judge(
     weigh = None
     if settings.read == "likelihood" and model.loaded is not None:
         weigh = by_likelihood(model.loaded.model, model.loaded.tokenizer)
-    judge = Judge(model.sampler, rubric, name, sampling, context.seed, settings.votes, weigh)
+    elif settings.read == "likelihood" and isinstance(model.sampler, ServedSampler):
+        weigh = by_top_tokens(model.sampler)
+    at_once = LOCAL if model.loaded else None
+    judge = Judge(
+        model.sampler, rubric, name, sampling, context.seed, settings.votes, weigh, at_once,
+        settings.structured,
+    )  # fmt: skip
     if settings.labels is None:
         return Judging(judge, None, model.details)
     tested = _tested(settings.labels, inputs, judge, cache, context.seed)

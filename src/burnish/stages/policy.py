@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, PositiveFloat, model_validator
@@ -29,11 +28,8 @@ from burnish.models.adapters import LoraSettings
 from burnish.models.heads import Critic
 from burnish.models.load import Loaded
 from burnish.records import Figure, Preference, Prompt, Rollout
-from burnish.rewards.ensemble import Aggregate
-from burnish.rewards.reward_model import RewardModel
 from burnish.rewards.scorers import Resources, ScorerSettings
 from burnish.rewards.scoring import ScoreCache, score
-from burnish.rewards.verifiers import verify_prompt
 from burnish.rollouts.constraint import ConstraintSettings, constraint
 from burnish.rollouts.control import KlControl
 from burnish.rollouts.credit import Credit
@@ -46,6 +42,7 @@ from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.hybrid import HybridSource, PreferenceTerm, hybrid_loss
 from burnish.stages.judging import JudgeSettings, load_judge
 from burnish.stages.reference import with_reference
+from burnish.stages.rewarding import Grades, RewardMix, Rewards, annealing, at_last, reward_function
 from burnish.stages.scoring import SCORES
 from burnish.stages.watch import Watch, WatchSettings, heldout_prompts, judges
 from burnish.text.batches import Batch
@@ -56,76 +53,16 @@ BOUNDED = ("cost", "lambda")
 """Metrics of a constraint."""
 
 
-class RewardMix(Settings):
-    """Weights of the rewards: the verifier's +1 / 0 / -1, the reward model's score, and the
-    ``judge``'s grade between 0 (worst) and 1 (best).
-
-    ``objectives`` weighs the heads of a reward model that has several, by name, in that score;
-    those not named count for nothing. Left empty, the score is their mean. ``aggregate`` makes one
-    score of those of an ensemble's members.
-    """
-
-    verifier: float = Field(1.0, ge=0)
-    model: float = Field(0.1, ge=0)
-    judge: float = Field(1.0, ge=0)
-    objectives: dict[str, float] = {}
-    aggregate: Aggregate = Aggregate()
-
-
-Rewards = Callable[[list[Rollout]], list[float | None]]
-
-
-def reward_function(
-    prompts: Sequence[Prompt],
-    mix: RewardMix,
-    reward: str | None,
-    device: str,
-    judge: Rewards | None = None,
-) -> Rewards:
-    """Rewards of rollouts: the weighted sum of what applies to each prompt.
-
-    A reply that ``judge`` gave no grade has no reward: a sum without the judge's part does not
-    compare with the others.
-
-    Raises:
-        InputError: a prompt has neither a verifier nor a reward model nor a judge to score it.
-    """
-    model = None
-    if reward and mix.model > 0:
-        model = RewardModel.load(Path(reward), device, mix.objectives, mix.aggregate)
-    bare = [prompt.id for prompt in prompts if prompt.verify is None]
-    if bare and model is None and judge is None:
-        found = f"{len(bare)} prompts have no verify, such as {bare[0]}"
-        raise InputError(Problem("", None, "prompts", found, "verify, a reward model or a judge"))
-    by_id: Mapping[str, Prompt] = {prompt.id: prompt for prompt in prompts}
-
-    def rewards(rollouts: list[Rollout]) -> list[float | None]:
-        checks = [verify_prompt(by_id[one.prompt_id], one.completion) for one in rollouts]
-        totals = [mix.verifier * check.score if check else 0.0 for check in checks]
-        if model is not None:
-            scores = model.score([(one.prompt, one.completion) for one in rollouts])
-            totals = [t + mix.model * s for t, s in zip(totals, scores, strict=True)]
-        if judge is None:
-            return list(totals)
-        grades = judge(rollouts)
-        return [
-            None if grade is None else total + mix.judge * grade
-            for total, grade in zip(totals, grades, strict=True)
-        ]
-
-    return rewards
-
-
 def judge_function(
     config: OnlineConfig, inputs: Inputs, context: Context, prompts: Sequence[Prompt]
-) -> Rewards | None:
+) -> Grades | None:
     """The judge's grades between 0 and 1, None where it gives none; kept in the run's cache. None
     in place of the function where there is no judge, or people's labels say it may not be used.
 
     Raises:
         InputError: as ``load_judge``; or several processes share the fit, which would all ask it.
     """
-    if config.judge is None or config.mix.judge == 0:
+    if config.judge is None or not config.mix.ever("judge"):
         return None
     if process.count() > 1:
         found = f"{process.count()} processes share this fit"
@@ -264,7 +201,8 @@ def improve(
         train, bound = train.model_copy(update={"eval_every": each}), KlBound(config.max_kl, False)
         judged = judges(config.watch, inputs, context.device)
         watch = Watch(
-            config.watch, loaded, heldout, config.sampling, proxy=rewarding, score=score,
+            config.watch, loaded, heldout, config.sampling, score=score,
+            proxy=at_last(config.mix, rewarding),
             judges=judged, folder=context.scratch / "watch", looks=-(-policy.steps // each),
             seed=context.seed, tokens_per_batch=train.tokens_per_batch,
         )  # fmt: skip
@@ -311,6 +249,7 @@ def _source(
         prompts,
         config.sampling,
         reward=rewarding,
+        anneal=annealing(config.mix, rewarding),
         score=score,
         credit=credit,
         constraint=constraint(bound, prompts, costly, context.device) if bound else None,

@@ -97,10 +97,11 @@ def journalled(
     endpoint: EndpointSettings,
     device: str = "auto",
     at_once: int = AT_ONCE,
+    max_requests: int | None = None,
 ) -> Replying:
     """As ``reply_with``, but the replies of a model in this process are kept too."""
     if is_served(ref):
-        return _served(ref, endpoint, journal)
+        return _served(ref, endpoint, journal, max_requests)
     loaded = load_model(ref, device=device)
     local = LocalSampler(loaded.model, loaded.tokenizer)
     sampler = JournalledSampler(local, loaded.identity, journal, at_once)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from burnish.config import InputError, Problem
 from burnish.evals.bias import padded_pairs
@@ -22,12 +21,17 @@ from burnish.rewards.judge import Duel, Judge
 from burnish.rewards.likelihood import NO_PROMPT
 from burnish.rewards.reward_model import RewardModel
 from burnish.rewards.scorers import Resources, Scorer, ScorerSettings
-from burnish.rewards.scoring import ScoreCache, compare_pairs, score_candidates, total
+from burnish.rewards.scoring import (
+    ScoreCache,
+    chunks,
+    compare_pairs,
+    score_candidates,
+    total,
+)
 from burnish.rewards.verifiers import validate
 from burnish.store import tables
 from burnish.store.manifest import content_fingerprint
 
-T = TypeVar("T")
 CHUNK = 4096
 """Records that are in memory at a time."""
 AT_ONCE = 256
@@ -230,10 +234,3 @@ def _columns(kind: type[Record]) -> dict[str, type]:
     if issubclass(kind, Preference):
         return {"scores": str, "total": str, "pairwise": int}
     return {"scores": str, "total": float}
-
-
-def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """``items``, ``size`` at a time."""
-    rest = iter(items)
-    while part := list(islice(rest, size)):
-        yield part

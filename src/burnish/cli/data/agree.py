@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +19,8 @@ from burnish.config import GateRefused, InputError, Problem
 if TYPE_CHECKING:
     from burnish.records import Figure
     from burnish.store.formats import Row
+
+FAIR = 0.5
 
 
 class LevelName(StrEnum):
@@ -42,6 +44,12 @@ def agree(
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="Both agreements must reach it; 0.667.")
     ] = None,
+    author: Annotated[
+        str | None, typer.Option("--author", help="Column: the model that wrote the reply.")
+    ] = None,
+    own: Annotated[
+        str | None, typer.Option("--own", help="With --author: the judge's own model there.")
+    ] = None,
     require: Annotated[bool, typer.Option("--require", help="Exit 4 where they do not.")] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
     json_: AsJson = False,
@@ -50,6 +58,8 @@ def agree(
 
     The judge's labels may be used where the lower ends of both 95 % intervals reach the threshold:
     people's agreement (Krippendorff's alpha), and the judge's with people (mean Cohen's kappa).
+    With --author and --own: how often it puts replies of its own model above others that people
+    gave the same label.
     """
     from burnish.evals.agreement import THRESHOLD, agreement
 
@@ -62,8 +72,12 @@ def agree(
         )
     except ValueError as error:
         raise InputError(Problem(str(file), None, "", str(error))) from None
+    favour = None
+    if author is not None or own is not None:
+        favour = _favour(file, (author, own), columns[judge], people, seed)
     if json_:
-        print_json(finite(asdict(found)))
+        extra = {"self_preference": asdict(favour)} if favour else {}
+        print_json(finite(asdict(found) | extra))
     else:
         table = Table(box=box.SIMPLE_HEAD)
         table.add_column("agreement")
@@ -73,13 +87,46 @@ def agree(
         table.add_row("judge with people (mean kappa)", *cells(found.judge))
         for name, value in found.pairs.items():
             table.add_row(f"{name} (kappa)", *cells(value))
+        if favour is not None:
+            table.add_row("own replies win at equal labels (fair: 0.50)", *cells(favour))
         out.print(table)
         say(f"{found.items} items, {found.missing} without a label of the judge")
         for reason in found.reasons:
             say(f"note: {reason}")
+        if favour is not None and favour.low > FAIR:
+            say(f"note: the judge prefers replies of {own}, its own model")
         say("the judge's labels may be used" if found.usable else "the judge's labels: not usable")
     if require and not found.usable:
         raise GateRefused("the judge's labels may not be used: " + "; ".join(found.reasons))
+
+
+def _favour(
+    file: Path,
+    whose: tuple[str | None, str | None],
+    grades: Sequence[Any],
+    people: Mapping[str, Sequence[Any]],
+    seed: int,
+) -> Figure:
+    """The judge's preference for its own model, at equal means of people's labels."""
+    from burnish.evals.bias import self_preference
+
+    author, own = whose
+    if author is None or own is None:
+        missing = "--author" if author is None else "--own"
+        raise InputError(Problem("", None, missing, "not given", "--author and --own together"))
+    if any(isinstance(grade, str) for grade in grades):
+        expected = "--level ordinal or interval, or --cut"
+        raise InputError(
+            Problem("", None, "--own", "labels are names, none above others", expected)
+        )
+    wrote = read_columns(file, [author], False, None)[author]
+    if own not in wrote:
+        raise InputError(Problem(str(file), None, author, f"no row says {own!r}", "a model there"))
+    rows = zip(*people.values(), strict=True)
+    known = [[label for label in row if label is not None] for row in rows]
+    labels = [round(sum(row) / len(row), 9) if row else None for row in known]
+    graded = [None if who is None else grade for who, grade in zip(wrote, grades, strict=True)]
+    return self_preference(labels, graded, [who == own for who in wrote], seed)
 
 
 def read_columns(

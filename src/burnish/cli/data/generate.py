@@ -97,7 +97,7 @@ def generate(
     plan: Annotated[bool, typer.Option("--plan", help="Show the shares and stop.")] = False,
     max_requests: Annotated[
         int | None,
-        typer.Option("--max-requests", min=1, help="Replies asked for at most; 4 a record."),
+        typer.Option("--max-requests", min=1, help="Requests at most, retries too; 4 a record."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1)] = 8,
@@ -224,7 +224,8 @@ def _written(
 
     bars = progress(quiet)
     endpoint = EndpointSettings(concurrency=writer["concurrency"])
-    model = journalled(writer["ref"], writer["journal"], endpoint)
+    most = settings.budget
+    model = journalled(writer["ref"], writer["journal"], endpoint, max_requests=most)
     counts = {share.topic: share.count for share in shares}
     with bars.task(method, sum(counts.values())) as bar:
         return write(

@@ -119,7 +119,7 @@ def make_judge(
     ref: str, rubric: Path | None, out_: Path, most: int | None, concurrency: int, seed: int
 ) -> Judge:
     """The judging model; replies of a served one are kept beside ``out_``."""
-    from burnish.rewards.judge import Judge, load_rubric
+    from burnish.rewards.judge import LOCAL, Judge, load_rubric
     from burnish.sampling import EndpointSettings
     from burnish.stages.replying import reply_with
 
@@ -127,7 +127,8 @@ def make_judge(
     journal = out_.with_name(f".{out_.name}.replies")
     model = reply_with(ref, EndpointSettings(concurrency=concurrency), journal, max_requests=most)
     name = model.loaded.identity if model.loaded else ref
-    return Judge(model.sampler, criteria, name, seed=seed)
+    at_once = LOCAL if model.loaded else None
+    return Judge(model.sampler, criteria, name, seed=seed, at_once=at_once)
 
 
 def register(app: typer.Typer) -> None:

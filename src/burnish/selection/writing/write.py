@@ -12,6 +12,7 @@ from pydantic import PositiveInt
 from burnish.config import Settings
 from burnish.records import Example, Message, Prompt, Record, content_id
 from burnish.sampling import Completion, EndpointError, Request, Sampler, Sampling
+from burnish.sampling.sampler import schema_of
 from burnish.selection.shares import divide
 from burnish.selection.writing.ask import Ask, question
 from burnish.selection.writing.methods import METHODS
@@ -22,6 +23,7 @@ REQUESTS_A_RECORD = 4
 AT_ONCE = 64
 """Requests between two looks at what came; what is asked next depends on it."""
 SHOWN, EXCERPT = 3, 200
+TEXT = {"type": "string"}
 REFUSES_ONE = frozenset({400, 413, 422})
 """Statuses with which a server refuses a single conversation, for its length or content."""
 
@@ -38,12 +40,16 @@ class WriteSettings(Settings):
 
     At most ``max_requests`` replies are asked for, ``4 × count`` where it is None, divided among
     topics as ``count`` is. Replies that an earlier run of the same work left behind count too, so
-    that an interrupted run ends as one that was not.
+    that an interrupted run ends as one that was not. A served writer is not sent more requests
+    than that either, retries counted: then the run stops, what came is kept, and the same command
+    asks for the rest. ``structured`` has a server that can do so hold replies to the JSON object
+    asked for.
     """
 
     count: PositiveInt = 100
     max_requests: PositiveInt | None = None
     sampling: Sampling = Sampling(temperature=0.8, top_p=0.95, max_new_tokens=256)
+    structured: bool = False
 
     @property
     def budget(self) -> int:
@@ -111,7 +117,7 @@ def write(
     work = _Work(method, origins, counts, settings, seed)
     while batch := work.next_batch():
         fitting = [one for one in batch if fits(one.ask.messages())]
-        replies = dict(zip(fitting, _replies(sampler, fitting, settings.sampling), strict=True))
+        replies = dict(zip(fitting, _replies(sampler, fitting, settings), strict=True))
         for one in batch:
             work.take(one, replies.get(one, "too long for the writer"))
         told(work.report.usable, work.report.requests)
@@ -215,10 +221,19 @@ def _shuffled(origins: Sequence[Any], seed: int, topic: str) -> list[Any]:
 
 
 def _replies(
-    sampler: Sampler, asked: Sequence[_Numbered], sampling: Sampling
+    sampler: Sampler, asked: Sequence[_Numbered], settings: WriteSettings
 ) -> list[Completion | str]:
     """A reply to each, or why the server refused this one and no other."""
-    requests = {one.name: Request(one.ask.messages(), one.seed, one.name) for one in asked}
+    requests = {
+        one.name: Request(
+            one.ask.messages(),
+            one.seed,
+            one.name,
+            schema_of(**dict.fromkeys(one.ask.keys, TEXT)) if settings.structured else None,
+        )
+        for one in asked
+    }
+    sampling = settings.sampling
     refused: dict[str, str] = {}
     try:
         replies = sampler.complete(list(requests.values()), sampling)

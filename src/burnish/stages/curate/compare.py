@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from burnish.config import ConstitutionRef, ModelRef, PromptRef, SamplerRef, Settings, is_served
+from burnish.config import ConstitutionRef, ModelRef, PromptRef, SamplerRef, Settings
 from burnish.evals.statistics import mean_figure, wilson
-from burnish.records import Figure, Preference, Prompt
+from burnish.records import Figure, Message, Preference, Prompt
 from burnish.rewards import constitution as rules
 from burnish.rewards.constitution import Constitution
 from burnish.rewards.critic import Ask
 from burnish.rewards.ensemble import Aggregate
 from burnish.rewards.labels import Label, ModelLabeller, Pair, RuleLabeller
-from burnish.rewards.options import Weigh, by_likelihood, by_votes
-from burnish.sampling import Sampling
+from burnish.rewards.options import Shares, Weigh, by_likelihood, by_top_tokens, by_votes
+from burnish.sampling import Sampling, ServedSampler
 from burnish.stages import constitutional, training
 from burnish.stages.base import Context, Inputs, Outcome, derived_seed
 from burnish.stages.constitutional import as_lines, balanced
@@ -25,6 +25,8 @@ from burnish.stages.replying import Replying, reply_with, replying
 from burnish.store import atomic, tables
 
 LABELS = "labels.jsonl"
+VOTES = 5
+"""Where ``votes`` are needed and not set."""
 
 
 class Config(Settings):
@@ -33,12 +35,13 @@ class Config(Settings):
     Constitutional AI, phase 2 (Bai et al. 2022, section 4). ``by: model`` asks ``judge`` (the model
     itself where none is named) which reply keeps a drawn principle of ``constitution`` better, in
     both orders. The ``soft`` label of a pair is its probability, which ``fit.reward`` and
-    ``fit.dpo`` learn from; ``hard`` keeps the preferred side alone. A judge in this process is read
-    by its log-probabilities of the answers; ``votes`` draws so many answers instead, which a served
-    judge needs. With ``reasons`` it thinks step by step first, and the probability is held between
-    0.4 and 0.6. ``by: rules`` is rules plus the reward model, where ``reward`` names one
-    (``aggregate``: of an ensemble's members). Pairs without a preference are left out, and so are
-    pairs with an order that gave none.
+    ``fit.dpo`` learn from; ``hard`` keeps the preferred side alone. A judge is read by its
+    log-probabilities of the answers, a served one by those that its server tells of the likeliest
+    tokens; ``votes`` draws so many answers instead, and 5 are drawn where a server tells none. With
+    ``reasons`` it thinks step by step first, and the probability is held between 0.4 and 0.6. ``by:
+    rules`` is rules plus the reward model, where ``reward`` names one (``aggregate``: of an
+    ensemble's members). Pairs without a preference are left out, and so are pairs with an order
+    that gave none.
     """
 
     model: SamplerRef
@@ -66,15 +69,7 @@ class Config(Settings):
             raise ValueError("judge, votes and reasons: of no use with by: rules")
         if self.by == "model" and self.reward:
             raise ValueError("reward: of no use with by: model")
-        if self.judge is not None and is_served(self.judge) and self.votes is None:
-            raise ValueError("votes: needed, a served judge gives no log-probabilities")
         return self
-
-
-def needs_weights(config: Config) -> dict[str, str]:
-    """A model that judges its own replies by log-probabilities."""
-    own = config.by == "model" and config.judge is None and config.votes is None
-    return {"votes": "log-probabilities of answers are read"} if own else {}
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
@@ -87,7 +82,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     prompts = training.drawn(inputs.paths("prompts"), Prompt, config.limit, context.seed)
     model = replying(inputs.model("model"), context)
     pairs, said = _pairs(config, context, model, prompts)
-    found = _labels(config, inputs, context, model, constitution, pairs)
+    found, read = _labels(config, inputs, context, model, constitution, pairs)
     made = [_preference(config, pair, label) for pair, label in zip(pairs, found, strict=True)]
     preferences = balanced([one for one in made if one])
     tables.write(context.output / "preferences.jsonl", preferences)
@@ -96,6 +91,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     details = {
         "labeller": "rules+reward" if config.by == "rules" else "model",
         "labels": config.labels,
+        "read": read,
         "prompts": len(prompts),
         "pairs": len(pairs),
         "preferences": len(preferences),
@@ -132,10 +128,11 @@ def _labels(
     model: Replying,
     constitution: Constitution,
     pairs: Sequence[Pair],
-) -> list[Label]:
+) -> tuple[list[Label], str]:
+    """The labels, and what they were read from."""
     if config.by == "rules":
         score = constitutional.scoring(inputs, context, config.aggregate)
-        return RuleLabeller(constitution, score, context.seed).labels(pairs)
+        return RuleLabeller(constitution, score, context.seed).labels(pairs), "rules"
     judge = model
     if ref := inputs.optional_model("judge"):
         judge = reply_with(ref, context.endpoint, context.scratch / JOURNAL, context.device)
@@ -147,16 +144,29 @@ def _labels(
             sampling = config.reasoning
             return constitutional.replies(judge.sampler, asked, sampling, context, seed, "reasons")
 
-    weigh = _weigh(config, context, judge)
-    return ModelLabeller(constitution, weigh, think, context.seed).labels(pairs)
+    ways: list[str] = []
+    weigh = _weigh(config, context, judge, ways.append)
+    found = ModelLabeller(constitution, weigh, think, context.seed).labels(pairs)
+    return found, ways[-1] if ways else "log-probabilities"
 
 
-def _weigh(config: Config, context: Context, judge: Replying) -> Weigh:
+def _weigh(
+    config: Config, context: Context, judge: Replying, told: Callable[[str], object]
+) -> Weigh:
+    """How the answers are weighed; ``told`` that votes had to be drawn."""
+    votes = config.votes or VOTES
+    drawn = Sampling(temperature=float(votes > 1), max_new_tokens=8)
+    voting = by_votes(judge.sampler, votes, drawn, derived_seed(context.seed, "votes"))
+
+    def vote(conversations: Sequence[Sequence[Message]], answers: Sequence[str]) -> list[Shares]:
+        told(f"{votes} votes")
+        return voting(conversations, answers)
+
     if config.votes is None and judge.loaded is not None:
         return by_likelihood(judge.loaded.model, judge.loaded.tokenizer)
-    votes = config.votes or 1
-    drawn = Sampling(temperature=float(votes > 1), max_new_tokens=8)
-    return by_votes(judge.sampler, votes, drawn, derived_seed(context.seed, "votes"))
+    if config.votes is None and isinstance(judge.sampler, ServedSampler):
+        return by_top_tokens(judge.sampler, otherwise=vote)
+    return vote
 
 
 def _preference(config: Config, pair: Pair, label: Label) -> Preference | None:

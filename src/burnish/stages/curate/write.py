@@ -77,7 +77,11 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         origins, inputs.paths("adapt_to"), config.write.count, config.least_share
     )
     model = journalled(
-        inputs.model("model"), context.scratch / JOURNAL, context.endpoint, context.device
+        inputs.model("model"),
+        context.scratch / JOURNAL,
+        context.endpoint,
+        context.device,
+        max_requests=config.write.budget,
     )
     with context.progress.task(context.name, config.write.count) as bar:
         records, report = write(

@@ -15,10 +15,10 @@ from burnish.evals.statistics import mean_figure
 from burnish.evals.tasks import Response
 from burnish.rewards.candidates import Candidate
 from burnish.rewards.scorers import Resources, ScorerSettings, find
-from burnish.rewards.scoring import ScoreCache, score_candidates
+from burnish.rewards.scoring import ScoreCache, chunks, score_candidates
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.judging import JudgeSettings, Judging, load_judge
-from burnish.stages.scoring import AT_ONCE, SCORES, chunks
+from burnish.stages.scoring import AT_ONCE, SCORES
 from burnish.store import atomic
 
 UNTESTED = "no labels of people say how well it agrees with them"
