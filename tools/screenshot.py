@@ -9,13 +9,11 @@ Debian and Ubuntu: ``apt install chromium``.
 from __future__ import annotations
 
 import argparse
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from burnish.config import InputError
+from burnish.reporting.pdf import draw
 
 
 def main() -> int:
@@ -27,31 +25,15 @@ def main() -> int:
     parser.add_argument("--height", type=int, default=1360)
     parser.add_argument("--dark", action="store_true")
     arguments = parser.parse_args()
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        print(f"no browser found; looked for {', '.join(BROWSERS)}", file=sys.stderr)
-        return 2
     page = arguments.report.read_text(encoding="utf-8")
-    theme = "dark" if arguments.dark else "light"
     arguments.picture.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        themed = Path(folder) / "report.html"
-        themed.write_text(
-            page.replace("<html ", f'<html data-theme="{theme}" ', 1), encoding="utf-8"
-        )
-        subprocess.run(
-            [
-                browser,
-                "--headless",
-                "--no-sandbox",
-                "--hide-scrollbars",
-                f"--window-size={arguments.width},{arguments.height}",
-                f"--screenshot={arguments.picture.absolute()}",
-                themed.as_uri(),
-            ],
-            check=True,
-            capture_output=True,
-        )
+    size = f"--window-size={arguments.width},{arguments.height}"
+    picture = f"--screenshot={arguments.picture.absolute()}"
+    try:
+        draw(page, "dark" if arguments.dark else "light", size, picture)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -9,6 +10,7 @@ from burnish.reporting.charts import (
     Line,
     interval_chart,
     line_chart,
+    named,
     short,
     smoothed,
     thin,
@@ -73,3 +75,24 @@ def test_interval_chart_places_value_between_its_ends() -> None:
     assert float(ends.group(1)) == 8 + 0.25 * 344
     assert float(ends.group(2)) == 8 + 0.75 * 344
     assert float(centre.group(1)) == 180
+
+
+def test_numbers_of_an_axis_differ() -> None:
+    assert named([0.9995, 1.0, 1.0005]) == ["0.9995", "1", "1.0005"]
+    assert named([0.0, 0.5]) == ["0", "0.5"]
+    assert named([0.9995, 1.0], percent=True) == ["99.95 %", "100 %"]
+
+
+@pytest.mark.parametrize("name", ["Round {}", "第 {} 轮", "safety@{}"])
+def test_names_of_many_rounds_do_not_touch(name: str) -> None:
+    names = [name.format(number) for number in range(7)]
+    line = Line("", [(float(place), 0.5) for place in range(7)])
+    chart = line_chart([line], label="", x_names=names)
+    shown = re.findall(r'<text x="([\d.]+)" y="183" text-anchor="(\w+)">([^<]+)<', chart)
+    assert [shown[0][2], shown[-1][2]] == [names[0], names[-1]]
+    ends = []
+    for x, anchor, text in shown:
+        wide = sum(11 if letter > "\u2e80" else 6.1 for letter in text)
+        left = float(x) - wide * {"start": 0, "middle": 0.5, "end": 1}[anchor]
+        ends.append((left, left + wide))
+    assert all(one[1] < two[0] for one, two in pairwise(ends))

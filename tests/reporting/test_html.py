@@ -211,3 +211,75 @@ def test_refusals_are_right_where_they_are_wanted() -> None:
     assert outcome({**wanted, "higher_is_better": False}) == "wrong"
     assert outcome({**wanted, "refused": False, "outcome": "right"}) == "wrong"
     assert outcome({"metric": "wrong", "outcome": "abstained"}) == "abstained"
+
+
+@pytest.mark.parametrize(
+    ("lang", "told"),
+    [("en", ["tokens trained on 33.9k", "tokens sampled 1.2M", "cost 0.4213"]),
+     ("zh", ["训练词元 33.9k", "采样词元 1.2M", "费用 0.4213"])],
+)  # fmt: skip
+def test_what_the_run_took(run_folder: Path, lang: str, told: list[str]) -> None:
+    path = run_folder / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["spent"] = {"trained_tokens": 33_915, "sampled_tokens": 1_200_000,
+                        "served_tokens": {"judge": [900, 100]}, "money": 0.42131}  # fmt: skip
+    path.write_text(json.dumps(summary))
+    text = " ".join("".join(parsed(render(run_folder, lang)).text).split())  # type: ignore[arg-type]
+    assert all(words in text for words in told)
+
+
+def test_the_last_mix_is_shown_by_tier_beside_what_was_asked_for(run_folder: Path) -> None:
+    for number, expert in ((1, 50), (2, 5)):
+        after = {"counts": {"expert": expert, "selected": 25, "bulk": 70}, "synthetic": 0.748,
+                 "wanted": {"expert": 0.05, "selected": 0.25, "bulk": 0.7}}  # fmt: skip
+        record = {"stage": "curate.mix", "sequence": number, "details": {"after": after}}
+        folder = run_folder / f"artifacts/mix@{number}"
+        folder.mkdir()
+        (folder / "artifact.json").write_text(json.dumps(record))
+    page = render(run_folder)
+    assert "Data by tier · mix@2 · 100 records" in page
+    assert "5 · 5 % (target 5 %)" in page
+    assert "74.8 % written by machines." in page
+
+
+def test_changes_are_improved_regressed_or_noise(run_folder: Path) -> None:
+    page = render(run_folder)
+    rows = page.split('id="figures"')[1].split("</table>")[0].split("<tr>")[2:]
+    found = {row.split("</td>")[0].removeprefix("<td>"): row for row in rows}
+    assert ">improved<" in found["Harmful prompts refused"]
+    assert "▲ 94.0 points" in found["Harmful prompts refused"]
+    assert ">improved<" in found["Confident wrong answers"]
+    assert "41 % [35 %, 47 %]" in found["Confident wrong answers"]
+
+
+def test_the_lineage_is_a_picture_of_ancestors_alone(run_folder: Path) -> None:
+    path = run_folder / "summary.json"
+    summary = json.loads(path.read_text())
+    stray = {"name": "control", "version": 1, "kind": "model", "parents": ["pretrain@1"]}
+    summary["artifacts"].insert(1, stray)
+    path.write_text(json.dumps(summary))
+    page = render(run_folder, "zh").split('id="lineage"')[1]
+    picture, table = page.split("<details>", 1)
+    for label in ("pretrain@1", "sft@1", "select@1", "ppo@1"):
+        assert f">{label}</text>" in picture
+    assert "control@1" not in picture
+    assert "control@1" in table
+    assert ">冠军</text>" in picture
+
+
+def test_the_first_rounds_comparisons_are_folded_in_long_runs(run_folder: Path) -> None:
+    path = run_folder / "summary.json"
+    summary = json.loads(path.read_text())
+    assert "The comparisons of round" not in render(run_folder)
+    compared = summary["verdicts"][0]["comparisons"]
+    more = {"round": 3, "decision": "undecided", "reason": "open", "comparisons": compared}
+    summary["verdicts"].append({**more, "items_needed": 1459})
+    path.write_text(json.dumps(summary))
+    page = render(run_folder)
+    assert "The comparisons of round 1" in page
+    assert "The comparisons of round 3" not in page
+    assert "about 1,459 pairs would decide it" in page
+    findings = page.split('id="findings"')[1].split("</section>")[0]
+    assert "Gate, round 1" in findings
+    assert "Gate, round 2" not in findings
+    assert "Gate, round 3" in findings

@@ -51,9 +51,23 @@ def test_the_verdict_is_the_records(
     assert expected in optimisation(read_run(run_folder), "en")
 
 
-def test_without_alarms_and_watch_there_is_no_section(run_folder: Path) -> None:
+def test_without_a_watch_the_training_reward_is_drawn_over_the_divergence(
+    run_folder: Path,
+) -> None:
+    assert "reward over √KL" not in optimisation(read_run(run_folder), "en")
     path = run_folder / "artifacts/ppo@1/artifact.json"
     path.write_text(json.dumps({"name": "ppo", "details": {"alarms": []}}))
+    card = optimisation(read_run(run_folder), "en").split("<h3>ppo · reward over √KL</h3>")[1]
+    assert all(f"Round {number}" in card for number in (1, 2))
+    # 120 steps of two rounds, each a point and none joined.
+    assert card.count("<circle") == 240
+    assert 'class="curve"' not in card
+
+
+def test_without_an_optimised_policy_there_is_no_section(run_folder: Path) -> None:
+    path = run_folder / "artifacts/ppo@1/artifact.json"
+    path.write_text(json.dumps({"name": "ppo", "details": {"alarms": []}}))
+    (run_folder / "metrics.jsonl").unlink()
     assert optimisation(read_run(run_folder), "en") == ""
     assert 'id="optimisation"' not in render(run_folder, "en")
 

@@ -16,7 +16,7 @@ MAX_POINTS = 240
 @dataclass(frozen=True)
 class Line:
     """One line: points ``(x, y)``, an optional band ``(low, high)`` a point, a colour class, and
-    optionally a text beside each point ("" for none)."""
+    optionally a text beside each point ("" for none); not ``joined``, the points alone."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -24,6 +24,7 @@ class Line:
     band: Sequence[tuple[float, float]] = ()
     smooth: bool = False
     labels: Sequence[str] = ()
+    joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,23 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [index * step for index in range(first, last + 1)]
 
 
-def short(value: float, percent: bool = False) -> str:
+def named(values: Sequence[float], percent: bool = False) -> list[str]:
+    """Numbers of one axis, with as many digits as it takes to tell them apart."""
+    for digits in range(3, 8):
+        names = [short(value, percent, digits) for value in values]
+        if len(set(names)) == len(set(values)):
+            break
+    return names
+
+
+def short(value: float, percent: bool = False, digits: int = 3) -> str:
     """A number as an axis shows it: 0.25, 3, 1.2k, 4.5M; with ``percent`` 0.25 is 25 %."""
     if percent:
-        return f"{value * 100:.3g} %"
+        return f"{value * 100:.{digits}g} %"
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
-            return f"{value / size:.3g}{letter}"
-    return "0" if abs(value) < 1e-12 else f"{value:.3g}"
+            return f"{value / size:.{digits}g}{letter}"
+    return "0" if abs(value) < 1e-12 else f"{value:.{digits}g}"
 
 
 def thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -148,7 +158,8 @@ def _finite(line: Line) -> Line:
     kept = [i for i, point in enumerate(line.points) if all(map(math.isfinite, point))]
     band = [line.band[i] for i in kept] if line.band else []
     labels = [line.labels[i] for i in kept] if line.labels else []
-    return Line(line.name, [line.points[i] for i in kept], line.css, band, line.smooth, labels)
+    points = [line.points[i] for i in kept]
+    return replace(line, points=points, band=band, labels=labels)
 
 
 def _frame(
@@ -180,20 +191,34 @@ def _axes(frame: Frame, x_names: Sequence[str]) -> Markup:
     base = HEIGHT - BOTTOM
     parts = []
     logarithmic = _log_ticks(frame) if frame.log else []
-    for value in logarithmic if len(logarithmic) > 1 else ticks(frame.y0, frame.y1):
+    heights = logarithmic if len(logarithmic) > 1 else ticks(frame.y0, frame.y1)
+    for value, name in zip(heights, named(heights, frame.percent), strict=True):
         y = frame.y(value)
         parts.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid-line"))
-        parts.append(
-            el("text", short(value, frame.percent), x=LEFT - 6, y=y + 4, text_anchor="end")
-        )
+        parts.append(el("text", name, x=LEFT - 6, y=y + 4, text_anchor="end"))
     parts.append(el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=base, y2=base, class_="axis"))
-    for value in frame.x_ticks:
-        name = x_names[int(value)] if x_names else short(value)
+    names = list(x_names) or named(frame.x_ticks)
+    every = _spacing(names, frame)
+    for place, (value, name) in enumerate(zip(frame.x_ticks, names, strict=True)):
+        # The last one is always named, and those that would touch it are not.
+        last = len(names) - 1
+        if place != last and (place % every or last - place < every):
+            continue
         anchor = "middle"
         if x_names and len(x_names) > 1:
-            anchor = {0: "start", len(x_names) - 1: "end"}.get(int(value), "middle")
+            anchor = {0: "start", last: "end"}.get(place, "middle")
         parts.append(el("text", name, x=frame.x(value), y=HEIGHT - 7, text_anchor=anchor))
     return join(parts)
+
+
+def _spacing(names: Sequence[str], frame: Frame) -> int:
+    """Every how many names of the x axis there is room for one. The first and the last stand
+    inside of the axis, half a name nearer to their neighbours."""
+    if len(names) < 3:
+        return 1
+    wide = max(sum(12 if ord(letter) > 0x2E80 else 6.5 for letter in name) for name in names)
+    apart = (frame.x(frame.x_ticks[-1]) - frame.x(frame.x_ticks[0])) / (len(names) - 1)
+    return max(1, math.ceil(1.5 * wide / apart))
 
 
 def _log_ticks(frame: Frame) -> list[float]:
@@ -217,8 +242,9 @@ def _line(line: Line, frame: Frame) -> Markup:
     if line.smooth and len(points) > 20:
         parts.append(el("path", d=_path(points, frame), class_="faint"))
         points = smoothed(points)
-    parts.append(el("path", d=_path(points, frame), class_="curve"))
-    if len(points) <= 20:
+    if line.joined:
+        parts.append(el("path", d=_path(points, frame), class_="curve"))
+    if len(points) <= 20 or not line.joined:
         for x, y in points:
             title = el("title", f"{line.name}: {short(y, frame.percent)}")
             parts.append(el("circle", title, cx=frame.x(x), cy=frame.y(y), r=4, class_="dot"))
@@ -261,11 +287,12 @@ def interval_chart(
     parts = []
     base = top + step * len(rows)
     parts.append(el("line", x1=8, x2=WIDTH - 8, y1=base, y2=base, class_="axis"))
-    for value in ticks(low, high):
+    marks = ticks(low, high)
+    for value, name in zip(marks, named(marks, percent), strict=True):
         parts.append(el("line", x1=at(value), x2=at(value), y1=top, y2=base, class_="grid-line"))
         anchor = "end" if at(value) > WIDTH - 20 else "start" if at(value) < 20 else "middle"
         label_x = {"end": WIDTH, "start": 0.0}.get(anchor, at(value))
-        parts.append(el("text", short(value, percent), x=label_x, y=base + 14, text_anchor=anchor))
+        parts.append(el("text", name, x=label_x, y=base + 14, text_anchor=anchor))
     for index, row in enumerate(rows):
         y = top + step * index + step / 2
         title = el(

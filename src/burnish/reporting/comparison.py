@@ -11,7 +11,7 @@ from burnish.reporting.charts import Interval, interval_chart, legend
 from burnish.reporting.comparisonstrings import told
 from burnish.reporting.html import document
 from burnish.reporting.markup import Markup, el, join
-from burnish.reporting.names import figure_name, show
+from burnish.reporting.names import DIMENSIONS, figure_name, place_of, show
 from burnish.reporting.strings import Lang
 from burnish.store.atomic import write_text
 
@@ -19,7 +19,6 @@ FILES: dict[Lang, str] = {"en": "comparison.html", "zh": "comparison.zh.html"}
 COLUMNS = ("metric", "change", "interval", "p", "effect", "detectable", "n", "state")
 NUMERIC = frozenset({"change", "p", "effect", "detectable", "n"})
 STATES = {"improved": ("▲", "good"), "regressed": ("▼", "bad"), "noise": ("·", "flat")}
-DIMENSIONS = ("capability", "alignment", "safety", "efficiency")
 WIDE, HIGH = 150.0, 22.0
 Row = Mapping[str, Any]
 
@@ -74,9 +73,7 @@ def _against(model: str, found: Row, lang: Lang) -> Markup:
 
 
 def _place(row: Row, found: Row) -> tuple[int, str]:
-    dimension = found["dimensions"].get(row["metric"], "")
-    known = DIMENSIONS.index(dimension) if dimension in DIMENSIONS else len(DIMENSIONS)
-    return known, row["metric"]
+    return place_of(found["dimensions"].get(row["metric"], "")), row["metric"]
 
 
 def _at(row: Row, key: str) -> float:

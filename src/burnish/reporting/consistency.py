@@ -67,4 +67,4 @@ def _lines(versions: Sequence[str], agreement: Sequence[Sequence[float]], lang: 
     ]
     title = text(lang, "drift")
     chart = line_chart(lines, label=title, x_names=versions, domain=(0.0, 1.0), percent=True)
-    return join(el("div", el("h3", title), chart, class_="card"))
+    return join(el("div", el("h3", title), chart, class_="card narrow apart"))

@@ -1,15 +1,14 @@
-"""The lower half of the report: answers, gate, honest notes, lineage, how to reproduce."""
+"""The lower half of the report: answers, gate, honest notes, how to reproduce."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import Any
 
 from burnish.reporting.findings import promoted, reason
 from burnish.reporting.markup import Markup, el, join
 from burnish.reporting.names import figure_name, show
-from burnish.reporting.rundata import Answer, Row, RunData, outcome, reply_text
+from burnish.reporting.rundata import Answer, Row, RunData, outcome, reply_text, value_of
 from burnish.reporting.strings import Lang, text
 
 SHOWN_REGRESSED, SHOWN_IMPROVED, SHOWN_SAME = 4, 6, 2
@@ -94,12 +93,13 @@ def gate(run: RunData, lang: Lang) -> Markup:
         "section",
         el("h2", text(lang, "gate")),
         el("p", text(lang, "gate_note"), class_="note"),
-        [_verdict(verdict, run, lang) for verdict in verdicts],
+        [_verdict(v, run, lang, folded=len(verdicts) > 2 and v is not verdicts[-1])
+         for v in verdicts],
         id="gate",
-    )
+    )  # fmt: skip
 
 
-def _verdict(verdict: Row, run: RunData, lang: Lang) -> Markup:
+def _verdict(verdict: Row, run: RunData, lang: Lang, folded: bool) -> Markup:
     good = promoted(verdict)
     failed = verdict.get("decision") == "failed"
     key = "promote" if good else str(verdict.get("decision"))
@@ -109,7 +109,7 @@ def _verdict(verdict: Row, run: RunData, lang: Lang) -> Markup:
     title = el("p", text(lang, "round_n", round=verdict.get("round", "?")), " ",
                el("span", decision, class_=css), " ",
                reason(verdict, lang))  # fmt: skip
-    detectable, power = _value(verdict.get("detectable")), _value(verdict.get("power"))
+    detectable, power = value_of(verdict.get("detectable")), value_of(verdict.get("power"))
     if detectable is not None and power is not None:
         found = {"detectable": f"{detectable:.3f}", "power": show(power, "share")}
         title = join(title, el("p", text(lang, "gate_power", **found), class_="note"))
@@ -122,21 +122,23 @@ def _verdict(verdict: Row, run: RunData, lang: Lang) -> Markup:
                      for c in columns])  # fmt: skip
     sides = run.judged(int(verdict.get("round", 0)))
     rows = [_comparison(row, sides, run.aliases, lang) for row in compared]
-    return join(title, el("div", el("table", head, rows), class_="scroll"))
+    table = el("div", el("table", head, rows), class_="scroll")
+    summary = el("summary", text(lang, "comparisons_of", round=verdict.get("round", "?")))
+    return join(title, el("details", summary, table) if folded else table)
 
 
 def _comparison(row: Row, sides: tuple[Row, Row], aliases: Row, lang: Lang) -> Markup:
     """One metric of a verdict. The gate's changes are oriented: above 0 is better."""
     metric = str(row.get("metric", ""))
     naming = figure_name(aliases.get(metric, metric))
-    before, after = (_value(side.get(metric)) for side in sides)
+    before, after = (value_of(side.get(metric)) for side in sides)
     found = row.get("comparison") or {}
-    difference, low, high = (_value(found.get(key)) for key in ("difference", "low", "high"))
+    difference, low, high = (value_of(found.get(key)) for key in ("difference", "low", "high"))
     points = naming.unit == "share"
     change = _signed(difference, points)
     if low is not None and high is not None:
         change += f" [{_signed(low, points)}, {_signed(high, points)}]"
-    p, margin = _value(row.get("adjusted_p")), _value(row.get("margin"))
+    p, margin = value_of(row.get("adjusted_p")), value_of(row.get("margin"))
     role = text(lang, "role_target" if row.get("role") == "target" else "role_guard")
     if margin is not None:
         role += f" ({text(lang, 'role_margin', margin=show(margin, naming.unit))})"
@@ -159,16 +161,10 @@ def _signed(value: float | None, points: bool) -> str:
     return f"{value * 100:+.1f}" if points else f"{value:+.3f}"
 
 
-def _value(found: Any) -> float | None:
-    if isinstance(found, dict):
-        found = found.get("value")
-    return float(found) if isinstance(found, int | float) else None
-
-
 def _result(row: Row, lang: Lang) -> Markup:
     """Whether a guard held; for targets, what the corrected p-value says."""
     if row.get("role") == "guard":
-        held, failed = _value(row.get("p_held")), _value(row.get("p_failed"))
+        held, failed = value_of(row.get("p_held")), value_of(row.get("p_failed"))
         if failed is not None and failed <= ALPHA:
             return el("td", f"✕ {text(lang, 'failed')}", class_="bad")
         if held is not None and held <= ALPHA:
@@ -201,72 +197,6 @@ def notes(run: RunData, lang: Lang) -> Markup:
         el("div", el("ul", marked, class_="list"), class_="card"),
         id="notes",
     )
-
-
-def lineage(run: RunData, lang: Lang) -> Markup:
-    """The chain to the last model, and a table of every artifact."""
-    artifacts = run.summary.get("artifacts", [])
-    if not artifacts:
-        return Markup("")
-    columns = ("artifact", "kind", "from", "figures")
-    head = el("tr", [el("th", text(lang, f"col_{column}")) for column in columns])
-    rows = []
-    for artifact in artifacts:
-        label = artifact_label(artifact)
-        parents = parents_of(artifact, run)
-        rows.append(
-            el("tr", el("td", el("code", label)), el("td", str(artifact.get("kind", ""))),
-               el("td", ", ".join(parents)), el("td", _figures(artifact)))
-        )  # fmt: skip
-    chain = _chain(artifacts, run)
-    arrows: list[Markup] = []
-    for label in chain:
-        arrows += [el("span", "→", class_="flat")] if arrows else []
-        arrows.append(el("span", label, class_="tag"))
-    return el(
-        "section",
-        el("h2", text(lang, "lineage")),
-        el("p", text(lang, "lineage_note"), class_="note"),
-        el("div", arrows, class_="chain") if len(chain) > 1 else None,
-        el("div", el("table", head, rows), class_="scroll"),
-        id="lineage",
-    )
-
-
-def artifact_label(artifact: Row) -> str:
-    """``sft@1``."""
-    return f"{artifact.get('name', '')}@{artifact.get('version', '')}"
-
-
-def parents_of(artifact: Row, run: RunData) -> list[str]:
-    """The artifacts this one was made from."""
-    record = run.details.get(artifact_label(artifact), {})
-    listed = artifact.get("parents") or record.get("parents") or []
-    return [str(parent) for parent in listed]
-
-
-def _figures(artifact: Row) -> str:
-    flat = artifact.get("figures", {})
-    said = []
-    for name, value in flat.items():
-        bounds = name.endswith(("_low", "_high")) and name.rpartition("_")[0] in flat
-        number = _value(value)
-        if number is not None and not bounds:
-            said.append(f"{name.replace('_', ' ')} {show(number)}")
-    return " · ".join(said[:4])
-
-
-def _chain(artifacts: list[Row], run: RunData) -> list[str]:
-    """From the oldest ancestor to the last model, following the first parent that is a model."""
-    by_label = {artifact_label(artifact): artifact for artifact in artifacts}
-    models = [label for label, artifact in by_label.items() if artifact.get("kind") == "model"]
-    chain: list[str] = []
-    at = models[-1] if models else None
-    while at is not None and at not in chain:
-        chain.append(at)
-        parents = parents_of(by_label[at], run)
-        at = next((parent for parent in parents if parent in models), None)
-    return chain[::-1]
 
 
 def reproduce(run: RunData, lang: Lang) -> Markup:

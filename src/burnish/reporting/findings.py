@@ -64,7 +64,10 @@ def findings(run: RunData, lang: Lang) -> list[Finding]:
     if without and full and separated(without, full):
         sentence = text(lang, "found_without", value=show(without.value, "share"))
         found.append(Finding(sentence, "good"))
-    for verdict in run.summary.get("verdicts", []):
+    verdicts = run.summary.get("verdicts", [])
+    for verdict in verdicts:
+        if not promoted(verdict) and verdict is not verdicts[-1]:
+            continue  # every verdict is in the gate's own section
         tone = "good" if promoted(verdict) else "flat"
         sentence = text(
             lang, "found_gate", round=verdict.get("round", "?"), reason=reason(verdict, lang)
@@ -110,8 +113,18 @@ def recommendations(run: RunData, lang: Lang) -> list[str]:
     advice += _wide(run, lang)
     verdicts = run.summary.get("verdicts", [])
     if verdicts and not promoted(verdicts[-1]):
-        advice.append(text(lang, "advise_kept"))
+        advice.append(_not_promoted(verdicts[-1], lang))
     return advice
+
+
+def _not_promoted(verdict: dict[str, object], lang: Lang) -> str:
+    """What to do about the last round: mend it, ask more items, or change the data."""
+    round, items = verdict.get("round", "?"), verdict.get("items_needed")
+    if verdict.get("decision") == "failed":
+        return text(lang, "advise_failed", round=round, reason=reason(verdict, lang))
+    if verdict.get("decision") == "undecided" and isinstance(items, int):
+        return text(lang, "advise_items", round=round, items=f"{items:,}")
+    return text(lang, "advise_kept")
 
 
 def _wide(run: RunData, lang: Lang) -> list[str]:

@@ -59,7 +59,7 @@ def graph(nodes: Mapping[str, Node], edges: Sequence[tuple[str, str]], label: st
     ]
     boxes = [_box(node, at[name]) for name, node in nodes.items()]
     return el("svg", drawn, boxes, viewBox=f"0 0 {width} {height}", width=float(width),
-              height=float(height), role="img", aria_label=label)  # fmt: skip
+              height=float(height), role="img", aria_label=label, class_="graph")  # fmt: skip
 
 
 def _edge(start: tuple[float, float], end: tuple[float, float]) -> Markup:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from burnish.reporting import evidence, optimisation, overview, refusals, rewards, training
 from burnish.reporting.consistency import consistency
+from burnish.reporting.lineage import lineage
 from burnish.reporting.markup import Markup, el, join, raw
 from burnish.reporting.rundata import RunData, read_run
 from burnish.reporting.strings import Lang, text
@@ -51,7 +52,7 @@ def render(run_folder: Path, lang: Lang = "en") -> str:
         evidence.gate(run, lang),
         consistency(run, lang),
         evidence.notes(run, lang),
-        evidence.lineage(run, lang),
+        lineage(run, lang),
         evidence.reproduce(run, lang),
         evidence.all_figures(run, lang),
     ]
@@ -95,7 +96,7 @@ def _navigation(run: RunData, sections: list[str], lang: Lang) -> Markup:
     other: Lang = "en" if lang == "zh" else "zh"
     return el(
         "nav",
-        el("div", el("span", "burnish", class_="brand"), links, el("span", class_="spring"),
+        el("div", el("span", "burnish", class_="brand"), el("div", links, class_="links"),
            el("a", text(lang, "other_language"), href=FILES[other], hreflang=other),
            el("button", text(lang, "theme"), class_="theme", type="button"), class_="wrap"),
     )  # fmt: skip

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-VOID = frozenset({"meta", "br", "hr", "line", "path", "circle", "rect", "polyline", "polygon"})
+VOID = frozenset(
+    {"meta", "br", "hr", "line", "path", "circle", "rect", "polyline", "polygon", "wbr"}
+)
 
 
 class Markup(str):
@@ -60,6 +62,12 @@ def el(tag: str, *children: Child, **attributes: str | float | None) -> Markup:
     if tag in VOID and not inner:
         return Markup(f"<{tag}{written}/>")
     return Markup(f"<{tag}{written}>{inner}</{tag}>")
+
+
+def breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores."""
+    first, *rest = name.split("_")
+    return join(first, [join("_", el("wbr"), part) for part in rest])
 
 
 def _number(value: str | float) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from burnish.reporting.strings import Lang
 
+DIMENSIONS = ("capability", "alignment", "safety", "efficiency")
 Unit = Literal["share", "ratio", "number"]
 
 
@@ -200,6 +201,16 @@ def figure_name(name: str) -> FigureName:
     down = any(word in name for word in ("wrong", "loss", "ppl", "benign_refused"))
     unit: Unit = "ratio" if "ratio" in name else "number" if "ppl" in name else "share"
     return FigureName(plain, plain, better="down" if down else "up", unit=unit)
+
+
+def place_of(dimension: str) -> int:
+    """Where a dimension stands among the others; unknown ones come last."""
+    return DIMENSIONS.index(dimension) if dimension in DIMENSIONS else len(DIMENSIONS)
+
+
+def stage_name(stage: str, lang: Lang) -> str:
+    """``fit.sft``, or what it does in Chinese."""
+    return STAGES.get(stage, stage) if lang == "zh" else stage
 
 
 def metric_name(name: str, lang: Lang) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from burnish.reporting.alarms import sentence
 from burnish.reporting.charts import Line, line_chart
 from burnish.reporting.markup import Markup, el
+from burnish.reporting.overview import COLOURS
 from burnish.reporting.rundata import RunData
 from burnish.reporting.strings import Lang, text
 
@@ -22,8 +23,8 @@ def alarms_of(record: Mapping[str, Any], lang: Lang) -> list[str]:
 
 
 def optimisation(run: RunData, lang: Lang) -> Markup:
-    """For every optimised policy its alarms and, where it was watched, its rewards over
-    sqrt(KL) with Gao's curves. Nothing where no policy has either."""
+    """For every optimised policy its alarms and its rewards over sqrt(KL): where it was watched on
+    held-out prompts, with Gao's curves. Nothing where no policy was optimised."""
     parts: list[Markup] = []
     for label, record in run.details.items():
         said = [el("li", line, class_="warn") for line in alarms_of(record, lang)]
@@ -32,6 +33,7 @@ def optimisation(run: RunData, lang: Lang) -> Markup:
             parts.append(el("div", el("h3", label), el("ul", said), class_="card"))
         if watch:
             parts.append(_watched(label, watch, lang))
+    parts += _unwatched(run, lang)
     if not parts:
         return Markup("")
     return el(
@@ -41,6 +43,32 @@ def optimisation(run: RunData, lang: Lang) -> Markup:
         el("div", parts, class_="grid"),
         id="optimisation",
     )
+
+
+def _unwatched(run: RunData, lang: Lang) -> list[Markup]:
+    """Reward trained on over sqrt(KL), step by step, a line a round, of stages without a watch."""
+    watched = {str(record.get("name")) for record in run.details.values()
+               if record.get("details", {}).get("watch")}  # fmt: skip
+    lines: dict[str, list[Line]] = {}
+    for (stage, number), rows in run.metrics.items():
+        # The estimate of a divergence near 0 may fall below it.
+        points = sorted(
+            (math.sqrt(max(row["kl"], 0.0)), float(row["reward"]))
+            for row in rows
+            if {"kl", "reward"} <= row.keys()
+        )
+        if len(points) > 2 and stage not in watched:
+            found = lines.setdefault(stage, [])
+            name, css = text(lang, "round_n", round=number), COLOURS[len(found) % len(COLOURS)]
+            found.append(Line(name, points, css, joined=False))
+    cards = []
+    for stage, drawn in lines.items():
+        title = text(lang, "reward_over_kl", stage=stage)
+        note = el("p", text(lang, "over_kl_noise"))
+        cards.append(
+            el("div", el("h3", title), line_chart(drawn, label=title), note, class_="card")
+        )
+    return cards
 
 
 def _watched(label: str, watch: Mapping[str, Any], lang: Lang) -> Markup:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from burnish.reporting import changes, spending
 from burnish.reporting.charts import Interval, Line, interval_chart, line_chart
 from burnish.reporting.findings import findings, promoted, recommendations, tone_of
 from burnish.reporting.markup import Markup, el
-from burnish.reporting.names import duration, figure_name, show, size
+from burnish.reporting.names import DIMENSIONS, figure_name, show
 from burnish.reporting.rundata import Change, Point, RunData
-from burnish.reporting.strings import Lang, text
+from burnish.reporting.strings import Lang, text, word
 
 COLOURS = ("c1", "c2", "c3", "c5", "c4")
 
@@ -22,8 +23,9 @@ def header(run: RunData, lang: Lang) -> Markup:
         el("span", badge, class_=f"badge {css}"),
         el("h1", headline),
         el("p", text(lang, "intro"), class_="lead"),
-        el("ul", [el("li", f"{name} ", el("b", value)) for name, value in _facts(run, lang)],
+        el("ul", [el("li", f"{n} ", el("b", value)) for n, value in spending.facts(run, lang)],
            class_="facts"),
+        spending.tiers(run, lang),
     )  # fmt: skip
 
 
@@ -48,21 +50,6 @@ def _verdict(summary: dict[str, Any], lang: Lang) -> tuple[str, str, str]:
             return text(lang, "no_verdict"), "", text(lang, "headline_plain")
         return text(lang, "decision_undecided"), "", text(lang, "headline_undecided", **last)
     return text(lang, "kept"), "", text(lang, "headline_kept", round=last.get("round", 1))
-
-
-def _facts(run: RunData, lang: Lang) -> list[tuple[str, str]]:
-    summary = run.summary
-    facts = [
-        (text(lang, "fact_recipe"), str(summary.get("recipe", ""))),
-        (text(lang, "fact_run"), str(summary.get("run", run.folder.name))),
-    ]
-    if "wall_seconds" in summary:
-        facts.append((text(lang, "fact_wall"), duration(summary["wall_seconds"])))
-    if "peak_rss_bytes" in summary:
-        facts.append((text(lang, "fact_memory"), size(summary["peak_rss_bytes"])))
-    facts.append((text(lang, "fact_stages"), str(len(summary.get("stages", [])))))
-    facts.append((text(lang, "fact_rounds"), str(len(summary.get("verdicts", [])))))
-    return facts
 
 
 def key_findings(run: RunData, lang: Lang) -> Markup:
@@ -90,12 +77,12 @@ def key_findings(run: RunData, lang: Lang) -> Markup:
 
 def cards(run: RunData, lang: Lang) -> Markup:
     """One card a figure: before → after where both were measured, else the value."""
-    changes = {change.name: change for change in run.changes}
-    shown = [_change_card(change, run, lang) for change in changes.values()]
+    shown = [_change_card(change, run, lang) for change in run.changes]
+    twice = {change.name for change in run.changes}
     for name, point in run.figures.items():
         stem = name.removesuffix("_before").removesuffix("_after")
         known = figure_name(name).about("en")
-        if name not in changes and stem not in changes and known and "without" not in name:
+        if name not in twice and stem not in twice and known and "without" not in name:
             shown.append(_value_card(name, point, lang))
     if not shown:
         return Markup("")
@@ -103,8 +90,9 @@ def cards(run: RunData, lang: Lang) -> Markup:
         "section",
         el("h2", text(lang, "before_after")),
         el("p", text(lang, "before_after_note"), class_="note"),
+        changes.table(run, lang),
         el("div", el("span", el("i"), text(lang, "before"), class_="before"),
-           el("span", el("i"), text(lang, "after"), class_="after"), class_="legend"),
+           el("span", el("i"), text(lang, "after"), class_="after"), class_="legend apart"),
         el("div", shown, class_="grid", style="margin-top:12px"),
         id="figures",
     )  # fmt: skip
@@ -113,9 +101,6 @@ def cards(run: RunData, lang: Lang) -> Markup:
 def _change_card(change: Change, run: RunData, lang: Lang) -> Markup:
     name, tone = figure_name(change.name), tone_of(change)
     before, after = change.before, change.after
-    difference = after.value - before.value
-    arrow = "▲" if difference > 0 else "▼" if difference < 0 else "="
-    amount = f"{abs(difference) * 100:.1f}" if name.unit == "share" else show(abs(difference))
     rows = [
         Interval(text(lang, "before"), before.value, before.low, before.high, "before"),
         Interval(text(lang, "after"), after.value, after.low, after.high, "after"),
@@ -133,7 +118,7 @@ def _change_card(change: Change, run: RunData, lang: Lang) -> Markup:
         el("div",
            el("span", show(before.value, name.unit), " →", class_="was"),
            el("span", show(after.value, name.unit), class_="now"),
-           el("span", f"{arrow} {amount}", class_=f"delta {tone}"),
+           el("span", changes.difference(change, lang), class_=f"delta {tone}"),
            class_="big"),
         interval_chart(rows, label=name.label(lang), domain=_domain(rows, name.unit), mark=mark,
                        percent=name.unit == "share"),
@@ -177,36 +162,51 @@ def _domain(rows: list[Interval], unit: str) -> tuple[float, float]:
 
 
 def trend(run: RunData, lang: Lang) -> Markup:
-    """Small multiples: every series that was measured three times or more."""
-    charts: list[Markup] = []
+    """Small multiples by dimension: every series that was measured three times or more."""
+    groups: dict[str, list[Markup]] = {dimension: [] for dimension in DIMENSIONS}
+    dimensions = run.dimensions
     for name, points in run.series.items():
-        if len(points) < 3:
-            continue
-        naming = figure_name(name)
-        shares = naming.unit == "share"
-        line = Line(
-            naming.label(lang),
-            [(float(index), point.value) for index, point in enumerate(points)],
-            COLOURS[len(charts) % len(COLOURS)],
-            [(point.low, point.high) for point in points],
-        )
-        chart = line_chart(
-            [line],
-            label=naming.label(lang),
-            x_names=[_round_name(point.label, lang) for point in points],
-            domain=(0.0, 1.0) if shares else None,
-            percent=shares,
-        )
-        charts.append(el("div", el("h3", naming.label(lang)), chart, class_="card"))
-    if not charts:
+        if len(points) > 2:
+            group = groups.setdefault(dimensions.get(name, ""), [])
+            group.append(_trend(name, points, run, lang))
+    written = [
+        (el("h3", word(lang, f"dimension_{dimension}", dimension), class_="apart"),
+         el("div", charts, class_="grid"))
+        for dimension, charts in groups.items()
+        if charts
+    ]  # fmt: skip
+    if not written:
         return Markup("")
     return el(
         "section",
         el("h2", text(lang, "trend")),
         el("p", text(lang, "trend_note"), class_="note"),
-        el("div", charts, class_="grid"),
+        written,
         id="trend",
     )
+
+
+def _trend(name: str, points: list[Point], run: RunData, lang: Lang) -> Markup:
+    """The champions of a figure as a line, the candidates as grey points."""
+    naming = figure_name(name)
+    shares = naming.unit == "share"
+    line = Line(
+        text(lang, "champion"),
+        [(float(index), point.value) for index, point in enumerate(points)],
+        "c1",
+        [(point.low, point.high) for point in points],
+    )
+    candidates = run.candidates(name)
+    places = {point.label: float(index) for index, point in enumerate(points)}
+    judged = [(places[k], point.value) for k, point in candidates.items() if k in places]
+    chart = line_chart(
+        [Line(text(lang, "candidate"), judged, "c4", joined=False), line],
+        label=naming.label(lang),
+        x_names=[_round_name(point.label, lang) for point in points],
+        domain=(0.0, 1.0) if shares else None,
+        percent=shares,
+    )
+    return el("div", el("h3", naming.label(lang)), chart, class_="card")
 
 
 def _round_name(label: str, lang: Lang) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from burnish.reporting.markup import Markup, el
-from burnish.reporting.names import show
+from burnish.reporting.names import FIGURES, figure_name, show
 from burnish.reporting.rundata import RunData
 from burnish.reporting.strings import Lang, text
 
@@ -62,7 +62,8 @@ def shown(side: Figures, lang: Lang) -> str:
     said = []
     for name, figure in side.items():
         low, high = (show(figure[end], "share") for end in ("low", "high"))
-        said.append(f"{name} {show(figure['value'], 'share')} [{low}, {high}]".strip())
+        label = figure_name(name).label(lang) if name in FIGURES else name
+        said.append(f"{label} {show(figure['value'], 'share')} [{low}, {high}]".strip())
     return " · ".join(said)
 
 

@@ -75,7 +75,7 @@ def _model(label: str, details: Mapping[str, Any], lang: Lang) -> Markup:
     charts = [_reliability(name, report, lang) for name, report in sets.items()]
     return el(
         "div",
-        el("h3", label),
+        el("h3", label, class_="apart"),
         _refresh(details, lang),
         el("div", _table(sets, lang), class_="card scroll"),
         el("p", text(lang, "reward_table_note"), class_="note"),

@@ -107,6 +107,26 @@ class RunData:
             found[aliases.get(name, name)] = [point for point in points if point is not None]
         return {name: points for name, points in found.items() if points}
 
+    @property
+    def dimensions(self) -> dict[str, str]:
+        """The dimension of each evaluated figure, by the name that the report uses."""
+        found = {"general_ppl": "capability", "general_ppl_ratio": "capability"}
+        for record in self.details.values():
+            for name, dimension in (record.get("details", {}).get("dimensions") or {}).items():
+                found[self.aliases.get(name, name)] = str(dimension)
+        return found
+
+    def candidates(self, name: str) -> dict[str, Point]:
+        """A figure of each round's candidate, by round."""
+        found: dict[str, Point] = {}
+        for verdict in self.summary.get("verdicts", []):
+            round = int(verdict.get("round") or 0)
+            for task, value in self.judged(round)[1].items():
+                if self.aliases.get(task, task) == name:
+                    point = _point(value, round)
+                    found |= {str(round): point} if point else {}
+        return found
+
     def judged(self, round: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """The figures of the two evaluations that a round's gate compared."""
         for stage in self.summary.get("stages", []):
@@ -133,6 +153,13 @@ class RunData:
         known = list(FIGURES)
         place = {name: known.index(name) if name in known else len(known) for name in found}
         return sorted(found.values(), key=lambda change: place[change.name])
+
+
+def value_of(found: Any) -> float | None:
+    """The number of a figure, written with its interval or alone."""
+    if isinstance(found, dict):
+        found = found.get("value")
+    return float(found) if isinstance(found, int | float) else None
 
 
 def _is_bound(name: str, flat: Mapping[str, Any]) -> bool:

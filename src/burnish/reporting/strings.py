@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from burnish.reporting.rewardstrings import REWARD_STRINGS
+from burnish.reporting.runstrings import RUN_STRINGS
 
 Lang = Literal["en", "zh"]
 LANGUAGES: tuple[Lang, ...] = ("en", "zh")
@@ -33,10 +34,6 @@ STRINGS: dict[str, tuple[str, str]] = {
     "headline_plain": ("What training changed", "训练带来的变化"),
     "fact_recipe": ("recipe", "配方"),
     "fact_run": ("run", "运行"),
-    "fact_wall": ("wall time", "总耗时"),
-    "fact_memory": ("peak memory", "内存峰值"),
-    "fact_stages": ("stages", "阶段数"),
-    "fact_rounds": ("rounds judged", "已评判轮数"),
     "intro": (
         "Every rate is measured on generated replies to items kept out of training. Ranges are "
         "95 % intervals.",
@@ -86,8 +83,10 @@ STRINGS: dict[str, tuple[str, str]] = {
     ),
     "before_after": ("Before → after", "前后对比"),
     "before_after_note": (
-        "Before: the model that entered the first round. After: the champion at the end.",
-        "训练前：进入第一轮的模型。训练后：最终的冠军模型。",
+        "Before: the model that entered the first round. After: the champion at the end. Improved "
+        "or regressed where the two 95 % intervals do not overlap, else noise.",
+        "训练前：进入第一轮的模型。训练后：最终的冠军模型。两个 95 % 区间不重叠才算提升或下降，"
+        "否则属噪声范围。",
     ),
     "before": ("before", "训练前"),
     "after": ("after", "训练后"),
@@ -96,8 +95,9 @@ STRINGS: dict[str, tuple[str, str]] = {
     "measured": ("measured", "测得"),
     "trend": ("Round by round", "逐轮趋势"),
     "trend_note": (
-        "Each point is one judged model; the band is its 95 % interval.",
-        "每个点是一个被评判的模型，色带为 95 % 区间。",
+        "The line is the champion after each round, its band the 95 % interval; the grey points "
+        "are the rounds' candidates, promoted or not.",
+        "折线为每轮之后的冠军，色带为 95 % 区间；灰点为各轮候选模型，无论是否晋升。",
     ),
     "pipeline": ("The pipeline", "训练流程"),
     "pipeline_note": (
@@ -108,8 +108,8 @@ STRINGS: dict[str, tuple[str, str]] = {
     "round_n": ("Round {round}", "第 {round} 轮"),
     "curves": ("Training curves", "训练曲线"),
     "curves_note": (
-        "Thin lines are raw values, thick ones a running mean.",
-        "细线为原始值，粗线为滑动平均。",
+        "Over training steps. Thin lines are raw values, thick ones a running mean.",
+        "横轴为训练步数。细线为原始值，粗线为滑动平均。",
     ),
     "more_curves": ("More curves", "更多曲线"),
     "guard_bound": ("guard's bound", "遗忘防护界限"),
@@ -153,6 +153,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     ),
     "chance": ("chance: 50 %", "随机：50 %"),
     **REWARD_STRINGS,
+    **RUN_STRINGS,
     "answers": ("Sample answers", "回答示例"),
     "answers_note": (
         "The same held-out prompts before and after; regressions first.",
@@ -244,8 +245,9 @@ STRINGS: dict[str, tuple[str, str]] = {
     ),
     "lineage": ("Lineage and artifacts", "谱系与产物"),
     "lineage_note": (
-        "What the last model was made from, oldest first.",
-        "最终模型的来历，由早到晚。",
+        "What the champion and the last model were made from, oldest on the left; point at a box "
+        "for its stage and figures.",
+        "冠军与最后一个模型的来历，由左（早）到右（晚）；指向方框可见其阶段与数值。",
     ),
     "reproduce": ("How to reproduce", "如何复现"),
     "reproduce_note": (
@@ -341,3 +343,8 @@ STRINGS: dict[str, tuple[str, str]] = {
 def text(lang: Lang, key: str, **values: object) -> str:
     """The sentence ``key`` in ``lang`` with its values filled in."""
     return STRINGS[key][LANGUAGES.index(lang)].format(**values)
+
+
+def word(lang: Lang, key: str, other: object) -> str:
+    """The word ``key`` where there is one, else ``other`` as it is."""
+    return text(lang, key) if key in STRINGS else str(other)

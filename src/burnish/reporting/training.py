@@ -7,8 +7,8 @@ from collections import defaultdict
 from typing import Any
 
 from burnish.reporting.charts import Line, line_chart
-from burnish.reporting.markup import Markup, el, join
-from burnish.reporting.names import STAGES, duration, figure_name, metric_name
+from burnish.reporting.markup import Markup, breakable, el, join
+from burnish.reporting.names import duration, figure_name, metric_name, stage_name
 from burnish.reporting.overview import COLOURS
 from burnish.reporting.rundata import RunData
 from burnish.reporting.strings import Lang, text
@@ -46,14 +46,13 @@ def pipeline(run: RunData, lang: Lang) -> Markup:
 def _stage(stage: dict[str, Any], longest: float, lang: Lang) -> Markup:
     seconds = float(stage.get("seconds") or 0)
     state = str(stage.get("state", "done"))
-    run = str(stage.get("stage", ""))
-    shown = STAGES.get(run, run) if lang == "zh" else run
+    shown = stage_name(str(stage.get("stage", "")), lang)
     css = "bad" if state == "failed" else "good" if state in ("done", "reused") else "warn"
     width = 100 * seconds / longest
     return el(
         "div",
         el("div", el("span", STATES.get(state, "…"), class_=css, title=state), " ",
-           str(stage.get("name", "")), class_="name"),
+           breakable(str(stage.get("name", ""))), class_="name"),
         el("div", el("span", shown), el("span", duration(seconds)), class_="time"),
         el("div", el("i", style=f"width:{width:.1f}%"), class_="meter"),
         class_="stage",
