@@ -28,8 +28,8 @@ _PART = re.compile(
 class Change:
     """What happens to one weight ``[out, in]``: ``scale * up @ down`` is added to it.
 
-    ``up`` is ``[out, r]``, ``down`` ``[r, in]``. With ``magnitude`` ``[out]`` each row is given that
-    length then (DoRA, Liu et al. 2024, equation 5).
+    ``up`` is ``[out, r]``, ``down`` ``[r, in]``. With ``magnitude`` ``[out]`` each row then
+    gets that length (DoRA, Liu et al. 2024, equation 5).
     """
 
     down: Tensor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -113,7 +114,9 @@ def _grid(parents: int, steps: int, shares: bool) -> Iterator[Weights]:
 def _cma(
     settings: SearchSettings, parents: int, score: Score, known: dict[Weights, float], seed: int
 ) -> None:
-    import cma
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has no matplotlib to plot with
+        import cma
 
     start = (1 / parents,) * parents
     score(tuple(round(w, _DIGITS) for w in start))

@@ -162,6 +162,8 @@ class ShardWriter:
 
     def write(self, name: str, piece: Tensor) -> None:
         """The next elements of the tensor ``name``, flat or not; cast to its dtype."""
+        if piece.numel() == 0:
+            return
         while self._due == 0 and self._left:
             self._begin(self._left.pop(0))
         value = piece.detach().to(self._specs[name].dtype).contiguous().view(-1)
