@@ -232,8 +232,8 @@ def page(
         "## The same numbers", "",
         f"A base and two models a little away from it, in float64, so that no two elements are "
         f"equally large (those that are, mergekit chooses from in no order); weights {WEIGHTS}, "
-        f"density {DENSITY}, scale {SCALE}; both are given the same uniform numbers where something is "
-        "drawn.", "",
+        f"density {DENSITY}, scale {SCALE}; both are given the same uniform numbers where "
+        "something is drawn.", "",
         "| method | largest difference of any weight |", "| --- | ---: |",
         *(f"| {method} | {gap:.1e} |" for method, gap in gaps.items()), "",
         "Nothing was rescaled: after dropping at random burnish divides by the probability of "

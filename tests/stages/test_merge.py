@@ -43,7 +43,7 @@ def searched(folder: Path, parents: list[str], search: dict[str, object]) -> tup
     question = [{"role": "user", "content": "hello"}]
     verify = {"kind": "choice", "choices": ["zzz", "qqq"], "gold": 1}
     item = Prompt(id="a", messages=question, verify=verify)
-    first, second = (one["sum"] for one in measure(good.model, good.tokenizer, [item])[0])
+    first, second = (one["logprob"] for one in measure(good.model, good.tokenizer, [item])[0])
     verify["choices"] = ["qqq", "zzz"] if first > second else ["zzz", "qqq"]
     row = {"id": "a", "messages": question, "verify": verify}
     (folder / "dev.jsonl").write_text(json.dumps(row) + "\n")
