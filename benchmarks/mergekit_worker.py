@@ -27,13 +27,13 @@ def fixed(probability, **_):
     return (chance < probability).to(probability.dtype)
 
 
-if request["stream"] is not None:
-    torch.bernoulli = fixed
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 cpu, clock = time.process_time(), time.monotonic()
-config = MergeConfiguration.model_validate(yaml.safe_load(request["config"]))
-options = MergeOptions(copy_tokenizer=False, quiet=True)
-run_merge(config, request["output"], options=options)
+torch.bernoulli = fixed
+for one in request["merges"]:
+    config = MergeConfiguration.model_validate(yaml.safe_load(one["config"]))
+    options = MergeOptions(copy_tokenizer=False, quiet=True)
+    run_merge(config, one["output"], options=options)
 print(json.dumps({
     "cpu": time.process_time() - cpu, "clock": time.monotonic() - clock, "before": before,
     "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

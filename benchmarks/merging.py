@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,6 @@ METHODS = (
     "linear", "slerp", "task_arithmetic", "ties", "dare_linear", "dare_ties", "della_linear",
     "della",
 )  # fmt: skip
-RANDOM = ("dare_linear", "dare_ties", "della_linear", "della")
 TIMED = ("linear", "ties")
 TOLERANCE = 1e-6
 
@@ -146,39 +146,40 @@ def run(python: Path, script: list[str], request: dict[str, Any], work: Path) ->
 def ours(request: dict[str, Any]) -> dict[str, float]:
     """burnish's side, in its own process."""
     torch.set_num_threads(request["threads"])
-    if request["stream"] is not None:
-        stream = request["stream"]
-        streamed._drawer = lambda *_: torch.Generator().manual_seed(stream)  # type: ignore[assignment]
+    stream = request["stream"]
+    streamed._drawer = lambda *_: torch.Generator().manual_seed(stream)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     cpu, clock = time.process_time(), time.monotonic()
     base, *parents = request["folders"]
-    streamed.merge(parents, base, settings_of(request["method"]), request["output"])
+    for one in request["merges"]:
+        streamed.merge(parents, base, settings_of(one["method"]), one["output"])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"cpu": time.process_time() - cpu, "clock": time.monotonic() - clock,
             "before": before, "peak": peak}  # fmt: skip
 
 
 def both(
-    python: Path, method: str, folders: list[str], work: Path, dtype: str, threads: int
+    python: Path, wanted: Sequence[str], folders: list[str], work: Path, dtype: str, threads: int
 ) -> dict[str, dict[str, float]]:
-    """The same merge by both, into ``work/burnish`` and ``work/mergekit``."""
-    stream = STREAM if method in RANDOM else None
-    shared = {"stream": stream, "threads": threads}
-    mine = {"method": method, "folders": folders, "output": str(work / "burnish"), **shared}
-    other = {
-        "config": theirs_of(method, folders, dtype),
-        "output": str(work / "mergekit"),
-        **shared,
-    }
+    """The same merges by both, each in one process, into ``work/TOOL/METHOD``."""
+    shared = {"stream": STREAM, "threads": threads, "folders": folders}
+    mine = [{"method": method, "output": str(work / "burnish" / method)} for method in wanted]
+    other = [
+        {"config": theirs_of(method, folders, dtype), "output": str(work / "mergekit" / method)}
+        for method in wanted
+    ]
+    script = ["-m", "benchmarks.merging", "--worker"]
     return {
-        "burnish": run(Path(sys.executable), ["-m", "benchmarks.merging", "--worker"], mine, work),
-        "mergekit": run(python, [str(ROOT / "benchmarks/mergekit_worker.py")], other, work),
+        "burnish": run(Path(sys.executable), script, {"merges": mine, **shared}, work),
+        "mergekit": run(
+            python, [str(ROOT / "benchmarks/mergekit_worker.py")], {"merges": other, **shared}, work
+        ),
     }
 
 
-def difference(work: Path) -> float:
+def difference(work: Path, method: str) -> float:
     """The largest difference between two results over all tensors."""
-    mine, other = ShardReader(work / "burnish"), ShardReader(work / "mergekit")
+    mine, other = (ShardReader(work / tool / method) for tool in ("burnish", "mergekit"))
     if mine.specs != other.specs:
         return float("inf")
     return max((mine.read(n) - other.read(n)).abs().max().item() for n in mine.specs)
@@ -203,15 +204,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         folders = make(work / "small", SMALL, torch.float64)
+        both(python, METHODS, folders, work, "float64", options.threads)
         for method in METHODS:
-            both(python, method, folders, work, "float64", options.threads)
-            gaps[method] = difference(work)
+            gaps[method] = difference(work, method)
             print(f"{method:16} {gaps[method]:.1e}", flush=True)
         if not options.skip_large:
             folders = make(work / "large", LARGE, torch.float32)
             size = (Path(folders[0]) / "model.safetensors").stat().st_size / 2**20
             for method in TIMED:
-                costs[method] = both(python, method, folders, work, "float32", options.threads)
+                costs[method] = both(python, [method], folders, work, "float32", options.threads)
                 print(method, json.dumps(costs[method]), flush=True)
     if costs:
         atomic.write_text(PAGE, page(gaps, costs, size, options))
