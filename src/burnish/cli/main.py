@@ -15,6 +15,7 @@ from burnish.cli import (
     ab_commands,
     eval_commands,
     fit_commands,
+    merge_commands,
     model_commands,
     report_commands,
     run_commands,
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 run_commands.register(app)
 fit_commands.register(app)
+merge_commands.register(app)
 model_commands.register(app)
 eval_commands.register(app)
 report_commands.register(app)

@@ -1,0 +1,1 @@
+"""Models merged into one: pure methods over tensors, streamed; weights found by evaluation."""
