@@ -1,0 +1,5 @@
+"""What the chat page says."""
+
+CHAT = {
+    "chat": ("Chat", "对话"),
+}

@@ -1,0 +1,5 @@
+"""What the pages about models say."""
+
+MODELS = {
+    "models": ("Models", "模型"),
+}

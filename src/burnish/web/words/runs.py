@@ -1,0 +1,5 @@
+"""What the pages about runs say."""
+
+RUNS = {
+    "runs": ("Runs", "运行"),
+}
