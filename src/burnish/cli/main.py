@@ -21,7 +21,7 @@ from burnish.cli import (
     serve_commands,
     ui_commands,
 )
-from burnish.cli.crash import redact, write_crash_file
+from burnish.cli.crash import write_crash_file
 from burnish.cli.data import commands as data_commands
 from burnish.cli.doctor import doctor
 from burnish.cli.models import commands as models_commands
@@ -35,6 +35,7 @@ from burnish.config import (
     InputError,
     process,
 )
+from burnish.config.secrets import redact
 
 STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
 SIGNALLED = 130

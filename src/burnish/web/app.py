@@ -12,10 +12,10 @@ from starlette.responses import JSONResponse, Response
 from burnish.config import BurnishError, InputError
 from burnish.serve.security import Access, Guard, Policy, Refusal, as_json, error_body
 from burnish.store.registry import AliasMovedError
-from burnish.web.pages import entry
+from burnish.web.pages import entry, runs
 from burnish.web.site import Site, page
 
-GROUPS = (entry,)
+GROUPS = (entry, runs)
 """The page groups, each with a ``router`` and its ``RULES``; see ``site.PAGES`` for the menu."""
 
 RULES: dict[tuple[str, str], Access] = {

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from burnish.reporting.strings import Lang
 from burnish.web.i18n import language, text
 
 PAGES = (("runs", "/runs"), ("models", "/models"), ("chat", "/chat"))
@@ -97,6 +98,11 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
         )
     )
     return HTMLResponse(shown, status, headers=HEADERS)
+
+
+def fragment(lang: Lang, template: str, **values: Any) -> str:
+    """A part of a page; its template has ``t`` and ``lang`` beside ``values``."""
+    return templates().get_template(template).render(t=partial(text, lang), lang=lang, **values)
 
 
 def see_other(path: str) -> RedirectResponse:
