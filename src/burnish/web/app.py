@@ -10,12 +10,13 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from burnish.config import BurnishError, InputError
+from burnish.serve.app import add_api_errors
 from burnish.serve.security import Access, Guard, Policy, Refusal, as_json, error_body
 from burnish.store.registry import AliasMovedError
-from burnish.web.pages import entry, runs
+from burnish.web.pages import chat, entry, models, runs
 from burnish.web.site import Site, page
 
-GROUPS = (entry, runs)
+GROUPS = (entry, runs, models, chat)
 """The page groups, each with a ``router`` and its ``RULES``; see ``site.PAGES`` for the menu."""
 
 RULES: dict[tuple[str, str], Access] = {
@@ -55,6 +56,8 @@ def _refusal(refusal: Refusal, headers: Headers) -> tuple[str, str]:
 
 def _add_errors(app: FastAPI) -> None:
     """Errors as pages, or as JSON for scripts; none with anything of the inside."""
+
+    add_api_errors(app)
 
     def answer(request: Request, status: int, message: str) -> Response:
         if "text/html" not in request.headers.get("accept", ""):

@@ -22,6 +22,13 @@ class SiteServer(uvicorn.Server):
         super().__init__(config)
         self.site, self.ready = site, ready
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, and let the champion go at the end."""
+        try:
+            await super().serve(sockets)
+        finally:
+            await self.site.champion.close()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""
         await super().startup(sockets)

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from burnish.reporting.strings import Lang
+from burnish.web.champion import Champion
 from burnish.web.i18n import language, text
 
 PAGES = (("runs", "/runs"), ("models", "/models"), ("chat", "/chat"))
@@ -45,6 +46,9 @@ class Site:
     token: str
     port: int
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.champion = Champion(self.registry)
 
     @property
     def cookie(self) -> tuple[str, str]:

@@ -33,7 +33,7 @@ RUNS = {
         "These runs have no stage and metric in common.",
         "这些运行没有共同的阶段与指标。",
     ),
-    "made_of": ("{made} of {all}", "{made} / {all}"),
+    "made_of": ("{made} of {all}", "{all} 中的 {made}"),
     "state_running": ("running", "进行中"),
     "state_done": ("done", "完成"),
     "state_reused": ("reused", "沿用"),
