@@ -21,13 +21,13 @@ class Family:
     stages: dict[str, dict[str, Any]]
     edges: list[tuple[str, str]]
 
-    def drawing(self, label: str) -> Markup:
-        """All of it as one SVG graph, the model itself marked."""
+    def drawing(self, label: str, given: bool = True) -> Markup:
+        """All of it as one SVG graph, the model itself marked; what was ``given`` if asked to."""
         made = {step.path.name: step for step in self.found.steps}
         nodes: dict[str, Node] = {}
         links = list(self.edges)
         for name, stage in self.stages.items():
-            for ref in stage["given"]:
+            for ref in stage["given"] if given else ():
                 nodes[ref] = Node(Path(ref).name, "given", ref)
                 links.append((name, ref))
         for name, stage in self.stages.items():

@@ -15,6 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from burnish.reporting import strings
+from burnish.reporting.names import figure_name
 from burnish.reporting.strings import Lang
 from burnish.web.champion import Champion
 from burnish.web.i18n import language, text
@@ -83,7 +85,8 @@ def templates() -> Environment:
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """A whole page.
 
-    Templates have ``t`` (words), ``lang``, ``theme``, ``pages`` and ``here`` beside ``values``.
+    Templates have ``t`` (words), ``reported`` (words of reports), ``named`` (the name of a figure),
+    ``lang``, ``theme``, ``pages`` and ``here`` beside ``values``.
     """
     lang = language(request)
     theme = request.cookies.get(THEME_COOKIE)
@@ -92,6 +95,8 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
         .get_template(template)
         .render(
             t=partial(text, lang),
+            reported=partial(strings.text, lang),
+            named=lambda name: figure_name(str(name)).label(lang),
             lang=lang,
             theme=theme if theme in THEMES else "auto",
             themes=THEMES,

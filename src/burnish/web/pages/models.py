@@ -89,7 +89,7 @@ def model(request: Request, ref: str) -> Response:
     with _registry(site_of(request)) as registry:
         found = trace(registry, ref)
         label = text(lang, "lineage_of", ref=found.entry.ref)
-        drawing = family(registry, found).drawing(label)
+        drawing = family(registry, found).drawing(label, given=False)
         champion = registry.alias(CHAMPION)
     return page(
         request,
