@@ -27,7 +27,11 @@ def main(runs: str, run: str) -> None:
         told = json.loads(server.stdout.readline())
         try:
             with sync_playwright() as playwright:
-                chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+                # Chromium has no sandbox for root.
+                flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+                chromium = playwright.chromium.launch(
+                    executable_path=shutil.which("chromium"), args=flags
+                )
                 page = chromium.new_page(viewport=SIZE)
                 page.goto(told["link"])
                 page.wait_for_url(f"{told['url']}runs")
