@@ -46,7 +46,7 @@ def stop(folder: Path) -> int:
     if process is None:
         raise InputError(Problem(folder.name, None, "", "no process works on this run"))
     process.send_signal(signal.SIGTERM)
-    return process.pid
+    return int(process.pid)
 
 
 def resume(folder: Path, unset: tuple[str, ...] = ()) -> int:
