@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from burnish.cli.crash import redact, write_crash_file
+from burnish.cli.crash import write_crash_file
+from burnish.config.secrets import redact
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.serving import Handler, echo, fails, last, said, serving
 
-from burnish.cli.crash import redact
+from burnish.config.secrets import redact
 from burnish.sampling.address import KEYS
 
 KEY = "canary-7f3a91"

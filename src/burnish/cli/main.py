@@ -20,8 +20,9 @@ from burnish.cli import (
     report_commands,
     run_commands,
     serve_commands,
+    ui_commands,
 )
-from burnish.cli.crash import redact, write_crash_file
+from burnish.cli.crash import write_crash_file
 from burnish.cli.data import commands as data_commands
 from burnish.cli.doctor import doctor
 from burnish.cli.models import commands as models_commands
@@ -35,6 +36,7 @@ from burnish.config import (
     InputError,
     process,
 )
+from burnish.config.secrets import redact
 
 STORAGE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
 SIGNALLED = 130
@@ -55,6 +57,7 @@ model_commands.register(app)
 eval_commands.register(app)
 report_commands.register(app)
 serve_commands.register(app)
+ui_commands.register(app)
 app.add_typer(models_commands.app, name="models")
 app.add_typer(ab_commands.app, name="ab")
 app.add_typer(data_commands.app, name="data")

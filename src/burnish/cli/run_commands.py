@@ -19,7 +19,6 @@ from burnish.cli.shared import (
     print_json,
     progress,
     run_folder,
-    run_folders,
     say,
     warn,
 )
@@ -183,8 +182,8 @@ def status(
     json_: AsJson = False,
 ) -> None:
     """List the runs, or show the stages of one."""
-    from burnish.cli.progress_of import run_state
     from burnish.cli.tables import stage_table
+    from burnish.loop.status import run_folders, run_state
 
     if run is not None:
         state = run_state(run_folder(run, runs))

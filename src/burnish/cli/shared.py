@@ -91,13 +91,10 @@ def run_folder(name_or_path: str, runs: Path) -> Path:
     Raises:
         InputError: there is no such run; the message names those that exist.
     """
+    from burnish.loop.status import run_folders
+
     for path in (Path(name_or_path), runs / name_or_path):
         if (path / "recipe.yaml").is_file() or (path / "summary.json").is_file():
             return path
     known = ", ".join(path.name for path in run_folders(runs)) or f"no runs in {runs}"
     raise InputError(Problem(name_or_path, None, "", "no such run", f"known runs: {known}"))
-
-
-def run_folders(runs: Path) -> list[Path]:
-    """Every run below ``runs``, by name."""
-    return sorted({path.parent for path in runs.glob("*/recipe.yaml")})

@@ -15,6 +15,7 @@ from burnish.engine import Progress, SilentProgress
 from burnish.loop import summary
 from burnish.loop.budget import BudgetSpent
 from burnish.loop.check import check
+from burnish.loop.control import LOCK
 from burnish.loop.execute import Options, Step, Workshop
 from burnish.loop.recipe import Recipe, StageCall
 from burnish.loop.references import split
@@ -82,7 +83,7 @@ def run(
         raise InputError(problems)
     folder = (runs / recipe.name).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    with lock.held(folder / ".lock"):
+    with lock.held(folder / LOCK):
         atomic.write_text(folder / "recipe.yaml", recipe.to_yaml())
         workshop = Workshop(
             recipe,

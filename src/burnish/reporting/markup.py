@@ -19,6 +19,10 @@ class Markup(str):
 
     __slots__ = ()
 
+    def __html__(self) -> str:
+        """What template engines ask for before they escape."""
+        return self
+
 
 Child = str | int | float | None | Iterable["Child"]
 

@@ -69,7 +69,7 @@ def curves(run: RunData, lang: Lang) -> Markup:
         rounds = sorted(number for name, number in run.metrics if name == stage)
         names = _metric_names(run, stage)
         for metric in sorted(names, key=_rank):
-            card = _curve(run, stage, rounds, metric, lang)
+            card = curve(run, stage, rounds, metric, lang)
             if card:
                 (first if _rank(metric) < len(FIRST) else rest).append(card)
     if not first and not rest:
@@ -131,22 +131,24 @@ def _metric_names(run: RunData, stage: str) -> list[str]:
     for (owner, _), rows in run.metrics.items():
         if owner == stage:
             for row in rows:
-                names |= {k: None for k, v in row.items() if _is_number(v)}
+                names |= {k: None for k, v in row.items() if is_number(v)}
     return [name for name in names if name not in NOT_CURVES]
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value of a log is a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _curve(run: RunData, stage: str, rounds: list[int], metric: str, lang: Lang) -> Markup:
+def curve(run: RunData, stage: str, rounds: list[int], metric: str, lang: Lang) -> Markup:
+    """A stage's metric over its steps, a line for each round; nothing where there is no line."""
     lines = []
     for index, number in enumerate(rounds):
         rows = run.metrics[stage, number]
         points = [
             (float(row.get("step", order)), float(row[metric]))
             for order, row in enumerate(rows)
-            if _is_number(row.get(metric))
+            if is_number(row.get(metric))
         ]
         if len(points) > 1:
             name = text(lang, "round_n", round=number)

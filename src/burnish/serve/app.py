@@ -71,8 +71,8 @@ def add_routes(app: FastAPI, service: Service) -> None:
         return await service.feedback(body, request)
 
 
-def _add_errors(app: FastAPI) -> None:
-    """Every error in the words of OpenAI's API, none with anything of the inside."""
+def add_api_errors(app: FastAPI) -> None:
+    """What goes wrong with requests to a model, in the words of OpenAI's API."""
 
     @app.exception_handler(ApiError)
     async def api(_: Request, error: ApiError) -> Response:
@@ -84,10 +84,6 @@ def _add_errors(app: FastAPI) -> None:
         field = ".".join(str(part) for part in first["loc"][1:]) or None
         return ApiError(400, f"{field or 'body'}: {first['msg']}", field).response()
 
-    @app.exception_handler(InputError)
-    async def refused(_: Request, error: InputError) -> Response:
-        return ApiError(400, str(error)).response()
-
     @app.exception_handler(QueueFull)
     async def full(_: Request, error: QueueFull) -> Response:
         return ApiError(429, "too many requests wait; try again in a moment").response()
@@ -95,6 +91,15 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(DecodingError)
     async def failed(_: Request, error: DecodingError) -> Response:
         return ApiError(500, str(error)).response()
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Every error in the words of OpenAI's API, none with anything of the inside."""
+    add_api_errors(app)
+
+    @app.exception_handler(InputError)
+    async def refused(_: Request, error: InputError) -> Response:
+        return ApiError(400, str(error)).response()
 
     @app.exception_handler(BurnishError)
     async def unable(_: Request, error: BurnishError) -> Response:

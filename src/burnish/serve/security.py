@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -49,12 +50,15 @@ class Policy:
             which only a server on loopback may have.
         hosts: names that the ``Host`` header may have, without a port (DNS rebinding).
         body_bytes: the largest body of a request.
+        cookie: name and value of the cookie that a browser may show in place of the token. What
+            such a browser changes must say from which page, so that no other page can ask for it.
     """
 
     rules: Mapping[tuple[str, str], Access]
     token: str | None
     hosts: frozenset[str]
     body_bytes: int = 2**20
+    cookie: tuple[str, str] | None = None
 
 
 class Refusal(Exception):
@@ -65,11 +69,27 @@ class Refusal(Exception):
         self.status, self.reason, self.headers = status, reason, tuple(headers)
 
 
-class Guard:
-    """Holds every HTTP request against a policy before ``app`` sees it."""
+def as_json(refusal: Refusal, headers: Headers) -> tuple[str, str]:
+    """Content type and body of an answer that refuses, for programs."""
+    return "application/json", json.dumps(error_body(refusal.status, refusal.reason))
 
-    def __init__(self, app: App, policy: Policy) -> None:
-        self.app, self.policy = app, policy
+
+Word = Callable[[Refusal, Headers], tuple[str, str]]
+
+
+class Guard:
+    """Holds every HTTP request against a policy before ``app`` sees it.
+
+    ``word`` makes content type and body of a refusal and the headers of its request.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        policy: Policy,
+        word: Callable[[Refusal, Headers], tuple[str, str]] = as_json,
+    ) -> None:
+        self.app, self.policy, self.word = app, policy, word
         self._rules = [
             (method, tuple(path.split("/")), access)
             for (method, path), access in policy.rules.items()
@@ -92,15 +112,15 @@ class Guard:
                 message = {**message, "headers": _with_headers(message.get("headers", ()))}
             await send(message)
 
+        headers = Headers(scope=scope)
         try:
-            headers = Headers(scope=scope)
             self._check(scope["method"], scope["path"], headers)
             body = await self._body(headers, receive)
             await self.app(scope, _given(body, receive), guarded)
         except Refusal as refusal:
             if started:
                 raise
-            await _answer(refusal, guarded)
+            await _answer(refusal, self.word(refusal, headers), guarded)
 
     def _check(self, method: str, path: str, headers: Headers) -> None:
         hosts = headers.getlist("host")
@@ -109,7 +129,9 @@ class Guard:
         if method not in SAFE_METHODS:
             self._check_origin(headers, hosts[0])
         access = self._access(method, path)
-        if access != "open" and not self._knows_token(headers):
+        if access != "open" and not (
+            self._knows_token(headers) or self._knows_cookie(method, headers)
+        ):
             challenge = [("www-authenticate", "Bearer")]
             raise Refusal(401, "a token is needed: Authorization: Bearer TOKEN", challenge)
         if access is None:
@@ -139,6 +161,17 @@ class Guard:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         same = hmac.compare_digest(given.strip().encode(), self.policy.token.encode())
         return scheme.lower() == "bearer" and same
+
+    def _knows_cookie(self, method: str, headers: Headers) -> bool:
+        if self.policy.cookie is None:
+            return False
+        name, value = self.policy.cookie
+        given = cookie_parser(headers.get("cookie", "")).get(name, "")
+        if not hmac.compare_digest(given.encode(), value.encode()):
+            return False
+        if method not in SAFE_METHODS and not headers.getlist("origin"):
+            raise Refusal(403, "a browser's request must say from which page it comes")
+        return True
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         """The whole body, neither larger nor slower than allowed."""
@@ -195,9 +228,9 @@ def error_body(status: int, message: str, **more: Any) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": None, "code": None, **more}}
 
 
-async def _answer(refusal: Refusal, send: Send) -> None:
-    body = json.dumps(error_body(refusal.status, refusal.reason)).encode()
-    plain = [("content-type", "application/json"), ("content-length", str(len(body)))]
+async def _answer(refusal: Refusal, said: tuple[str, str], send: Send) -> None:
+    kind, body = said[0], said[1].encode()
+    plain = [("content-type", kind), ("content-length", str(len(body)))]
     headers = [
         (name.encode(), value.encode())
         for name, value in (*plain, ("connection", "close"), *refusal.headers)

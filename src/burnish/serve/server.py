@@ -12,7 +12,7 @@ import uvicorn
 
 from burnish.config import InputError, Problem
 from burnish.serve.app import make_app
-from burnish.serve.security import LOOPBACK, is_loopback
+from burnish.serve.security import LOOPBACK, Guard, is_loopback
 from burnish.serve.service import Service
 
 KEEP_ALIVE_SECONDS = 15
@@ -107,9 +107,19 @@ def make_server(
         names: what the server is called besides ``localhost`` and its address.
         ready: called once models are loaded and requests are taken.
     """
-    hosts = frozenset({*LOOPBACK, listener.getsockname()[0], *(name.lower() for name in names)})
-    config = uvicorn.Config(
-        make_app(service, token, hosts),
+    app = make_app(service, token, host_names(listener, names))
+    return DrainingServer(configured(app, service.settings.drain_seconds), service, ready)
+
+
+def host_names(listener: socket.socket, names: Iterable[str]) -> frozenset[str]:
+    """What a server may be called: ``localhost``, its address, and ``names``."""
+    return frozenset({*LOOPBACK, listener.getsockname()[0], *(name.lower() for name in names)})
+
+
+def configured(app: Guard, drain_seconds: int) -> uvicorn.Config:
+    """How every server here runs: no websockets, no word of itself, bounded in all it takes on."""
+    return uvicorn.Config(
+        app,
         lifespan="off",
         log_level="warning",
         access_log=False,
@@ -117,10 +127,9 @@ def make_server(
         proxy_headers=False,
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=service.settings.drain_seconds,
+        timeout_graceful_shutdown=drain_seconds,
         limit_concurrency=CONNECTIONS,
     )
-    return DrainingServer(config, service, ready)
 
 
 def read_token(path: Path) -> str:

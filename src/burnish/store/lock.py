@@ -37,3 +37,19 @@ def held(path: Path | str, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def holder(path: Path | str) -> int | None:
+    """The number of the process that holds the lock file ``path`` now, or None."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        number = os.read(handle, 32).decode(errors="replace")
+        return int(number) if number.isdecimal() else None
+    finally:
+        os.close(handle)
+    return None

@@ -76,6 +76,38 @@ class Metrics:
         return mine
 
 
+class Follower:
+    """Reads what is appended to such a log, from where it was read last."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.rows: list[Row] = []
+        self._place = 0
+        self._file: int | None = None
+
+    def read(self) -> bool:
+        """Take in new whole lines; returns whether ``rows`` changed.
+
+        A log that was written anew, or is gone, is read from its beginning.
+        """
+        try:
+            with self.path.open("rb") as file:
+                told = os.fstat(file.fileno())
+                afresh = told.st_ino != self._file or told.st_size < self._place
+                if afresh:
+                    self._file, self._place, self.rows = told.st_ino, 0, []
+                file.seek(self._place)
+                new = file.read()
+        except FileNotFoundError:
+            changed = bool(self.rows)
+            self._file, self._place, self.rows = None, 0, []
+            return changed
+        whole = new[: new.rfind(b"\n") + 1]
+        self._place += len(whole)
+        self.rows += [row for line in whole.split(b"\n") if (row := _parse(line)) is not None]
+        return afresh or bool(whole)
+
+
 def _parse(line: bytes) -> Row | None:
     """A row, or None for a blank or torn line: a cut object lacks its last brace."""
     try:

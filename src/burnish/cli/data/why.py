@@ -16,10 +16,10 @@ from burnish.cli.shared import (
     example,
     out,
     print_json,
-    run_folders,
     say,
 )
 from burnish.config import InputError, Problem
+from burnish.loop.status import run_folders
 
 if TYPE_CHECKING:
     from burnish.tracing.why import Explanation, Node

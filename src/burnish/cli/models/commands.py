@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -12,8 +11,7 @@ from rich.table import Table
 from burnish.cli.models import cards, origins
 from burnish.cli.models.opening import CHAMPION, Ref, open_registry
 from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_json, say
-from burnish.config import InputError, Problem
-from burnish.store.registry import Entry, Move, Registry
+from burnish.store.registry import Entry
 
 app = typer.Typer(
     help="Registered models: list, show, trace, compare, check, promote, roll back.",
@@ -85,19 +83,12 @@ def promote(
     ref: Ref, runs: Runs = DEFAULT_RUNS, alias: Alias = CHAMPION, reason: Reason = "by hand"
 ) -> None:
     """Make a registered model the champion, if it is whole; its card goes to runs/cards."""
-    from burnish.tracing.card import write_card
+    from burnish.tracing import moves
 
     with open_registry(runs) as registry:
-        entry = registry.get(ref)
-        if entry.kind != "model":
-            found = f"{entry.ref} is of kind {entry.kind}"
-            raise InputError(Problem("", None, "ref", found, "expected a model"))
-        refuse_damaged(registry, entry.ref)
-        before = registry.alias(alias)
-        registry.set_alias(alias, entry.ref, before or "", reason)
-        card = write_card(registry, entry.ref)
-    say(f"{alias}: {before or 'none'} → {entry.ref}")
-    say(f"card: {card}", style="dim")
+        moved = moves.promote(registry, ref, reason, alias)
+    say(f"{alias}: {moved.before or 'none'} → {moved.after}")
+    say(f"card: {moved.card}", style="dim")
 
 
 @app.command(epilog=example("burnish models rollback --reason 'answers got worse'"))
@@ -105,34 +96,11 @@ def rollback(
     runs: Runs = DEFAULT_RUNS, alias: Alias = CHAMPION, reason: Reason = "rollback"
 ) -> None:
     """Go back to the champion before the present one; again for the one before that."""
+    from burnish.tracing import moves
+
     with open_registry(runs) as registry:
-        now, history = registry.alias(alias), places(registry.moves(alias))
-        if now is None or len(history) < 2:
-            found = f"{alias} has no earlier place"
-            raise InputError(Problem(str(runs), None, "", found, "nothing to roll back to"))
-        refuse_damaged(registry, history[-2])
-        registry.set_alias(alias, history[-2], now, reason)
-    say(f"{alias}: {now} → {history[-2]}")
-
-
-def places(moves: Sequence[Move]) -> list[str]:
-    """Where an alias has been, without what was rolled back; its present place comes last."""
-    history: list[str] = []
-    for move in moves:
-        if move.done and move.after in history:
-            del history[history.index(move.after) + 1 :]
-        elif move.done:
-            history.append(move.after)
-    return history
-
-
-def refuse_damaged(registry: Registry, ref: str) -> None:
-    """Raise InputError where a model that is to be used is not what was registered."""
-    from burnish.tracing.models import damaged
-
-    faults = damaged(registry, [ref])[ref]
-    if faults:
-        raise InputError([Problem(registry.get(ref).path, None, ref, fault) for fault in faults])
+        moved = moves.rollback(registry, reason, alias)
+    say(f"{alias}: {moved.before} → {moved.after}")
 
 
 def _row(entry: Entry) -> dict[str, object]:

@@ -16,7 +16,7 @@ from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, example, out, print_j
 from burnish.config import EXIT_INPUT
 
 if TYPE_CHECKING:
-    from burnish.tracing.models import Traced
+    from burnish.tracing.family import Family
 
 
 def register(app: typer.Typer) -> None:
@@ -37,33 +37,19 @@ def lineage(
     json_: AsJson = False,
 ) -> None:
     """Draw what a model was made from, back to the files and the base model."""
+    from burnish.tracing.family import family
     from burnish.tracing.models import trace
 
     with open_registry(runs) as registry:
-        found = trace(registry, ref)
-        names = {entry.ref: Path(entry.path).name for entry in registry.entries()}
-        kin = {found.entry.ref, *(e.ref for e in registry.lineage(*_parts(found.entry.ref)))}
-        edges = [(c, p) for c, p in registry.edges() if c in kin and p in kin]
-    given: dict[str, list[str]] = {}
-    for one in found.given:
-        given.setdefault(one.step, []).append(one.ref)
-    stages = {
-        name: {"folder": folder, "given": given.get(folder, [])}
-        for name, folder in names.items()
-        if name in kin
-    }
+        kin = family(registry, trace(registry, ref))
+    root, stages, edges = kin.found.entry.ref, kin.stages, kin.edges
     if json_:
-        print_json({"ref": found.entry.ref, "artifacts": stages, "edges": edges})
+        print_json({"ref": root, "artifacts": stages, "edges": edges})
         return
-    out.print(_tree(found.entry.ref, stages, edges))
+    out.print(_tree(root, stages, edges))
     if html is not None:
-        _draw(html, found, stages, edges)
+        _draw(html, kin)
         say(f"wrote {html}")
-
-
-def _parts(ref: str) -> tuple[str, int]:
-    name, _, version = ref.partition("@")
-    return name, int(version)
 
 
 def _tree(root: str, stages: dict[str, dict[str, Any]], edges: list[tuple[str, str]]) -> Tree:
@@ -88,29 +74,13 @@ def _tree(root: str, stages: dict[str, dict[str, Any]], edges: list[tuple[str, s
     return tree
 
 
-def _draw(
-    path: Path, found: Traced, stages: dict[str, dict[str, Any]], edges: list[tuple[str, str]]
-) -> None:
-    from burnish.reporting.graph import Node, graph
+def _draw(path: Path, kin: Family) -> None:
     from burnish.reporting.html import document
     from burnish.reporting.markup import el
     from burnish.store.atomic import write_text
 
-    made = {step.path.name: step for step in found.steps}
-    nodes: dict[str, Node] = {}
-    links = list(edges)
-    for name, stage in stages.items():
-        for ref in stage["given"]:
-            nodes[ref] = Node(Path(ref).name, "given", ref)
-            links.append((name, ref))
-    for name, stage in stages.items():
-        step = made.get(stage["folder"])
-        note = f"{step.stage}, round {step.round}" if step else "folder is gone"
-        said = [f"{n} = {f.value:.4g}" for n, f in step.figures.items()] if step else []
-        mark = "champion" if name == found.entry.ref else ""
-        nodes[name] = Node(name, note, "\n".join([name, *said]), mark)
-    title = f"Lineage of {found.entry.ref}"
-    drawn = el("div", graph(nodes, links, title), class_="scroll")
+    title = f"Lineage of {kin.found.entry.ref}"
+    drawn = el("div", kin.drawing(title), class_="scroll")
     write_text(path, document(title, el("main", el("h1", title), drawn, class_="wrap"), "en"))
 
 

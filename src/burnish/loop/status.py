@@ -1,10 +1,15 @@
-"""The state of a run, finished or not, read from its folder."""
+"""Which runs there are, and the state of one, finished or not, read from its folder."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 from typing import Any
+
+
+def run_folders(runs: Path) -> list[Path]:
+    """Every run below ``runs``, by name."""
+    return sorted({path.parent for path in runs.glob("*/recipe.yaml")})
 
 
 def run_state(folder: Path) -> dict[str, Any]:

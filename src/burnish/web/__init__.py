@@ -1,0 +1,1 @@
+"""The web application: runs as they go, models, chat, in a browser."""

@@ -1,0 +1,47 @@
+"""Pictures of the web application for the docs: ``python tools/screenshots.py RUNS RUN``.
+
+Needs playwright and a ``chromium`` on the path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+SIZE = {"width": 1200, "height": 860}
+
+
+def main(runs: str, run: str) -> None:
+    """Serve ``runs`` and take the pictures."""
+    command = [sys.executable, "-m", "burnish", "ui", runs, "--port", "0", "--json"]
+    environment = {name: value for name, value in os.environ.items() if name != "BURNISH_UI_TOKEN"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        assert server.stdout is not None
+        told = json.loads(server.stdout.readline())
+        try:
+            with sync_playwright() as playwright:
+                # Chromium has no sandbox for root.
+                flags = ["--no-sandbox"] if os.geteuid() == 0 else []
+                chromium = playwright.chromium.launch(
+                    executable_path=shutil.which("chromium"), args=flags
+                )
+                page = chromium.new_page(viewport=SIZE)
+                page.goto(told["link"])
+                page.wait_for_url(f"{told['url']}runs")
+                for name, path in (("ui-run", f"runs/{run}"), ("ui-models", "models")):
+                    page.goto(told["url"] + path)
+                    page.screenshot(path=IMAGES / f"{name}.png")
+                chromium.close()
+        finally:
+            server.terminate()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
