@@ -16,6 +16,7 @@ from burnish.cli import (
     eval_commands,
     fit_commands,
     model_commands,
+    redteam_commands,
     report_commands,
     run_commands,
     serve_commands,
@@ -51,6 +52,7 @@ run_commands.register(app)
 fit_commands.register(app)
 model_commands.register(app)
 eval_commands.register(app)
+redteam_commands.register(app)
 report_commands.register(app)
 serve_commands.register(app)
 app.add_typer(models_commands.app, name="models")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from burnish.reporting.redteamstrings import REDTEAM_STRINGS
 from burnish.reporting.rewardstrings import REWARD_STRINGS
 
 Lang = Literal["en", "zh"]
@@ -153,6 +154,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     ),
     "chance": ("chance: 50 %", "随机：50 %"),
     **REWARD_STRINGS,
+    **REDTEAM_STRINGS,
     "answers": ("Sample answers", "回答示例"),
     "answers_note": (
         "The same held-out prompts before and after; regressions first.",
