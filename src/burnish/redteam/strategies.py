@@ -78,6 +78,19 @@ def names() -> list[str]:
     return [*wordings().strategies, SEARCH]
 
 
+def searches(asked: Sequence[str]) -> bool:
+    """Whether the search is among these; no names are all."""
+    return SEARCH in (asked or names())
+
+
+def turns(asked: Sequence[str]) -> int:
+    """Requests to the target for each prompt in these strategies, without the search's."""
+    known = wordings().strategies
+    return sum(
+        max(map(len, known[name].turns.values())) for name in asked or names() if name != SEARCH
+    )
+
+
 def check(field: str, asked: Sequence[str]) -> None:
     """Every name must be that of a strategy, and stand there once.
 
