@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from burnish.redteam import strategies
 from burnish.redteam.encodings import deed, encode
 from burnish.redteam.strategies import before, check, names, wordings, wrap
+from burnish.reporting.redteamstrings import REDTEAM_STRINGS
 
 TEXT = st.text(min_size=1, max_size=40)
 
@@ -88,3 +89,9 @@ def test_what_a_model_is_asked_holds_request_and_conversation() -> None:
     asked = strategies.ask_attacker("next_turn", "en", "Pick {talk}.", "user: hello")
     assert "Pick {talk}." in asked[0]["content"]
     assert "user: hello" in asked[0]["content"]
+
+
+def test_every_strategy_has_a_name_in_the_report() -> None:
+    assert {f"strategy_{name}" for name in names()} == {
+        key for key in REDTEAM_STRINGS if key.startswith("strategy_")
+    }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,7 +108,7 @@ def redteam(
         say(f"attempts and training prompts: {output}", style="dim")
 
 
-def print_redteam(found: Mapping[str, Any]) -> None:
+def print_redteam(found: dict[str, Any]) -> None:
     """A table for a person, from ``redteam.json``."""
     from burnish.reporting.redteam import interval, lines
 
