@@ -35,7 +35,7 @@ RESERVED_FILES = frozenset({"info_integrity", "privacy", "violence"})
 """Their replies may be those of files that are reserved."""
 HELD_OUT = ["role_play", "spacing", "crescendo"]
 """A frame, an encoding and an escalation, chosen before anything was measured."""
-BUDGET, ATTACKED = 12, 60
+BUDGET, ATTACKED, MEASURED = 12, 60, 40
 ARMS = {"redteam_phase1": "Safety training", "redteam_hardened": "Training on what got through"}
 
 
@@ -64,7 +64,8 @@ def stages() -> dict[str, Any]:
         ("redteam_phase1", constitution.START, "phase1"),
         ("redteam_hardened", "phase1", "hardened"),
     ):
-        found[arm] = {**shared, "model": f"@{second}", "before": f"@{first}", "prompts": dev}
+        found[arm] = {**shared, "model": f"@{second}", "before": f"@{first}", "prompts": dev,
+                      "limit": MEASURED}  # fmt: skip
     return found
 
 
@@ -113,7 +114,7 @@ def page(work: Made, trust: Agreed) -> str:
     exported = found["attack"]["exported"]
     parts = [
         INTRODUCTION.format(held_out=", ".join(HELD_OUT), budget=BUDGET, attacked=ATTACKED,
-                            **exported),
+                            measured=MEASURED, **exported),
         TRUST.format(n=trust.n, reserved=trust.reserved, kappa=shown(trust.kappa),
                      sensitivity=shown(trust.sensitivity), specificity=shown(trust.specificity)),
     ]  # fmt: skip
@@ -157,7 +158,8 @@ prompts to refuse and {contrast} harmless ones in the same wordings to answer. H
 and of the search: {held_out}. They were chosen before anything was measured, and nothing was
 tuned afterwards. One seed.
 
-Both tables are of the quickstart's development prompts, which no training saw. Shares in per cent
+Both tables are of {measured} harmful and {measured} harmless ones of the quickstart's development
+prompts, which no training saw; they are drawn for each table. Shares in per cent
 with 95 % intervals, changes paired by prompt, p-values corrected over all rows of a table. These
 models cannot help anybody with anything: what is measured is whether they decline.
 """
