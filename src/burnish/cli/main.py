@@ -17,6 +17,7 @@ from burnish.cli import (
     fit_commands,
     merge_commands,
     model_commands,
+    redteam_commands,
     report_commands,
     run_commands,
     serve_commands,
@@ -55,6 +56,7 @@ fit_commands.register(app)
 merge_commands.register(app)
 model_commands.register(app)
 eval_commands.register(app)
+redteam_commands.register(app)
 report_commands.register(app)
 serve_commands.register(app)
 ui_commands.register(app)

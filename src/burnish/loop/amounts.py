@@ -13,6 +13,8 @@ from burnish.loop.recipe import Recipe
 from burnish.loop.references import locate
 from burnish.models.load import load_tokenizer
 from burnish.records import KINDS, Preference, Record
+from burnish.redteam.search import WordingSearch
+from burnish.redteam.strategies import searches, turns
 from burnish.selection.texts import texts_of
 from burnish.store import tables
 
@@ -167,6 +169,12 @@ class Amounts:
             return Replies(write.budget, UNKNOWN_LENGTH, write.sampling.max_new_tokens)
         prompts = self.of(config.prompts, "prompt")
         length = prompts.longest if prompts else UNKNOWN_LENGTH
+        if isinstance(search := getattr(config, "search", None), WordingSearch):
+            # Half of the prompts are taken to be harmful, and each search to spend its budget.
+            count = prompts.at_most(config.limit and 2 * config.limit).records if prompts else 0
+            each = turns(config.strategies) + search.budget / 2 * searches(config.strategies)
+            models = 1 if config.before is None else 2
+            return Replies(models * count * each, length, config.sampling.max_new_tokens)
         if online := getattr(config, "online", None):
             count = online.prompts_per_phase
             count = min(count, prompts.records) if prompts else count

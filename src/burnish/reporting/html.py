@@ -6,7 +6,7 @@ from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from burnish.reporting import evidence, optimisation, overview, refusals, rewards, training
+from burnish.reporting import evidence, optimisation, overview, redteam, refusals, rewards, training
 from burnish.reporting.consistency import consistency
 from burnish.reporting.lineage import lineage
 from burnish.reporting.markup import Markup, el, join, raw
@@ -16,8 +16,8 @@ from burnish.store.atomic import write_text
 
 FILES: dict[Lang, str] = {"en": "report.html", "zh": "report.zh.html"}
 NAVIGATION = (
-    "findings", "figures", "trend", "refusals", "pipeline", "curves", "optimisation", "data",
-    "reward", "answers", "gate", "consistency", "lineage",
+    "findings", "figures", "trend", "refusals", "redteam", "pipeline", "curves", "optimisation",
+    "data", "reward", "answers", "gate", "consistency", "lineage",
 )  # fmt: skip
 THEME_SCRIPT = (
     "document.querySelector('.theme').onclick=function(){var r=document.documentElement,"
@@ -43,6 +43,7 @@ def render(run_folder: Path, lang: Lang = "en") -> str:
         overview.cards(run, lang),
         overview.trend(run, lang),
         refusals.section(run, lang),
+        redteam.section(run, lang),
         training.pipeline(run, lang),
         training.curves(run, lang),
         optimisation.optimisation(run, lang),

@@ -68,6 +68,20 @@ FIGURES: dict[str, FigureName] = {
         "Prompts of a source that no training stage saw.",
         "来自训练中从未见过的来源的请求。",
     ),
+    "attack_success": FigureName(
+        "Attacks that got through",
+        "攻击成功率",
+        "Harmful prompts in attack wordings that were not declined.",
+        "以攻击说法提出、未被拒绝的有害请求比例。",
+        better="down",
+    ),
+    "prompts_broken": FigureName(
+        "Harmful prompts got through by any attack",
+        "至少被一种攻击突破的有害请求",
+        "Harmful prompts that at least one attack got an answer to.",
+        "至少有一种攻击得到回答的有害请求比例。",
+        better="down",
+    ),
     "benign_refused": FigureName(
         "Harmless look-alikes refused",
         "无害请求误拒率",
@@ -187,6 +201,7 @@ STAGES: dict[str, str] = {
     "curate.constitution": "规则对齐",
     "measure.evaluate": "评测",
     "measure.compare": "模型对比",
+    "measure.redteam": "红队测试",
     "measure.probe": "一致性探测",
     "measure.gate": "门控",
     "release.promote": "发布",
@@ -198,7 +213,9 @@ def figure_name(name: str) -> FigureName:
     if name in FIGURES:
         return FIGURES[name]
     plain = name.replace("_", " ").replace(".", " · ")
-    down = any(word in name for word in ("wrong", "loss", "ppl", "benign_refused"))
+    down = any(
+        word in name for word in ("wrong", "loss", "ppl", "benign_refused", "attack_success")
+    )
     unit: Unit = "ratio" if "ratio" in name else "number" if "ppl" in name else "share"
     return FigureName(plain, plain, better="down" if down else "up", unit=unit)
 

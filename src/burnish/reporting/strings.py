@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from burnish.reporting.redteamstrings import REDTEAM_STRINGS
 from burnish.reporting.rewardstrings import REWARD_STRINGS
 from burnish.reporting.runstrings import RUN_STRINGS
 
@@ -154,6 +155,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     "chance": ("chance: 50 %", "随机：50 %"),
     **REWARD_STRINGS,
     **RUN_STRINGS,
+    **REDTEAM_STRINGS,
     "answers": ("Sample answers", "回答示例"),
     "answers_note": (
         "The same held-out prompts before and after; regressions first.",

@@ -1,0 +1,1 @@
+"""Attacks on a model's refusals: wordings, a search against the target, and what is counted."""
