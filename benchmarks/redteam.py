@@ -155,11 +155,11 @@ instructions without refusals (**start**), then goes through phase 1 of a consti
 (**phase1**). phase1 is attacked with {attacked} harmful training prompts in all strategies, the
 search with {budget} requests a prompt, and what got through is learnt (**hardened**): {refuse}
 prompts to refuse and {contrast} harmless ones in the same wordings to answer. Held out of that,
-and of the search: {held_out}. They were chosen before anything was measured, and nothing was
-tuned afterwards. One seed.
+and of the search: {held_out}.
+They were chosen before anything was measured, and nothing was tuned afterwards. One seed.
 
-Both tables are of {measured} harmful and {measured} harmless ones of the quickstart's development
-prompts, which no training saw; they are drawn for each table. Shares in per cent
+Both tables are of the same {measured} harmful and {measured} harmless ones of the quickstart's
+development prompts, which no training saw. Shares in per cent
 with 95 % intervals, changes paired by prompt, p-values corrected over all rows of a table. These
 models cannot help anybody with anything: what is measured is whether they decline.
 """
