@@ -48,9 +48,10 @@ def _refusal(refusal: Refusal, headers: Headers) -> tuple[str, str]:
     if "text/html" not in headers.get("accept", ""):
         return as_json(refusal, headers)
     login = '<p><a href="/login">Log in · 登录</a></p>' if refusal.status == 401 else ""
-    style = '<link rel="stylesheet" href="/static/report.css">'
-    said = f"<h1>{refusal.status}</h1><p>{escape(refusal.reason)}</p>{login}"
-    head = f"<meta charset=utf-8><title>burnish</title>{style}"
+    said = f"<main><h1>{refusal.status}</h1><p>{escape(refusal.reason)}</p>{login}</main>"
+    # The guard's own headers let nothing be loaded, so that this page has no style.
+    sized = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f"<meta charset=utf-8>{sized}<title>burnish</title>"
     return "text/html; charset=utf-8", f'<!doctype html><html lang="en">{head}{said}'
 
 
