@@ -62,10 +62,13 @@ def test_a_part_that_always_kills_ends_the_run(
         run(tmp_path, flow.Executor(workers=2, attempts=2), fault)
     assert fault.count() == 2
     finished = {path.name for path in (tmp_path / "out").glob("part-*")}
-    assert finished == {f"part-0000{n}.parquet" for n in range(5)}
+    rest = {f"part-0000{n}.parquet" for n in range(5)} - finished
+    assert len(rest) <= 1  # the other process may have been at work when the run ended
     run(tmp_path)  # the cause is gone: the same work goes on from there
     assert contents(tmp_path / "out") == wanted
-    assert Made(COUNT, tmp_path / "ledger").paid() == {0: 1, 1: 1, 2: 1, 3: 1, 4: 1, 5: 3}
+    paid = Made(COUNT, tmp_path / "ledger").paid()
+    assert paid.pop(5) == 3
+    assert sum(paid.values()) <= 5 + len(rest)
 
 
 def test_errors_of_a_worker_arrive_with_their_place(tmp_path: Path) -> None:
