@@ -126,8 +126,8 @@ phase. TFLOP counts training alone, not sampling. The pairs come from the start'
 {asked} prompts (the quickstart's `curate.generate`); all arms with DPO share them, and no column
 counts them. A first run, at a rate of 1e-4 and 8 phases, was measured on these same items
 (PPO +2.6 [-1.5, +7.0], GRPO +0.8, DPO then PPO +2.7); rate and phases were then chosen on the
-development items, seed 0: 5e-5 and 12 phases took PPO from 49.0 to 52.1 and GRPO to 53.3, 3e-4 and 16
-phases to 29.9 and 39.6.
+development items, seed 0: 5e-5 and 12 phases took PPO from 49.0 to 52.1 and GRPO to 53.3, 3e-4
+and 16 phases to 29.9 and 39.6.
 
 The score is the mean of +1 / 0 / -1 over {items} held-out items (`assets/quickstart/{part}`,
 greedy; seeds {seeds}) in hundredths. The last column is the paired difference to the start,
