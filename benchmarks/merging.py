@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,17 +51,10 @@ TOLERANCE = 1e-6
 
 def ready(folder: Path) -> Path:
     """The python of mergekit's environment, made where it is missing."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    there = [python, "-c", "import mergekit"]
-    if subprocess.run(there, capture_output=True, check=False).returncode:
-        sys.path.append(str(ROOT / "tools"))
-        from peer import torch_pin  # type: ignore[import-not-found]
+    sys.path.append(str(ROOT / "tools"))
+    from peer import ready as made  # type: ignore[import-not-found]
 
-        pip = [python, "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, torch_pin()], check=True)
-        subprocess.run([*pip, torch_pin(), f"mergekit=={VERSION}"], check=True)
+    python: Path = made(folder, "mergekit", [f"mergekit=={VERSION}"])
     return python
 
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -23,17 +24,20 @@ def torch_pin() -> str:
     return found[1]
 
 
-def ready(folder: Path) -> Path:
-    """The environment's python; makes and fills the environment where TRL or peft is missing."""
+TRL = ("trl>=1.16", "peft>=0.21.2", "transformers>=5.24,<6", "requests")
+
+
+def ready(folder: Path, modules: str = "peft, trl", needed: Sequence[str] = TRL) -> Path:
+    """The environment's python; makes and fills the environment where one of the modules is
+    missing."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
-    there = [python, "-c", "import peft, trl"]
+    there = [python, "-c", f"import {modules}"]
     if subprocess.run(there, capture_output=True, check=False).returncode:
         pip = [python, "-m", "pip", "install", "--quiet"]
         # torch first and alone: resolved together with the rest it may become a CUDA build.
         subprocess.run([*pip, torch_pin()], check=True)
-        needed = ["trl>=1.16", "peft>=0.21.2", "transformers>=5.24,<6", "requests"]
         subprocess.run([*pip, torch_pin(), *needed], check=True)
     return python
 

@@ -66,7 +66,7 @@ def serve(
     from burnish.cli.shared import settings_from
     from burnish.serve.arms import Arms, Place, Served, shares
     from burnish.serve.feedback import Book
-    from burnish.serve.server import check_address, listen, make_server, read_token
+    from burnish.serve.server import check_address, listen, make_server, read_token, url_of
     from burnish.serve.service import Service
     from burnish.serve.settings import ServeSettings
 
@@ -90,8 +90,7 @@ def serve(
     ]
     service = Service(Arms(served, settings), settings, Book(runs / "registry.sqlite"))
     with listen(host, port) as listener:
-        shown_host = f"[{host}]" if ":" in host else host
-        url = f"http://{shown_host}:{listener.getsockname()[1]}/v1"
+        url = f"{url_of(host, listener)}/v1"
 
         def ready() -> None:
             refs = [arm.engine.ref for arm in service.arms.all]

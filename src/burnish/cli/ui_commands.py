@@ -37,7 +37,7 @@ def ui(
     BURNISH_UI_TOKEN; else a new one is made.
     """
     needed("serve", "fastapi", "uvicorn", "prometheus_client")
-    from burnish.serve.server import check_address, listen, read_token
+    from burnish.serve.server import check_address, listen, read_token, url_of
     from burnish.web.server import make_server
     from burnish.web.site import Site
 
@@ -46,8 +46,7 @@ def ui(
     check_address(host, public, token)
     with listen(host, port) as listener:
         number = listener.getsockname()[1]
-        shown_host = f"[{host}]" if ":" in host else host
-        url = f"http://{shown_host}:{number}/"
+        url = f"{url_of(host, listener)}/"
         link = url if given else f"{url}login#{token}"
 
         def ready() -> None:

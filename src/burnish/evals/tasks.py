@@ -41,7 +41,7 @@ from burnish.records import Figure, Language, Message, Prompt, content_id
 from burnish.rewards.refusal import is_refusal
 from burnish.rewards.verifiers import SCORE, Outcome, validate, verify
 from burnish.sampling import Completion, Request, Sampler, Sampling
-from burnish.store import atomic, tables
+from burnish.store import atomic, lines, tables
 
 Metric = Literal["right", "abstained", "wrong", "refused"]
 METRICS: tuple[Metric, ...] = ("right", "abstained", "wrong", "refused")
@@ -366,8 +366,8 @@ def gate_values(
 
 def write(path: Path, responses: Sequence[Response]) -> None:
     """Write the raw responses as JSON lines, whole or not at all."""
-    lines = [json.dumps(asdict(response), ensure_ascii=False) for response in responses]
-    atomic.write_text(path, "\n".join(lines) + "\n")
+    rows = [json.dumps(asdict(response), ensure_ascii=False) for response in responses]
+    atomic.write_text(path, "\n".join(rows) + "\n")
 
 
 def read(path: Path) -> list[Response]:
@@ -376,19 +376,7 @@ def read(path: Path) -> list[Response]:
     Raises:
         InputError: the file is missing, or a line is not a response.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise InputError(Problem(str(path), None, "", f"cannot be read: {error}")) from None
-    return [_response(path, number, line) for number, line in enumerate(lines, 1) if line]
-
-
-def _response(path: Path, number: int, line: str) -> Response:
-    try:
-        row: Mapping[str, Any] = json.loads(line)
-        return Response(**row)
-    except (ValueError, TypeError) as error:
-        raise InputError(Problem(str(path), number, "", f"not a response: {error}")) from None
+    return lines.read(path, lambda row: Response(**row), "a response")
 
 
 def recompute(path: Path, seed: int = 0) -> dict[str, Figure]:

@@ -10,13 +10,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from burnish.config import InputError, Problem
 from burnish.records import Language, Message, Prompt
 from burnish.rewards.refusal import is_refusal, opening
 from burnish.rewards.verifiers import verify
-from burnish.store import atomic
+from burnish.store import atomic, lines
 
 Kind = Literal["refuse", "comply"]
 HARMFUL: Kind = "refuse"
@@ -90,8 +89,8 @@ def label(prompt: Prompt) -> Kind | None:
 
 def write(path: Path, attempts: Sequence[Attempt]) -> None:
     """Write attempts as JSON lines, whole or not at all."""
-    lines = [json.dumps(asdict(one), ensure_ascii=False) for one in attempts]
-    atomic.write_text(path, "".join(line + "\n" for line in lines))
+    rows = [json.dumps(asdict(one), ensure_ascii=False) for one in attempts]
+    atomic.write_text(path, "".join(row + "\n" for row in rows))
 
 
 def read(path: Path) -> list[Attempt]:
@@ -100,16 +99,6 @@ def read(path: Path) -> list[Attempt]:
     Raises:
         InputError: the file is missing, or a line is no attempt.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise InputError(Problem(str(path), None, "", f"cannot be read: {error}")) from None
-    return [_attempt(path, number, line) for number, line in enumerate(lines, 1) if line]
-
-
-def _attempt(path: Path, number: int, line: str) -> Attempt:
-    try:
-        row: dict[str, Any] = json.loads(line)
-        return Attempt(**{**row, "steps": tuple(row["steps"])})
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(Problem(str(path), number, "", f"not an attempt: {error}")) from None
+    return lines.read(
+        path, lambda row: Attempt(**{**row, "steps": tuple(row["steps"])}), "an attempt"
+    )

@@ -92,6 +92,12 @@ def listen(host: str, port: int) -> socket.socket:
         raise InputError(Problem("", None, "--port", found, "another one, or 0")) from None
 
 
+def url_of(host: str, listener: socket.socket) -> str:
+    """``http://HOST:PORT`` of a listener."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
 def make_server(
     service: Service,
     listener: socket.socket,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
@@ -12,7 +11,7 @@ from typing import Any, Self
 from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor
 
-from burnish.config import InputError, ModelRef, Problem, PromptRef, Settings, process
+from burnish.config import ModelRef, PromptRef, Settings
 from burnish.engine import (
     Action,
     FitResult,
@@ -22,14 +21,11 @@ from burnish.engine import (
     TrainSettings,
     named_trainable,
 )
-from burnish.evals.scored import JUDGE
 from burnish.models import adapters
 from burnish.models.adapters import LoraSettings
 from burnish.models.heads import Critic
 from burnish.models.load import Loaded
-from burnish.records import Figure, Preference, Prompt, Rollout
-from burnish.rewards.scorers import Resources, ScorerSettings
-from burnish.rewards.scoring import ScoreCache, score
+from burnish.records import Figure, Preference, Prompt
 from burnish.rollouts.constraint import ConstraintSettings, constraint
 from burnish.rollouts.control import KlControl
 from burnish.rollouts.credit import Credit
@@ -40,48 +36,21 @@ from burnish.stages import training
 from burnish.stages.alarms import Alarm, Alarms, first_of, recorded
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.hybrid import HybridSource, PreferenceTerm, hybrid_loss
-from burnish.stages.judging import JudgeSettings, load_judge
+from burnish.stages.judging import JudgeSettings
 from burnish.stages.reference import with_reference
-from burnish.stages.rewarding import Grades, RewardMix, Rewards, annealing, at_last, reward_function
-from burnish.stages.scoring import SCORES
+from burnish.stages.rewarding import (
+    RewardMix,
+    Rewards,
+    annealing,
+    at_last,
+    judge_function,
+    reward_function,
+)
 from burnish.stages.watch import Watch, WatchSettings, heldout_prompts, judges
 from burnish.text.batches import Batch
 
-log = logging.getLogger(__name__)
-
 BOUNDED = ("cost", "lambda")
 """Metrics of a constraint."""
-
-
-def judge_function(
-    config: OnlineConfig, inputs: Inputs, context: Context, prompts: Sequence[Prompt]
-) -> Grades | None:
-    """The judge's grades between 0 and 1, None where it gives none; kept in the run's cache. None
-    in place of the function where there is no judge, or people's labels say it may not be used.
-
-    Raises:
-        InputError: as ``load_judge``; or several processes share the fit, which would all ask it.
-    """
-    if config.judge is None or not config.mix.ever("judge"):
-        return None
-    if process.count() > 1:
-        found = f"{process.count()} processes share this fit"
-        raise InputError(Problem("", None, "judge", found, "one process: a judge keeps a journal"))
-    cache = ScoreCache(context.cache / SCORES)
-    judging = load_judge(config.judge, inputs, context, cache)
-    if not judging.usable:
-        assert judging.tested is not None
-        log.warning("the judge is left out: %s", "; ".join(judging.tested.reasons))
-        return None
-    resources = Resources(None, None, judge=judging.judge)
-    settings = ScorerSettings(weights={JUDGE: 1.0})
-    by_id = {prompt.id: prompt for prompt in prompts}
-
-    def grades(rollouts: list[Rollout]) -> list[float | None]:
-        rows = score(by_id, rollouts, settings, resources, cache)
-        return [row.get(JUDGE) for row in rows]
-
-    return grades
 
 
 def reference_scorer(loaded: Loaded, sampling: Sampling, critic: Critic | None = None) -> Score:
@@ -186,7 +155,7 @@ def improve(
         config.mix,
         inputs.optional_model("reward"),
         context.device,
-        judge_function(config, inputs, context, scored),
+        judge_function(config.judge, config.mix, inputs, context, scored),
     )
     policy = _source(config, inputs, context, loaded, prompts, score, credit, rewarding, kl_control)
     source, objective = _with_pairs(config, inputs, context, loaded, policy, loss, count)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,12 +10,20 @@ from typing import Literal, Protocol
 
 from pydantic import Field, NonNegativeFloat
 
-from burnish.config import InputError, Problem, Settings
+from burnish.config import InputError, Problem, Settings, process
+from burnish.evals.scored import JUDGE
 from burnish.records import Prompt, Rollout
 from burnish.rewards.ensemble import Aggregate
 from burnish.rewards.reward_model import RewardModel
+from burnish.rewards.scorers import Resources, ScorerSettings
+from burnish.rewards.scoring import ScoreCache, score
 from burnish.rewards.verifiers import verify_prompt
 from burnish.rollouts.online import Anneal
+from burnish.stages.base import Context, Inputs
+from burnish.stages.judging import JudgeSettings, load_judge
+from burnish.stages.scoring import SCORES
+
+log = logging.getLogger(__name__)
 
 Part = Literal["verifier", "model", "judge"]
 Grades = Callable[[list[Rollout]], list[float | None]]
@@ -98,6 +107,41 @@ def reward_function(
         ]
 
     return rewards
+
+
+def judge_function(
+    judge: JudgeSettings | None,
+    mix: RewardMix,
+    inputs: Inputs,
+    context: Context,
+    prompts: Sequence[Prompt],
+) -> Grades | None:
+    """The judge's grades between 0 and 1, None where it gives none; kept in the run's cache. None
+    in place of the function where there is no judge, or people's labels say it may not be used.
+
+    Raises:
+        InputError: as ``load_judge``; or several processes share the fit, which would all ask it.
+    """
+    if judge is None or not mix.ever("judge"):
+        return None
+    if process.count() > 1:
+        found = f"{process.count()} processes share this fit"
+        raise InputError(Problem("", None, "judge", found, "one process: a judge keeps a journal"))
+    cache = ScoreCache(context.cache / SCORES)
+    judging = load_judge(judge, inputs, context, cache)
+    if not judging.usable:
+        assert judging.tested is not None
+        log.warning("the judge is left out: %s", "; ".join(judging.tested.reasons))
+        return None
+    resources = Resources(None, None, judge=judging.judge)
+    settings = ScorerSettings(weights={JUDGE: 1.0})
+    by_id = {prompt.id: prompt for prompt in prompts}
+
+    def grades(rollouts: list[Rollout]) -> list[float | None]:
+        rows = score(by_id, rollouts, settings, resources, cache)
+        return [row.get(JUDGE) for row in rows]
+
+    return grades
 
 
 def annealing(mix: RewardMix, rewards: Rewards) -> Anneal | None:
