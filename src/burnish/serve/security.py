@@ -27,6 +27,9 @@ SAFE_METHODS = frozenset({"GET", "HEAD"})
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BODY_SECONDS = 30.0
 """In which a request's body has to arrive."""
+DISCARDED = 2**20
+"""Bytes past the limit that are read and thrown away before a body is refused: a connection that is
+closed on a client which is still sending loses the answer."""
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -178,20 +181,26 @@ class Guard:
         most = self.policy.body_bytes
         told = headers.get("content-length", "0")
         too_large = Refusal(413, f"the body may have {most} bytes")
-        if not told.isdecimal() or int(told) > most:
+        if not told.isdecimal() or int(told) > most + DISCARDED:
             raise too_large
-        body = b""
+        body, size = b"", 0
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 while True:
                     message = await receive()
-                    body += bytes(message.get("body", b""))
-                    if len(body) > most:
+                    part = bytes(message.get("body", b""))
+                    size += len(part)
+                    if size > most + DISCARDED:
                         raise too_large
+                    if size <= most:
+                        body += part
                     if not message.get("more_body", False):
-                        return body
+                        break
         except TimeoutError:
             raise Refusal(408, "the body did not arrive in time") from None
+        if size > most:
+            raise too_large
+        return body
 
 
 def _given(body: bytes, receive: Receive) -> Receive:
