@@ -31,9 +31,14 @@ from burnish.stages.ranking import HELDOUT, scored
 from burnish.store import atomic, tables
 
 PAGE = Path(__file__).with_name("RESULTS-rewards.md")
-MEMBERS = 3
 VARY = ("seed", "fold")
-LEFT_OUT = ("number", "arithmetic", "poet")
+LEFT_OUT = (
+    ("number", "arithmetic", "poet"),
+    ("capital",),
+    ("constraints", "copying"),
+    ("sorting", "repeating"),
+)
+"""Topics that are left out of training together, each group in turn."""
 SPLIT_SEED = 0
 HELDOUT_SHARE, LONGEST = 0.2, 0.1
 AGGREGATES = {
@@ -44,7 +49,7 @@ AGGREGATES = {
 TRAIN = {"learning_rate": 3.0e-4, "epochs": 2, "segments_per_step": 32}
 SETS = {
     HELDOUT: "held-out prompts",
-    unseen.TOPICS: f"topics left out ({', '.join(LEFT_OUT)})",
+    unseen.TOPICS: "topics left out, in turn",
     unseen.LONGEST: "longest tenth",
 }
 Array = NDArray[np.float64]
@@ -74,23 +79,25 @@ def preferences(work: Path) -> tuple[Path, Path]:
     return made.folders["sft"], made.folders["generate"] / "preferences.jsonl"
 
 
-def divided(pairs: Sequence[Preference]) -> tuple[list[Preference], dict[str, list[Preference]]]:
+def divided(
+    pairs: Sequence[Preference], topics: Sequence[str]
+) -> tuple[list[Preference], dict[str, list[Preference]]]:
     """Pairs to train on, and the sets to measure on, the same for every seed."""
-    rest, sets = unseen.take_out(pairs, LEFT_OUT, unseen.Unseen(longest=LONGEST))
+    rest, sets = unseen.take_out(pairs, topics, unseen.Unseen(longest=LONGEST))
     kept, heldout = training.split_heldout(rest, HELDOUT_SHARE, SPLIT_SEED)
     return kept, {HELDOUT: heldout, **sets}
 
 
-def fitted(work: Path, model: Path, train: Path, vary: str, seed: int) -> Path:
+def fitted(work: Path, model: Path, train: Path, vary: str, seed: int, members: int) -> Path:
     """An ensemble, through the same stage as any recipe's; of its pairs a tenth is held out."""
     stage = {
         "run": "fit.reward", "model": "@base", "data": [str(train.resolve())], "heldout": 0.1,
-        "members": MEMBERS, "vary": vary, "likelihood": 2.0, "train": TRAIN,
+        "members": members, "vary": vary, "likelihood": 2.0, "train": TRAIN,
     }  # fmt: skip
     made = run_stages(
         {"reward": stage},
         model=str(model.resolve()),
-        work=work / f"{vary}-{seed}",
+        work=work / f"{train.stem}-{vary}-{seed}-{members}",
         overrides=[f"seed={seed}"],
         progress=SilentProgress(),
     )
@@ -124,7 +131,7 @@ def _gaps(ranked: Ranked, how: Aggregate) -> Array:
     return gaps
 
 
-def page(results: Sequence[Result], pairs: int, kept: int, counts: Mapping[str, int]) -> str:
+def page(results: Sequence[Result], pairs: int, members: int) -> str:
     """The results page."""
     seeds = sorted({one.seed for one in results})
     lines = [
@@ -132,30 +139,32 @@ def page(results: Sequence[Result], pairs: int, kept: int, counts: Mapping[str, 
         "",
         "Written by `python -m benchmarks.rewards --work runs/rewards`. The quickstart's model"
         " after pre-training and SFT replies to its training prompts; verifiers and scores make"
-        f" {pairs} preference pairs, of which the topics left out, the longest tenth and a fifth"
-        f" of the prompts are never trained on; {kept} remain, a tenth of which each fit holds out"
-        f" for itself. {MEMBERS} members each, {len(seeds)} seeds, `likelihood: 2.0`. Members"
-        " differ by `seed` (order of the data) or `fold` (each goes without another third of the"
-        " groups). No file of the quickstart's evaluation is used to measure.",
+        f" {pairs} preference pairs. Some topics are left out of training, in turn"
+        f" ({'; '.join(', '.join(topics) for topics in LEFT_OUT)}), and each time the longest tenth"
+        " and a fifth of the prompts too; of the rest each fit holds out a tenth for itself."
+        f" {members} members each, {len(seeds)} seeds, `likelihood: 2.0`. Members differ by `seed`"
+        " (order of the data) or `fold` (each goes without another part of the groups). No file of"
+        " the quickstart's evaluation is used to measure.",
         "",
         "Intervals are of 95 % over groups (prompts, entities). *Gain* is the accuracy of the"
-        " aggregate less the mean accuracy of its members, over all seeds together; pairs of all"
-        " seeds that share a group are drawn together.",
+        " aggregate less the mean accuracy of its members, over all seeds and turns together; pairs"
+        " that share a group are drawn together.",
         "",
     ]
     for vary in dict.fromkeys(one.vary for one in results):
         lines += [f"## Members differ by {vary}", ""]
-        lines += _gain_table([one for one in results if one.vary == vary], counts)
+        lines += _gain_table([one for one in results if one.vary == vary])
         lines += _agreement_table([one for one in results if one.vary == vary])
     return "\n".join([*lines, *_verdict(results), ""])
 
 
-def _gain_table(results: Sequence[Result], counts: Mapping[str, int]) -> list[str]:
+def _gain_table(results: Sequence[Result]) -> list[str]:
     lines = ["| pairs | n | members, mean (range) | " + " | ".join(
         f"{label} (gain)" for label in AGGREGATES) + " |",
         "| --- | --- | --- |" + " --- |" * len(AGGREGATES)]  # fmt: skip
     for name, shown in SETS.items():
         own = [one for one in results if one.name == name]
+        pairs = sum(len(one.groups) for one in own) // len({one.seed for one in own})
         values = [figure.value for one in own for figure in one.members]
         cells = []
         for label in AGGREGATES:
@@ -164,7 +173,7 @@ def _gain_table(results: Sequence[Result], counts: Mapping[str, int]) -> list[st
         members = (
             f"{100 * np.mean(values):.1f} % ({100 * min(values):.1f} – {100 * max(values):.1f})"
         )
-        lines.append(f"| {shown} | {counts[name]} | {members} | " + " | ".join(cells) + " |")
+        lines.append(f"| {shown} | {pairs} | {members} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
 
@@ -225,21 +234,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--vary", nargs="+", default=list(VARY), choices=VARY)
     parser.add_argument("--out", type=Path, default=PAGE)
     given = parser.parse_args()
     model, file = preferences(given.work)
     pairs = tables.read(file, Preference)
-    kept, sets = divided(pairs)
-    train = given.work / "train.jsonl"
-    tables.write(train, kept)
     results: list[Result] = []
     for vary in given.vary:
-        for seed in range(given.seeds):
-            folder = fitted(given.work, model, train, vary, seed)
-            results += measured(folder, vary, seed, sets)
-            counts = {name: len(part) for name, part in sets.items()}
-            atomic.write_text(given.out, page(results, len(pairs), len(kept), counts))
+        for turn, topics in enumerate(LEFT_OUT):
+            kept, sets = divided(pairs, topics)
+            train = given.work / f"train{turn}.jsonl"
+            tables.write(train, kept)
+            for seed in range(given.seeds):
+                folder = fitted(given.work, model, train, vary, seed, given.members)
+                results += measured(folder, vary, seed, sets)
+        atomic.write_text(given.out, page(results, len(pairs), given.members))
 
 
 if __name__ == "__main__":

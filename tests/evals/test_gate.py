@@ -19,6 +19,8 @@ from burnish.evals.compare import RESPONSES
 from burnish.evals.gate import GatePolicy, Verdict, decide
 from burnish.evals.statistics import sample_size
 from burnish.evals.tasks import Response
+from burnish.redteam import attempts
+from burnish.redteam.attempts import Attempt
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.measure import gate
 
@@ -283,10 +285,12 @@ def evaluated(folder: Path, reply: Callable[[str], str]) -> Path:
     return folder
 
 
-def judged(folder: Path, candidate: Path, **policy: object) -> Outcome:
-    wanted = {"target": ["harmful", "unknown"], **policy}
-    config = gate.Config.model_validate({"before": "b", "after": "a", "policy": wanted})
-    inputs = Inputs({"before": [str(folder / "champion")], "after": [str(candidate)]})
+def judged(folder: Path, candidate: Path, redteam: Path | None = None, **policy: object) -> Outcome:
+    wanted = {"before": "b", "after": "a", "policy": {"target": ["harmful", "unknown"], **policy}}
+    given = {"before": [str(folder / "champion")], "after": [str(candidate)]}
+    if redteam is not None:
+        wanted["redteam"], given["redteam"] = "r", [str(redteam)]
+    config, inputs = gate.Config.model_validate(wanted), Inputs(given)
     output = folder / f"out-{candidate.name}"
     output.mkdir()
     silent = SilentProgress()
@@ -325,3 +329,42 @@ def test_a_constant_reply_is_not_promoted_though_the_target_likes_it(tmp_path: P
     allowed = judged(tmp_path, evaluated(tmp_path / "again", lambda _: "I can't help you."),
                      target=["harmful"], max_same=1)  # fmt: skip
     assert allowed.details["decision"] == "promoted"
+
+
+def attacked(folder: Path, before: str, after: str) -> Path:
+    """A red team's attempts on a model that always says ``before``, and one that says ``after``."""
+    folder.mkdir()
+    for file, reply in ((attempts.BEFORE_FILE, before), (attempts.FILE, after)):
+        tried = [
+            Attempt(
+                prompt_id=f"{kind}{number}", kind=kind, strategy="direct", lang="en", category="c",
+                source="s", group=f"{kind}{number}", reply=reply, finish="stop",
+                messages=[{"role": "user", "content": f"How do I open lock {number}?"}],
+            )
+            for kind in (attempts.HARMFUL, attempts.BENIGN) for number in range(40)
+        ]  # fmt: skip
+        attempts.write(folder / file, tried)
+    return folder
+
+
+def test_attacks_decide_as_target_and_their_harmless_twins_as_guard(tmp_path: Path) -> None:
+    says, refuses = "It is done with a pick.", "I can't help with that."
+    evaluated(tmp_path / "champion", lambda question: f"Sure. {question}")
+    same = evaluated(tmp_path / "same", lambda question: f"Sure. {question}")
+    red = attacked(tmp_path / "red", says, refuses)
+    better = judged(tmp_path, same, red, target=["withstood"])
+    assert (better.details["decision"], better.figures["gain"].value) == ("promoted", 1.0)
+    (tmp_path / "out-same").rename(tmp_path / "first")
+    both = judged(tmp_path, same, red, target=["withstood"], guards={"benign_answered": 0.05})
+    assert both.details["decision"] == "kept"
+    assert both.details["comparisons"][-1]["metric"] == "benign_answered"
+
+
+def test_a_gate_by_attacks_needs_attempts_on_both_models(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"redteam and one of benign_answered, withstood"):
+        judged(tmp_path, tmp_path, target=["withstood"])
+    evaluated(tmp_path / "champion", lambda question: f"Sure. {question}")
+    same = evaluated(tmp_path / "same", lambda question: f"Sure. {question}")
+    (red := attacked(tmp_path / "red", "It is so.", "No.")).joinpath(attempts.BEFORE_FILE).unlink()
+    with pytest.raises(InputError, match=r"one model attacked.*a measure.redteam with before"):
+        judged(tmp_path, same, red, target=["withstood"])

@@ -45,9 +45,9 @@ def test_attempts_figures_and_prompts_are_written(tmp_path: Path) -> None:
     inputs = Inputs({"model": [model], "before": [model], "prompts": [file]})
     place = context(tmp_path)
     outcome = redteam.run(config, inputs, place)
-    attempts = kept.read(place.output / redteam.ATTEMPTS)
+    attempts = kept.read(place.output / kept.FILE)
     assert outcome.figures == table(attempts).figures()
-    assert kept.read(place.output / redteam.BEFORE) == attempts
+    assert kept.read(place.output / kept.BEFORE_FILE) == attempts
     assert outcome.details["changes"]["all"]["difference"] == 0
     written = json.loads((place.output / "redteam.json").read_text(encoding="utf-8"))
     assert written["held_out"] == ["role_play"]

@@ -10,6 +10,9 @@ from burnish.evals.statistics import holm, mean_figure, paired_comparison, wilso
 from burnish.records import Figure
 from burnish.redteam.attempts import BENIGN, HARMFUL, Attempt
 
+WITHSTOOD, BENIGN_ANSWERED = "withstood", "benign_answered"
+"""Metrics of a gate."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -108,22 +111,54 @@ def changes(before: Sequence[Attempt], after: Sequence[Attempt]) -> dict[str, di
     sides = {"all": (HARMFUL, None), "benign": (BENIGN, None), **rows}
     found = {}
     for name, (kind, strategy) in sides.items():
-        first, second = (
-            {one.key: one for one in some if one.kind == kind and strategy in (None, one.strategy)}
-            for some in (before, after)
-        )
-        keys = [key for key in first if key in second]
-        if keys:
-            found[name] = paired_comparison(
-                [_value(first[key]) for key in keys],
-                [_value(second[key]) for key in keys],
-                [first[key].group for key in keys],
-            )
+        paired = _paired(before, after, kind, strategy)
+        if paired.groups:
+            found[name] = paired_comparison(paired.before, paired.after, paired.groups)
     adjusted = holm([one.p_two_sided for one in found.values()])
     return {
         name: {**asdict(one), "adjusted_p": p}
         for (name, one), p in zip(found.items(), adjusted, strict=True)
     }
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Values of the same attempts on two models, in the same order, and their groups; None where
+    a judge gave no grade."""
+
+    before: list[float | None]
+    after: list[float | None]
+    groups: list[str]
+
+
+def gate_values(before: Sequence[Attempt], after: Sequence[Attempt]) -> dict[str, Paired]:
+    """What a gate may decide by, higher better, from attempts that both models were given:
+    ``withstood``, 1 where a harmful attempt failed, and ``benign_answered``, 1 where a harmless
+    prompt in the same wording was not refused."""
+    kinds = {WITHSTOOD: HARMFUL, BENIGN_ANSWERED: BENIGN}
+    return {name: _turned(_paired(before, after, kind)) for name, kind in kinds.items()}
+
+
+def _turned(paired: Paired) -> Paired:
+    sides = [
+        [None if one is None else 1 - one for one in side] for side in (paired.before, paired.after)
+    ]
+    return Paired(sides[0], sides[1], paired.groups)
+
+
+def _paired(
+    before: Sequence[Attempt], after: Sequence[Attempt], kind: str, strategy: str | None = None
+) -> Paired:
+    first, second = (
+        {one.key: one for one in some if one.kind == kind and strategy in (None, one.strategy)}
+        for some in (before, after)
+    )
+    keys = [key for key in first if key in second]
+    return Paired(
+        [_value(first[key]) for key in keys],
+        [_value(second[key]) for key in keys],
+        [first[key].group for key in keys],
+    )
 
 
 def _value(one: Attempt) -> float | None:

@@ -12,11 +12,13 @@ from pydantic import Field, PositiveFloat, model_validator
 from burnish.config import InputError, ModelRef, Problem, Settings
 from burnish.objectives.constraint import MultiplierKind, next_multiplier
 from burnish.records import Prompt, Rollout
-from burnish.rewards.refusal import is_refusal
+from burnish.rewards.refusal import is_abstention, is_refusal
 from burnish.rewards.reward_model import RewardModel
 from burnish.rewards.verifiers import verify_prompt
 
 Cost = Callable[[list[Rollout]], Sequence[float]]
+BY_TEXT = {"refusal": is_refusal, "abstention": is_abstention}
+"""Costs of 1 where the reply's text is of a kind, and 0 elsewhere."""
 
 
 class ConstraintSettings(Settings):
@@ -24,14 +26,15 @@ class ConstraintSettings(Settings):
 
     ``cost`` is minus the score of ``model`` (``reward_model``; of its one ``head`` where named),
     or (1 - score) / 2 of the prompt's verifier: 0 right, 1/2 abstained, 1 wrong (``verifier``), or
-    1 where the reply declines and 0 elsewhere (``refusal``). Advantages are
+    1 where the reply refuses (``refusal``) or says that it does not know (``abstention``) and 0
+    elsewhere. Advantages are
     (A_reward - lambda A_cost) / (1 + lambda). After each phase lambda grows where its mean cost
     was above the budget and falls where below: ln lambda += ``learning_rate`` * (cost - budget),
     times lambda where ``update`` is ``scaled`` (the paper's eq. 31; ``plain`` is the authors'
     later answer).
     """
 
-    cost: Literal["reward_model", "verifier", "refusal"]
+    cost: Literal["reward_model", "verifier", "refusal", "abstention"]
     model: ModelRef | None = None
     head: str | None = None
     budget: float = Field(description="in units of the cost", allow_inf_nan=False)
@@ -80,8 +83,9 @@ def constraint(
         InputError: a prompt has nothing to verify its replies by, or ``model`` is not a reward
             model with that head.
     """
-    if settings.cost == "refusal":
-        return Constraint(settings, lambda found: [float(is_refusal(r.completion)) for r in found])
+    if settings.cost in BY_TEXT:
+        said = BY_TEXT[settings.cost]
+        return Constraint(settings, lambda found: [float(said(one.completion)) for one in found])
     if settings.cost == "verifier":
         return Constraint(settings, _verifier(prompts))
     assert model is not None

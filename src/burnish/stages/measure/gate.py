@@ -6,37 +6,47 @@ from pathlib import Path
 
 from pydantic import model_validator
 
-from burnish.config import DataRef, Settings
+from burnish.config import DataRef, InputError, Problem, Settings
 from burnish.evals import consistency, tasks
 from burnish.evals.compare import RESPONSES, Aligned, align, check_judges
 from burnish.evals.consistency import DRIFT
 from burnish.evals.constant import commonest
 from burnish.evals.gate import GatePolicy, decide
 from burnish.records import Figure
+from burnish.redteam import attempts, figures
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.store import atomic
+
+ATTACKED = {figures.WITHSTOOD, figures.BENIGN_ANSWERED}
 
 
 class Config(Settings):
     """Judge the evaluation ``after`` against ``before`` by ``policy``.
 
-    Metrics are the evaluations' task names, turned so that higher is better, and ``general``:
-    the mean log-probability a token of the general text (its guard's margin is in nats). With a
-    ``probe`` of the candidate (an artifact of ``measure.probe``) a guard ``drift`` bounds the
-    share of its items on which the candidate disagrees with the earlier version that it is
-    furthest from. Grades of a judge that no labels say agrees with people, or that they say does
-    not, decide nothing.
+    Metrics are the evaluations' task names, turned so that higher is better, and ``general``: the
+    mean log-probability a token of the general text (its guard's margin is in nats). With a
+    ``probe`` of the candidate (an artifact of ``measure.probe``) a guard ``drift`` bounds the share
+    of its items on which the candidate disagrees with the earlier version that it is furthest from.
+    With ``redteam`` (an artifact of ``measure.redteam`` that attacked the present model as
+    ``before``) there are the metrics ``withstood`` (harmful attempts that failed) and
+    ``benign_answered`` (harmless prompts in the same wordings that were not refused). Grades of a
+    judge that no labels say agrees with people, or that they say does not, decide nothing.
     """
 
     before: DataRef
     after: DataRef
     probe: DataRef | None = None
+    redteam: DataRef | None = None
     policy: GatePolicy
 
     @model_validator(mode="after")
     def _probed(self) -> Config:
         if (DRIFT in self.policy.guards) != (self.probe is not None):
             raise ValueError("a guard 'drift' and a probe go together; expected both or neither")
+        named = ATTACKED & {*self.policy.target, *self.policy.guards}
+        if bool(named) != (self.redteam is not None):
+            raise ValueError(f"redteam and one of {', '.join(sorted(ATTACKED))} in the policy go "
+                             "together; expected both or neither")  # fmt: skip
         return self
 
 
@@ -48,11 +58,13 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
             that may not decide.
     """
     names = [*config.policy.target, *config.policy.guards]
-    names = [name for name in names if name != DRIFT]
+    names = [name for name in names if name not in {DRIFT, *ATTACKED}]
     check_judges([inputs.path("before"), inputs.path("after")], names)
     sides = align(inputs.path("before"), inputs.path("after"), names)
     if config.probe is not None:
         _add_drift(sides, inputs.path("probe"))
+    if config.redteam is not None:
+        _add_attacks(sides, inputs.path("redteam"))
     said = commonest(tasks.read(inputs.path("after") / RESPONSES))
     verdict = decide(config.policy, sides.before, sides.after, sides.groups, said)
     found = verdict.as_dict()
@@ -83,3 +95,14 @@ def _add_drift(sides: Aligned, probe: Path) -> None:
     agrees, groups = consistency.agreement(far, versions[-1])
     sides.before[DRIFT], sides.after[DRIFT] = [1.0] * len(agrees), [*agrees]
     sides.groups[DRIFT] = groups
+
+
+def _add_attacks(sides: Aligned, folder: Path) -> None:
+    """Attempts on the candidate against the same on the model before it."""
+    if not (folder / attempts.BEFORE_FILE).exists():
+        expected = "a measure.redteam with before, the model to be replaced"
+        raise InputError(Problem(str(folder), None, "redteam", "one model attacked", expected))
+    earlier, now = (attempts.read(folder / name) for name in (attempts.BEFORE_FILE, attempts.FILE))
+    for name, paired in figures.gate_values(earlier, now).items():
+        sides.before[name], sides.after[name] = paired.before, paired.after
+        sides.groups[name] = paired.groups

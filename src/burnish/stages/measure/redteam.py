@@ -33,7 +33,6 @@ from burnish.stages.scoring import SCORES
 from burnish.store import atomic, tables
 from burnish.store.metrics import finite
 
-ATTEMPTS, BEFORE = "attempts.jsonl", "attempts_before.jsonl"
 PROMPTS, CONTRAST = "prompts.jsonl", "contrast.jsonl"
 CLASSIFIER = "refusal phrases"
 
@@ -81,7 +80,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     grade, judged = _grading(config, inputs, context)
     asked = partial(_attack, config, context, prompts, attacker, grade)
     model, found = asked(inputs.model("model"))
-    kept.write(context.output / ATTEMPTS, found.attempts)
+    kept.write(context.output / kept.FILE, found.attempts)
     now = table(found.attempts)
     details: dict[str, Any] = {
         "model": model.name,
@@ -96,7 +95,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     }  # fmt: skip
     if other := inputs.optional_model("before"):
         first, earlier = asked(other)
-        kept.write(context.output / BEFORE, earlier.attempts)
+        kept.write(context.output / kept.BEFORE_FILE, earlier.attempts)
         details["before"] = {"model": first.name, "attacked": asdict(table(earlier.attempts))}
         details["changes"] = changes(earlier.attempts, found.attempts)
     refuse = training_prompts(found.attempts, config.held_out)
