@@ -95,7 +95,7 @@ def test_importance_weighs_the_policy_term_and_not_the_divergence(leaf: Tensor) 
 
 def test_importance_weighs_ppos_policy_term_and_not_its_values(leaf: Tensor) -> None:
     # C-24: half the squared errors 1, 4, 9 at a head that says 0.
-    config = ppo.Config(**CONFIG, value_coef=0.1)
+    config = ppo.Config(**CONFIG, critic={"coef": 0.1})
     critic = Critic(ScalarHead(4))
     plain = ppo.loss(None, batch(), critic, config)
     assert total(plain, leaf) == (pytest.approx(-1 - 3 + 2 + 0.1 * 7), pytest.approx([-1, -3, 2]))

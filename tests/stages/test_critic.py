@@ -21,7 +21,7 @@ def batch() -> Batch:
 
 
 def prepared(trunk: str) -> tuple[Any, Any, Any]:
-    config = ppo.Config(model="m", prompts=["p"], critic=trunk, value_clip=None)
+    config = ppo.Config(model="m", prompts=["p"], critic={"trunk": trunk, "clip": None})
     loaded = Loaded(tiny.model(), tiny.tokenizer(), "", None)
     critic = ppo.new_critic(loaded, config)
     torch.nn.init.ones_(critic.head.linear.weight)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from burnish.config import InputError, Problem
 from burnish.engine.settings import TrainSettings
 
 EMBEDDINGS = ("embed", "wte", "wpe")
@@ -37,21 +38,40 @@ def decays(name: str, parameter: Tensor) -> bool:
 
 
 def build_optimizer(trainable: Trainable, settings: TrainSettings) -> torch.optim.AdamW:
-    """Fused AdamW (Loshchilov and Hutter 2019): one group that decays and one that does not."""
-    with_decay = [p for name, p in trainable.items() if decays(name, p)]
-    without = [p for name, p in trainable.items() if not decays(name, p)]
-    groups = [
-        {"params": params, "weight_decay": amount}
-        for params, amount in ((with_decay, settings.weight_decay), (without, 0.0))
-        if params
-    ]
+    """Fused AdamW (Loshchilov and Hutter 2019): groups by whether they decay and by ``factor``,
+    what the learning rate is multiplied by (``settings.extras.rates``).
+
+    Raises:
+        InputError: a name in ``rates`` begins no trained parameter's name.
+    """
+    rates = settings.extras.rates
+    parts: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in trainable.items():
+        decay = settings.weight_decay if decays(name, parameter) else 0.0
+        parts.setdefault((decay, _factor(name, rates)), []).append(parameter)
+    if idle := [name for name in rates if not any(map(_begins(name), trainable))]:
+        known = ", ".join(sorted({name.partition(".")[0] for name in trainable}))
+        raise InputError(Problem("", None, "train.extras.rates", ", ".join(idle), known))
     return torch.optim.AdamW(
-        groups,
+        [
+            {"params": parts[key], "weight_decay": key[0], "factor": key[1]}
+            for key in sorted(parts, reverse=True)
+        ],
         lr=settings.learning_rate,
         betas=(settings.beta1, settings.beta2),
         eps=settings.eps,
         fused=True,
     )
+
+
+def _begins(prefix: str) -> Callable[[str], bool]:
+    return lambda name: name == prefix or name.startswith(prefix + ".")
+
+
+def _factor(name: str, rates: Mapping[str, float]) -> float:
+    """That of the longest beginning of the name; 1 where there is none."""
+    own = [prefix for prefix in rates if _begins(prefix)(name)]
+    return rates[max(own, key=len)] if own else 1.0
 
 
 def gradient_norm(trainable: Trainable, count: float) -> Tensor:

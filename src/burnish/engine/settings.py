@@ -26,7 +26,8 @@ class Extras(Settings):
     ``spikes`` leaves out windows whose loss jumps up. With ``ema`` the fit is measured on, and
     ends with, a moving average of its weights. ``neftune`` adds noise to the embeddings.
     ``checkpoint_activations`` computes each layer again in the backward pass, which saves memory
-    and costs time. ``trackers`` are told of every step beside the metrics file.
+    and costs time. ``trackers`` are told of every step beside the metrics file. ``rates`` makes
+    some parameters learn faster or slower, such as ``{head: 10}`` for a reward model's new head.
     """
 
     spikes: SpikeSettings | None = None
@@ -34,6 +35,9 @@ class Extras(Settings):
     neftune: float = Field(0.0, ge=0, description="alpha of the noise, such as 5; 0: off")
     checkpoint_activations: bool = False
     trackers: list[str] = Field([], description="tensorboard, wandb, mlflow, trackio, ...")
+    rates: dict[str, PositiveFloat] = Field(
+        {}, description="times learning_rate, by the beginning of parameters' names"
+    )
 
 
 class TrainSettings(Settings):

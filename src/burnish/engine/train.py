@@ -107,7 +107,7 @@ def train(
         TrainingDiverged: loss or gradient is not finite; the step is not taken.
         Interrupted: SIGINT or SIGTERM came; the step was finished and saved.
         InputError: the checkpoint in ``scratch`` is of another fit, nothing is trainable, or one
-            of ``settings.extras`` does not go with model, source or machine.
+            of ``settings.extras`` does not go with model, source, machine or parameters.
     """
     if trainable is None:
         trainable = optim.named_trainable(model=model)
@@ -264,7 +264,7 @@ class _Fit:
 
     def _take_step(self, count: float, norm: Tensor, rate: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         optim.step(self.optimizer, count, norm, self.settings.clip_norm)
         if AVERAGE in self.kept:
             decay = self.settings.extras.ema

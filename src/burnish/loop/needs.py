@@ -137,7 +137,7 @@ class Needs:
             "activations": step.activations,
             "work": step.head,
         }
-        if getattr(config, "critic", "shared") == "own":
+        if getattr(getattr(config, "critic", None), "trunk", "shared") == "own":
             # A second model in training, which every process holds whole, and its marked copy.
             kept = size_of(self.model(config).trained)
             parts["critic"] = step.weights + step.gradients + step.optimizer + kept

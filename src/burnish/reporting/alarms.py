@@ -38,10 +38,11 @@ SENTENCES: dict[str, tuple[str, str]] = {
     ),
     "explained_variance": (
         "Phase {phase}: the critic explains {value:.2f} of the returns' variance, below "
-        "{limit:.2f}: its advantages are noise. Raise value_coef, or give it its own trunk.",
+        "{limit:.2f}: its advantages are noise. Raise critic.rate or critic.coef, "
+        "or give it its own trunk.",
         "第 {phase} 阶段：评论家只解释了回报方差的 {value:.2f}，低于 {limit:.2f}："
         "优势估计近于噪声。"
-        "请提高 value_coef，或让其使用独立主干。",
+        "请提高 critic.rate 或 critic.coef，或让其使用独立主干。",
     ),
     "constant": (
         "Phase {phase}: every reply had the reward {value:.4g}: there is nothing to learn from. "

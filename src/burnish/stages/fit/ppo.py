@@ -7,9 +7,10 @@ from copy import deepcopy
 from typing import Any, Literal, Self
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor
 
+from burnish.config import Settings
 from burnish.models.forward import token_logprobs
 from burnish.models.heads import Critic, ScalarHead
 from burnish.models.load import Loaded
@@ -21,21 +22,32 @@ from burnish.stages.base import Context, Inputs, Outcome
 from burnish.text.batches import Batch
 
 
-class Config(policy.OnlineConfig):
-    """Train ``model`` on its replies to ``prompts`` with a critic.
+class CriticSettings(Settings):
+    """The critic: a head on the policy's ``shared`` trunk, or on its ``own``, a copy of the model
+    as it comes in: twice the memory of weights, and no pull of the value loss on the policy.
 
-    The KL penalty is k1 in the reward (``credit.kl_coef``, fixed or adaptive). The ``critic``
-    shares the policy's trunk, or has its ``own``, a copy of the model as it comes in: twice the
-    memory of weights, and no pull of the value loss on the policy. Under a ``constraint`` it has a
-    second output, for the cost. Defaults follow Huang et al. 2024 (arXiv 2403.17031) where a
-    setting has a counterpart there.
+    The head begins at zero and learns ``rate`` times as fast as the policy: at the policy's own
+    rate it would explain next to nothing before a short fit ends, and advantages would be little
+    but the differences between prompts.
+    """
+
+    trunk: Literal["shared", "own"] = "shared"
+    rate: PositiveFloat = Field(20.0, description="times train.learning_rate, of the head")
+    clip: PositiveFloat | None = 0.2
+    coef: NonNegativeFloat = Field(0.1, description="weight of the value loss")
+
+
+class Config(policy.OnlineConfig):
+    """Train ``model`` on its replies to ``prompts`` with a ``critic``.
+
+    The KL penalty is k1 in the reward (``credit.kl_coef``, fixed or adaptive). Under a
+    ``constraint`` the critic has a second output, for the cost. Defaults follow Huang et al. 2024
+    (arXiv 2403.17031) where a setting has a counterpart there.
     """
 
     credit: PpoCredit = PpoCredit()
-    critic: Literal["shared", "own"] = "shared"
+    critic: CriticSettings = CriticSettings()
     clip: PositiveFloat = 0.2
-    value_clip: PositiveFloat | None = 0.2
-    value_coef: NonNegativeFloat = 0.1
     entropy_coef: NonNegativeFloat = 0.0
 
     @model_validator(mode="after")
@@ -74,8 +86,8 @@ def loss(model: Any, batch: Batch, critic: Critic, config: Config) -> Loss:
     per_token = policy.corrected(surrogate, batch)
     total = per_token.sum()
     metrics = policy_metrics(scores.logprobs.detach(), old, advantages, low=clip, high=clip)
-    for name, value_loss in value_losses(scores.hidden, critic, batch, config.value_clip).items():
-        total = total + config.value_coef * value_loss.sum()
+    for name, value_loss in value_losses(scores.hidden, critic, batch, config.critic.clip).items():
+        total = total + config.critic.coef * value_loss.sum()
         metrics[name] = metric(value_loss)
     if scores.entropy is not None:
         total = total - config.entropy_coef * scores.entropy.sum()
@@ -88,7 +100,7 @@ def new_critic(loaded: Loaded, config: Config) -> Critic:
     width = loaded.model.config.get_text_config().hidden_size
     names = ("reward",) if config.constraint is None else ("reward", "cost")
     head = ScalarHead(width, names).to(loaded.model.device)
-    return Critic(head, deepcopy(loaded.model) if config.critic == "own" else None).eval()
+    return Critic(head, deepcopy(loaded.model) if config.critic.trunk == "own" else None).eval()
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
@@ -96,9 +108,12 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     loaded, prompts = policy.load(config, inputs, context)
     torch.manual_seed(context.seed)
     critic = new_critic(loaded, config)
+    rates = {"critic.head": config.critic.rate} | config.train.extras.rates
+    extras = config.train.extras.model_copy(update={"rates": rates})
+    train = config.train.model_copy(update={"extras": extras})
     adaptive = config.credit.adaptive
     return policy.improve(
-        config,
+        config.model_copy(update={"train": train}),
         inputs,
         context,
         loaded,
