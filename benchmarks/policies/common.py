@@ -24,8 +24,8 @@ SCORES = {"right": 1.0, "abstained": 0.0, "wrong": -1.0}
 """Of an answer: what the verifier gives it in training too."""
 TASKS = ("form", "atlas_seen", "atlas_explored", "atlas_heldout", "atlas_unknown")
 PROMPTS = ["burnish:quickstart/rl_prompts.jsonl.gz"]
-ASKED = 300
-"""Prompts whose replies make the pairs."""
+ASKED = 1152
+"""Prompts whose four replies each make the pairs: as many as 12 phases of 96 prompts ask."""
 SAMPLING = {"temperature": 1.0, "max_new_tokens": 24}
 STYLE = """
 svg { background: #fffdf9; font-family: sans-serif }
