@@ -14,6 +14,7 @@ import typer
 from burnish.cli import (
     ab_commands,
     eval_commands,
+    experts_commands,
     fit_commands,
     merge_commands,
     model_commands,
@@ -54,6 +55,7 @@ app = typer.Typer(
 run_commands.register(app)
 fit_commands.register(app)
 merge_commands.register(app)
+experts_commands.register(app)
 model_commands.register(app)
 eval_commands.register(app)
 redteam_commands.register(app)

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,14 +52,14 @@ def merge(
     """
     models, origin = opened(refs, base, settings)
     first = models[0]
-    specs = {n: _result(spec, settings) for n, spec in first.specs.items()}
+    specs = {n: result(spec, settings.dtype) for n, spec in first.specs.items()}
     with atomic.new_folder(output, replace=True) as fresh:
         with ShardWriter(fresh, specs, settings.shard_bytes) as out:
             for name in out.order:
-                for piece in _merged(name, models, origin, settings, seed):
+                for piece in merged(name, models, origin, settings, seed):
                     out.write(name, piece)
                 advance(specs[name].size)
-        _describe(first, specs, fresh)
+        describe(first, first.config, specs[first.embedding].dtype, fresh)
         if card is not None:
             (fresh / "README.md").write_text(card, encoding="utf-8")
         manifest.seal(fresh)
@@ -99,13 +100,14 @@ def _check_patterns(first: Parent, settings: MergeSettings) -> None:
                                      f"{next(iter(first.specs))}"))  # fmt: skip
 
 
-def _result(spec: Spec, settings: MergeSettings) -> Spec:
-    if settings.dtype is None or not spec.dtype.is_floating_point:
+def result(spec: Spec, dtype: str | None) -> Spec:
+    """What a tensor is in the result, whose floating-point weights may get another ``dtype``."""
+    if dtype is None or not spec.dtype.is_floating_point:
         return spec
-    return Spec(getattr(torch, settings.dtype), spec.shape)
+    return Spec(getattr(torch, dtype), spec.shape)
 
 
-def _merged(
+def merged(
     name: str, models: Sequence[Parent], origin: Parent | None, settings: MergeSettings, seed: int
 ) -> Iterator[Tensor]:
     """One tensor of the result in pieces ``[R, C]``."""
@@ -136,7 +138,7 @@ def _finite(name: str, pieces: Iterator[Tensor]) -> Iterator[Tensor]:
 def _same(name: str, models: Sequence[Parent]) -> Iterator[Tensor]:
     """Whole numbers and flags are no weights: they must be the same everywhere."""
     dtype = models[0].specs[name].dtype
-    for start, stop in _spans(models[0].specs[name]):
+    for start, stop in spans(models[0].specs[name]):
         piece = models[0].rows(name, start, stop, dtype)
         for other in models[1:]:
             if not piece.equal(other.rows(name, start, stop, dtype)):
@@ -145,7 +147,8 @@ def _same(name: str, models: Sequence[Parent]) -> Iterator[Tensor]:
         yield piece
 
 
-def _spans(spec: Spec) -> Iterator[tuple[int, int]]:
+def spans(spec: Spec) -> Iterator[tuple[int, int]]:
+    """A tensor's rows in turns, as many as are in memory at a time."""
     rows, columns = grid(spec)
     step = max(1, PIECE // columns)
     return ((start, min(start + step, rows)) for start in range(0, rows, step))
@@ -158,7 +161,7 @@ def _linear(
     settings: MergeSettings,
     dtype: torch.dtype,
 ) -> Iterator[Tensor]:
-    for span in _spans(models[0].specs[name]):
+    for span in spans(models[0].specs[name]):
         pieces = [model.rows(name, *span, dtype) for model in models]
         yield methods.linear(pieces, weights, settings.divides)
 
@@ -168,13 +171,13 @@ def _slerp(
 ) -> Iterator[Tensor]:
     spec, at = models[0].specs[name], weights[1] / (weights[0] + weights[1])
     squares = torch.zeros(3, dtype=torch.float64)
-    for span in _spans(spec):
+    for span in spans(spec):
         one, two = (model.rows(name, *span, torch.float64).view(-1) for model in models)
         squares += torch.stack([one @ one, two @ two, one @ two])
     lengths = (squares[0] * squares[1]).sqrt()
     cosine = (squares[2] / lengths).clamp(-1, 1).item() if lengths > 0 else 1.0
     shares = methods.slerp_shares(cosine, at)
-    for span in _spans(spec):
+    for span in spans(spec):
         yield methods.linear([m.rows(name, *span, dtype) for m in models], shares, normalize=False)
 
 
@@ -196,7 +199,7 @@ def _task(
             return model.rows(name, *span, dtype).sub_(origin.rows(name, *span, dtype))
 
         keepers.append(_keeper(vector, spec, settings, _drawer(seed, name, place)))
-    for span in _spans(spec):
+    for span in spans(spec):
         start = origin.rows(name, *span, dtype)
         deltas = [model.rows(name, *span, dtype).sub_(start) for model in models]
         kept = [keep(d) for keep, d in zip(keepers, deltas, strict=True)] if sparse else deltas
@@ -213,7 +216,7 @@ def _keeper(
     """What is kept of a task vector, to be given its pieces in order."""
     keep, density = FORMS[settings.method].keep, settings.density
     if keep == "largest":
-        cut = methods.find_cut(lambda: map(vector, _spans(spec)), spec.size, density)
+        cut = methods.find_cut(lambda: map(vector, spans(spec)), spec.size, density)
 
         def largest(delta: Tensor) -> Tensor:
             nonlocal cut
@@ -239,11 +242,10 @@ def _drawer(seed: int, name: str, place: int) -> torch.Generator:
     )
 
 
-def _describe(first: Parent, specs: dict[str, Spec], folder: Path) -> None:
-    """Write configuration and tokenizer of the first parent, as they fit the result."""
-    config = first.config
+def describe(first: Parent, config: Any, dtype: torch.dtype, folder: Path) -> None:
+    """Write a configuration and the first parent's tokenizer, as they fit the result."""
     config.tie_word_embeddings = first.tied
-    config.dtype = specs[first.embedding].dtype
+    config.dtype = dtype
     config.save_pretrained(folder)
     first.tokenizer.save_pretrained(folder)
     generation = first.reader.folder / _GENERATION
