@@ -73,9 +73,12 @@ def _code(library: Path) -> list[Document]:
     for name in MODULES:
         path = library / f"{name}.py"
         source = path.read_text(encoding="utf-8") if path.is_file() else ""
+        rows = source.splitlines()
         for node in ast.walk(ast.parse(source)):
-            text = ast.get_source_segment(source, node) if isinstance(node, ast.FunctionDef) else ""
-            if text and len(text) >= LENGTH // 4:
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            text = "\n".join(rows[node.lineno - 1 : node.end_lineno])
+            if len(text) >= LENGTH // 4:
                 found.append(Document(id=f"{name}:{node.name}:{node.lineno}", text=text[:LENGTH]))
     return found
 
@@ -123,7 +126,7 @@ def measure(run: Made, heldout: Mapping[str, Sequence[Document]]) -> Losses:
     """What every arm makes of the held-out documents."""
     found: Losses = {}
     for arm in ARMS:
-        loaded = load_model(run.folders[arm] if arm in run.folders else "burnish-tiny")
+        loaded = load_model(run.folders.get(arm, "burnish-tiny"))
         found[arm] = {kind: document_losses(loaded.model, loaded.tokenizer, documents)
                       for kind, documents in heldout.items()}  # fmt: skip
     return found

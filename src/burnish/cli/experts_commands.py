@@ -74,9 +74,9 @@ def experts(
 ) -> None:
     """Put dense models together as a mixture of experts, a few megabytes at a time.
 
-    Their feed-forward layers become the experts, all else there is once. Train the router next, with
-    burnish fit router. --set takes the other settings, such as shared=base; the recipe reference
-    lists them under ExpertSettings.
+    Their feed-forward layers become the experts, all else there is once. Train the router next,
+    with burnish fit router. --set takes the other settings, such as shared=base; the recipe
+    reference lists them under ExpertSettings.
     """
     from burnish.cli.one_stage import run_stages
     from burnish.store.atomic import new_folder

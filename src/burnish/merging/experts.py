@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from burnish.config import InputError, Problem
-from burnish.merging.layouts import Layout, divide, layout_of, specs_of
+from burnish.merging.layouts import Forward, Layout, divide, layout_of, specs_of
 from burnish.merging.merge import describe, merged, result
 from burnish.merging.parents import Parent, alike, open_parent
 from burnish.merging.settings import ExpertSettings, MergeSettings
@@ -32,14 +32,14 @@ Gates = Sequence[Tensor]
 class Experts:
     """Models that fit together as the experts of one: checked, their weights not read yet.
 
-    ``forward`` has layer and part of each feed-forward matrix; ``shared`` are all other tensors.
+    ``shared`` are the names of the tensors outside the feed-forward layers.
     """
 
     models: Sequence[Parent]
     origin: Parent
     layout: Layout
     config: Any
-    forward: dict[str, tuple[int, str]]
+    forward: Forward
     shared: set[str]
 
     @property
@@ -96,9 +96,7 @@ def assemble(
     with atomic.new_folder(output, replace=True) as fresh:
         with ShardWriter(fresh, specs, settings.shard_bytes) as out:
             for name in out.order:
-                for piece in (
-                    sources[name]() if name in sources else [torch.zeros(specs[name].shape)]
-                ):
+                for piece in sources[name]():
                     out.write(name, piece)
                 advance(specs[name].size)
         describe(first, experts.config, specs[first.embedding].dtype, fresh)
@@ -110,7 +108,7 @@ def assemble(
 def _sources(
     experts: Experts, gates: Gates, settings: ExpertSettings
 ) -> dict[str, Callable[[], Iterator[Tensor]]]:
-    """Where the numbers of each tensor come from; those not named are 0."""
+    """Where the numbers of each tensor come from."""
     mean, layout = MergeSettings(), experts.layout
 
     def copied(name: str, models: Sequence[Parent]) -> Callable[[], Iterator[Tensor]]:
@@ -123,4 +121,6 @@ def _sources(
             found[layout.expert(layer, number, part)] = copied(name, [model])
     for layer, gate in enumerate(gates):
         found[layout.gate(layer)] = lambda gate=gate: iter([gate])  # type: ignore[misc]
+        for name, shape in layout.zeros(layer, gate.shape[1]).items():
+            found[name] = lambda shape=shape: iter([torch.zeros(shape)])  # type: ignore[misc]
     return found

@@ -111,11 +111,13 @@ def layout_of(parent: Parent) -> Layout:
     return layout
 
 
-def divide(
-    parent: Parent, layout: Layout, config: Any
-) -> tuple[dict[str, tuple[int, str]], set[str]]:
-    """A dense model's tensors: those of its feed-forward layers as ``{name: (layer, part)}``, and
-    the names of those that all experts share.
+Forward = dict[str, tuple[int, str]]
+"""The layer and the part of each matrix of a dense feed-forward layer, by its name."""
+
+
+def divide(parent: Parent, layout: Layout, config: Any) -> tuple[Forward, set[str]]:
+    """A dense model's tensors: those of its feed-forward layers, and the names of those that all
+    experts share.
 
     Raises:
         InputError: a matrix is missing, or the mixture has no place for a tensor.
@@ -151,9 +153,7 @@ def divide(
     return forward, set(shared)
 
 
-def specs_of(
-    parent: Parent, layout: Layout, forward: Mapping[str, tuple[int, str]], experts: int
-) -> dict[str, Spec]:
+def specs_of(parent: Parent, layout: Layout, forward: Forward, experts: int) -> dict[str, Spec]:
     """The tensors of a mixture by name, in the order in which they stand in the model."""
     found: dict[str, Spec] = {}
     dtype, hidden = parent.specs[parent.embedding].dtype, parent.config.hidden_size

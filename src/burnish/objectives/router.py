@@ -34,8 +34,8 @@ def load_balance(logits: Tensor, top_k: int) -> Loss:
 
 
 def router_z(logits: Tensor) -> Loss:
-    """Squared log-partition: ``sum_t logsumexp(x_t)^2``, the layers' mean. Keeps logits small, where
-    rounding changes little. Zoph et al. 2022, ST-MoE (arXiv 2202.08906), eq. 5.
+    """Squared log-partition: ``sum_t logsumexp(x_t)^2``, the layers' mean. It keeps logits
+    small, where rounding changes little. Zoph et al. 2022, ST-MoE (arXiv 2202.08906), eq. 5.
 
     Args:
         logits: of the router, ``[L, T, E]``.

@@ -71,7 +71,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "collapsed": (
         "Layer {layer}: expert {expert} gets {value:.1%} of an even share of the tokens, under "
         "{limit:.0%}: it has collapsed. Raise balance, or begin the router with other texts.",
-        "第 {layer} 层：专家 {expert} 只得到平均份额的 {value:.1%}，低于 {limit:.0%}：该专家已塌缩。"
+        "第 {layer} 层：专家 {expert} 只得到平均份额的 {value:.1%}，低于 {limit:.0%}："
+        "该专家已塌缩。"
         "请提高 balance，或用其他文本初始化路由器。",
     ),
     "over_optimised": (

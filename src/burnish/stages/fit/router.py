@@ -31,10 +31,10 @@ class Config(Settings):
     all the kinds that it is to be good at.
 
     ``parts`` says what is trained: the routers alone, their layers with the experts, or all.
-    ``balance`` and ``z`` weigh the losses that keep experts in use and logits small; an expert with
-    less than ``collapsed`` of an even share of the tokens in some layer raises an alarm. ``heldout``
-    of the documents and examples measures loss and load before and after. No token is dropped:
-    experts have no limit to what they take.
+    ``balance`` and ``z`` weigh the losses that keep experts in use and logits small; an expert
+    with less than ``collapsed`` of an even share of the tokens in some layer raises an alarm.
+    ``heldout`` of the documents and examples measures loss and load before and after. No token is
+    dropped: experts have no limit to what they take.
     """
 
     model: ModelRef
