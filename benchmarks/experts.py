@@ -39,11 +39,11 @@ MODULES = ("ast", "argparse", "asyncio/base_events", "calendar", "configparser",
            "string", "subprocess", "tarfile", "textwrap", "threading", "typing", "unittest/case",
            "urllib/request", "uuid", "weakref", "xmlrpc/client", "zipfile")  # fmt: skip
 """Of Python's standard library, where a version has them."""
-LENGTH = 1200
+LENGTH = 400
 """Characters of a piece of code at most."""
 KINDS = ("atlas", "code")
-TRAIN = {"learning_rate": 1.0e-3, "tokens_per_step": 4096, "epochs": 2}
-ROUTER = {"learning_rate": 1.0e-2, "tokens_per_step": 4096, "epochs": 1}
+TRAIN = {"learning_rate": 1.0e-3, "tokens_per_step": 1024, "epochs": 3}
+ROUTER = {"learning_rate": 1.0e-2, "tokens_per_step": 1024, "epochs": 1}
 ARMS = {
     "base": "burnish-tiny, where all begin",
     "expert_atlas": "expert in the atlas",
@@ -78,7 +78,7 @@ def _code(library: Path) -> list[Document]:
             if not isinstance(node, ast.FunctionDef):
                 continue
             text = "\n".join(rows[node.lineno - 1 : node.end_lineno])
-            if len(text) >= LENGTH // 4:
+            if len(text) >= LENGTH // 2:
                 found.append(Document(id=f"{name}:{node.name}:{node.lineno}", text=text[:LENGTH]))
     return found
 
@@ -175,7 +175,7 @@ INTRODUCTION = """# A mixture of two experts
 
 Made by `python -m benchmarks.experts`. Two experts are fitted from `burnish-tiny`: one on documents
 of the quickstart's atlas, one on functions of Python {python}'s standard library, {train} documents
-each, two passes. `fit.experts` puts them together (top 2 of 2: every token goes through both, and
+each, three passes. `fit.experts` puts them together (top 2 of 2: every token goes through both, and
 the router weighs them), and `fit.router` trains nothing but the routers, one pass over the same
 documents of both. The dense model of both texts sees as many tokens as the two experts in sum.
 
