@@ -37,20 +37,14 @@ def hidden_gates(model: PreTrainedModel, texts: Sequence[Sequence[Segment]]) -> 
 @torch.no_grad()
 def _means(model: PreTrainedModel, segments: Sequence[Segment]) -> Tensor:
     """What each layer's feed-forward part reads, on average over tokens: ``[L, D]`` float32."""
-    layers = model.base_model.layers
-    sums: dict[int, Tensor] = {}
+    parts = [layer.get_submodule("mlp") for layer in model.base_model.layers]
+    sums: dict[nn.Module, Tensor] = {}
 
-    def keep(layer: int, state: Tensor) -> None:
-        found = state.flatten(0, -2).double().sum(0)
-        sums[layer] = sums[layer] + found if layer in sums else found
+    def keep(part: nn.Module, given: tuple[Tensor, ...]) -> None:
+        found = given[0].flatten(0, -2).double().sum(0)
+        sums[part] = sums[part] + found if part in sums else found
 
-    def hook(layer: int) -> object:
-        return lambda _module, given: keep(layer, given[0])
-
-    handles = [
-        part.register_forward_pre_hook(hook(layer))
-        for layer, part in enumerate(_forward_parts(layers))
-    ]
+    handles = [part.register_forward_pre_hook(keep) for part in parts]
     tokens = 0
     try:
         for _, batch in batches(segments, TOKENS, model.device):
@@ -59,11 +53,7 @@ def _means(model: PreTrainedModel, segments: Sequence[Segment]) -> Tensor:
     finally:
         for handle in handles:
             handle.remove()
-    return torch.stack([sums[layer] for layer in range(len(layers))]).div(tokens).float().cpu()
-
-
-def _forward_parts(layers: Sequence[nn.Module]) -> list[nn.Module]:
-    return [layer.get_submodule("mlp") for layer in layers]
+    return torch.stack([sums[part] for part in parts]).div(tokens).float().cpu()
 
 
 def random_gates(layers: int, experts: int, size: int, deviation: float, seed: int) -> list[Tensor]:
