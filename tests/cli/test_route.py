@@ -48,7 +48,7 @@ def test_train_and_eval(
     assert page.is_file()
     assert invoke(["route", "eval", out, *shared]) == 0
     said = capsys.readouterr().out
-    assert "against the largest" in said
+    assert "- largest" in said
     assert "60 prompts" in said
 
 

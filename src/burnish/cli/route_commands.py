@@ -173,14 +173,14 @@ def _clear(work: Path) -> None:
 def _show(report: Report) -> None:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("asks")
-    for column in ("quality", "against the largest", "cost", "saved"):
-        table.add_column(column, justify="right")
+    for column in ("quality", "- largest", "cost", "saved"):
+        table.add_column(column, justify="right", no_wrap=True)
     for name, way in report.ways.items():
+        quality, gap, saved = way.quality, way.difference, way.saved
         table.add_row(
-            name, f"{way.quality.value:.3f} [{way.quality.low:.3f}, {way.quality.high:.3f}]",
-            f"{way.difference.value:+.3f} [{way.difference.low:+.3f}, {way.difference.high:+.3f}]",
-            f"{way.cost.value:.4g}",
-            f"{way.saved.value:.0%} [{way.saved.low:.0%}, {way.saved.high:.0%}]",
+            name, f"{quality.value:.2f} [{quality.low:.2f}, {quality.high:.2f}]",
+            f"{gap.value:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]", f"{way.cost.value:.4g}",
+            f"{saved.value:.0%} [{saved.low:.0%}, {saved.high:.0%}]",
         )  # fmt: skip
     out.print(table)
     accuracy = report.accuracy
