@@ -21,7 +21,7 @@ from burnish.records import Document, Example, Figure
 from burnish.reporting.alarms import sentence
 from burnish.stages import language, training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.text.batches import Batch
+from burnish.text.batches import Batch, Segment
 
 log = logging.getLogger(__name__)
 
@@ -60,19 +60,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Train, measure how tokens are spread before and after, and save the model."""
     loaded = training.load_policy(inputs, context, None)
     _check(loaded, config)
-    segments, heldout = [], []
-    documents = training.drawn(inputs.paths("data"), Document, config.limit, context.seed)
-    examples = training.drawn(inputs.paths("examples"), Example, None, context.seed)
-    for texts, rows in (
-        (documents, lambda kept: language.documents(loaded, kept, config.sequence_length)),
-        (examples, lambda kept: language.conversations(loaded, kept)),
-    ):
-        kept, aside = training.split_heldout(texts, config.heldout, context.seed)
-        segments += rows(kept)
-        heldout += rows(aside)
-    if not heldout:
-        found = f"{config.heldout:g} of {len(documents) + len(examples)} records is none"
-        raise InputError(Problem("", None, "heldout", found, "a larger share, or more records"))
+    segments, heldout = _texts(config, inputs, context, loaded)
     _freeze(loaded.model, config.parts)
     loss = routed_loss(config.balance, config.z)
     result, before, after = training.fit_between(
@@ -86,6 +74,25 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     facts = {"parts": config.parts, "balance": config.balance, "z": config.z}
     training.save_policy(loaded, context, training.card("fit.router", inputs, facts))
     return Outcome("model", training.fit_figures(result) | figures, details)
+
+
+def _texts(
+    config: Config, inputs: Inputs, context: Context, loaded: Loaded
+) -> tuple[list[Segment], list[Segment]]:
+    """What is trained on, and what is held out."""
+    documents = training.drawn(inputs.paths("data"), Document, config.limit, context.seed)
+    examples = training.drawn(inputs.paths("examples"), Example, None, context.seed)
+    told, told_aside = training.split_heldout(documents, config.heldout, context.seed)
+    asked, asked_aside = training.split_heldout(examples, config.heldout, context.seed)
+    if not told_aside and not asked_aside:
+        found = f"{config.heldout:g} of {len(documents) + len(examples)} records is none"
+        raise InputError(Problem("", None, "heldout", found, "a larger share, or more records"))
+    length = config.sequence_length
+    return (
+        language.documents(loaded, told, length) + language.conversations(loaded, asked),
+        language.documents(loaded, told_aside, length)
+        + language.conversations(loaded, asked_aside),
+    )
 
 
 def routed_loss(balance: float, z: float) -> Callable[[PreTrainedModel, Batch], Loss]:
@@ -130,7 +137,7 @@ def _found(
 ) -> tuple[dict[str, Figure], dict[str, Any]]:
     """Figures and details of two measurements of the held-out text."""
     loads = [_loads(measured) for measured in (before, after)]
-    figures = {}
+    figures: dict[str, Figure] = {}
     for when, measured, table in zip(("before", "after"), (before, after), loads, strict=True):
         even = 1 / len(table[0])
         shares = [share / even for row in table for share in row]
