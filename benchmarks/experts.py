@@ -201,9 +201,9 @@ the router weighs them), and `fit.router` trains nothing but the routers, one pa
 documents of both. The dense model of both texts sees as many tokens as the two experts in sum.
 
 Perplexity of {heldout} held-out documents of each kind, with 95 % intervals over documents. Seeds:
-{seeds}; of several, each document's loss is the mean over them. The last column is a ratio on the same
-documents: above 1, the routed mixture is better. Atlas documents are made of few templates, so that
-held-out ones are much like those trained on. Nothing was tuned.
+{seeds}; of several, each document's loss is the mean over them. The last column is a ratio on the
+same documents: above 1, the routed mixture is better. Atlas documents are made of few templates, so
+that held-out ones are much like those trained on. Nothing was tuned.
 """
 
 

@@ -88,6 +88,18 @@ def test_only_routers_are_trained_and_the_loss_falls(folder: Path, tmp_path: Pat
     assert first["loss"] == pytest.approx(first["nll"] + auxiliary, rel=1e-5)
 
 
+def test_layers_that_are_computed_again_change_nothing(folder: Path, tmp_path: Path) -> None:
+    gates = []
+    for name, again in (("once", False), ("again", True)):
+        (tmp_path / name).mkdir()
+        model = mixture(folder, tmp_path / name / "moe")
+        train = {"max_steps": 2, "learning_rate": 0.05, "segments_per_step": 8,
+                 "extras": {"checkpoint_activations": again}}  # fmt: skip
+        _, out = trained(folder, tmp_path / name, model, parts="experts", train=train)
+        gates.append(load_file(out / "model.safetensors")[GATE])
+    assert gates[0].allclose(gates[1], atol=1e-6)
+
+
 def test_experts_can_be_trained_with_their_routers(folder: Path, tmp_path: Path) -> None:
     before = mixture(folder, tmp_path / "moe", top_k=1)
     _, out = trained(folder, tmp_path, before, parts="experts")

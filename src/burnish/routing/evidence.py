@@ -82,7 +82,8 @@ def gather(models: Sequence[str], results: Sequence[Path], prices: Sequence[floa
 
 
 def divided(evidence: Evidence, share: float, seed: int) -> tuple[Evidence, Evidence]:
-    """Prompts to train on and a ``share`` held out; a group, and a text, is on one side whole.
+    """Prompts to train on and a ``share`` held out. Groups are drawn whole; a text that is in two
+    of them goes with the first, so that none is on both sides.
 
     Raises:
         InputError: nothing is left on one side.
