@@ -131,6 +131,7 @@ def test_a_router_is_kept_whole(evidence: Evidence, tmp_path: Path) -> None:
         router.write(made, folder)
         manifest.seal(folder)
     again = router.read(tmp_path / "router")
+    assert again("") in made.models  # a prompt without words has an answer too
     assert again.foretell(evidence.texts).tolist() == made.foretell(evidence.texts).tolist()
     assert (again.models, again.settings) == (made.models, made.settings)
     data = bytearray((tmp_path / "router" / router.WEIGHTS).read_bytes())

@@ -129,6 +129,7 @@ def _route(folder: Path, models: list[str], split: str | None) -> Router:
     if set(found.models) != set(models):
         said, expected = f"routes between {', '.join(found.models)}", f"{', '.join(models)}"
         raise InputError(Problem(str(folder), None, "--router", said, expected))
+    found("")  # loads the encoder, so that the first request does not wait for it
     return found
 
 

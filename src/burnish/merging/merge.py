@@ -138,7 +138,7 @@ def _finite(name: str, pieces: Iterator[Tensor]) -> Iterator[Tensor]:
 def _same(name: str, models: Sequence[Parent]) -> Iterator[Tensor]:
     """Whole numbers and flags are no weights: they must be the same everywhere."""
     dtype = models[0].specs[name].dtype
-    for start, stop in spans(models[0].specs[name]):
+    for start, stop in _spans(models[0].specs[name]):
         piece = models[0].rows(name, start, stop, dtype)
         for other in models[1:]:
             if not piece.equal(other.rows(name, start, stop, dtype)):
@@ -147,8 +147,7 @@ def _same(name: str, models: Sequence[Parent]) -> Iterator[Tensor]:
         yield piece
 
 
-def spans(spec: Spec) -> Iterator[tuple[int, int]]:
-    """A tensor's rows in turns, as many as are in memory at a time."""
+def _spans(spec: Spec) -> Iterator[tuple[int, int]]:
     rows, columns = grid(spec)
     step = max(1, PIECE // columns)
     return ((start, min(start + step, rows)) for start in range(0, rows, step))
@@ -161,7 +160,7 @@ def _linear(
     settings: MergeSettings,
     dtype: torch.dtype,
 ) -> Iterator[Tensor]:
-    for span in spans(models[0].specs[name]):
+    for span in _spans(models[0].specs[name]):
         pieces = [model.rows(name, *span, dtype) for model in models]
         yield methods.linear(pieces, weights, settings.divides)
 
@@ -171,13 +170,13 @@ def _slerp(
 ) -> Iterator[Tensor]:
     spec, at = models[0].specs[name], weights[1] / (weights[0] + weights[1])
     squares = torch.zeros(3, dtype=torch.float64)
-    for span in spans(spec):
+    for span in _spans(spec):
         one, two = (model.rows(name, *span, torch.float64).view(-1) for model in models)
         squares += torch.stack([one @ one, two @ two, one @ two])
     lengths = (squares[0] * squares[1]).sqrt()
     cosine = (squares[2] / lengths).clamp(-1, 1).item() if lengths > 0 else 1.0
     shares = methods.slerp_shares(cosine, at)
-    for span in spans(spec):
+    for span in _spans(spec):
         yield methods.linear([m.rows(name, *span, dtype) for m in models], shares, normalize=False)
 
 
@@ -199,7 +198,7 @@ def _task(
             return model.rows(name, *span, dtype).sub_(origin.rows(name, *span, dtype))
 
         keepers.append(_keeper(vector, spec, settings, _drawer(seed, name, place)))
-    for span in spans(spec):
+    for span in _spans(spec):
         start = origin.rows(name, *span, dtype)
         deltas = [model.rows(name, *span, dtype).sub_(start) for model in models]
         kept = [keep(d) for keep, d in zip(keepers, deltas, strict=True)] if sparse else deltas
@@ -216,7 +215,7 @@ def _keeper(
     """What is kept of a task vector, to be given its pieces in order."""
     keep, density = FORMS[settings.method].keep, settings.density
     if keep == "largest":
-        cut = methods.find_cut(lambda: map(vector, spans(spec)), spec.size, density)
+        cut = methods.find_cut(lambda: map(vector, _spans(spec)), spec.size, density)
 
         def largest(delta: Tensor) -> Tensor:
             nonlocal cut
