@@ -380,4 +380,18 @@ MUTATIONS = (
         "if False:",
         ("stages/test_pretrain.py",),
     ),
+    Mutation(
+        "every expert is the first",
+        "merging/experts.py",
+        "copied(name, [model])",
+        "copied(name, [experts.models[0]])",
+        ("merging/test_experts.py",),
+    ),
+    Mutation(
+        "the load balance pays for a collapse",
+        "objectives/router.py",
+        "(shares * chances.mean(dim=1))",
+        "(shares * (1 - chances.mean(dim=1)))",
+        ("objectives/test_router.py",),
+    ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,14 @@ class Running:
 
 
 @contextmanager
-def running(served: Sequence[Served], folder: Path, **settings: Any) -> Iterator[Running]:
+def running(
+    served: Sequence[Served],
+    folder: Path,
+    route: Callable[[str], str] | None = None,
+    **settings: Any,
+) -> Iterator[Running]:
     chosen = ServeSettings(**({"watch_seconds": 0.05} | settings))
-    service = Service(Arms(served, chosen), chosen, Book(folder / "registry.sqlite"))
+    service = Service(Arms(served, chosen, route), chosen, Book(folder / "registry.sqlite"))
     up = threading.Event()
     listener = listen("127.0.0.1", 0)
     server = make_server(service, listener, TOKEN, ready=up.set)

@@ -26,6 +26,7 @@ class Fit(StrEnum):
     ppo = "ppo"
     grpo = "grpo"
     online_dpo = "online_dpo"
+    router = "router"
 
 
 DATA_FIELD = {

@@ -14,11 +14,13 @@ import typer
 from burnish.cli import (
     ab_commands,
     eval_commands,
+    experts_commands,
     fit_commands,
     merge_commands,
     model_commands,
     redteam_commands,
     report_commands,
+    route_commands,
     run_commands,
     serve_commands,
     ui_commands,
@@ -54,6 +56,7 @@ app = typer.Typer(
 run_commands.register(app)
 fit_commands.register(app)
 merge_commands.register(app)
+experts_commands.register(app)
 model_commands.register(app)
 eval_commands.register(app)
 redteam_commands.register(app)
@@ -62,6 +65,7 @@ serve_commands.register(app)
 ui_commands.register(app)
 app.add_typer(models_commands.app, name="models")
 app.add_typer(ab_commands.app, name="ab")
+app.add_typer(route_commands.app, name="route")
 app.add_typer(data_commands.app, name="data")
 app.command(epilog=example("burnish doctor"))(doctor)
 

@@ -106,7 +106,7 @@ def merge(
     )
     with new_folder(out_) as folder:
         shutil.copytree(made.folders["merge"], folder, dirs_exist_ok=True)
-    details = _details(out_)
+    details = details_of(out_)
     shutil.rmtree(work)
     if json_:
         print_json({"out": str(out_), **details})
@@ -144,7 +144,8 @@ def _search(kind: Kind | None, tasks: list[Path], budget: int | None) -> dict[st
     return {"search": given, "tasks": own_tasks(tasks)}
 
 
-def _details(folder: Path) -> dict[str, Any]:
+def details_of(folder: Path) -> dict[str, Any]:
+    """The details that a stage recorded with a model."""
     from burnish.cli.eval_commands import record_of
 
     details: dict[str, Any] = record_of(folder)["details"]

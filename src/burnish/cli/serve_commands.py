@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.panel import Panel
@@ -17,6 +17,9 @@ from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, Set, example, out, pr
 from burnish.config import InputError, Problem, is_served
 from burnish.config.optional import needed
 
+if TYPE_CHECKING:
+    from burnish.routing.router import Router
+
 TOKEN = "BURNISH_SERVE_TOKEN"  # noqa: S105 the name of a variable
 
 Models = Annotated[list[str], typer.Argument(help="Runs, folders, aliases or shipped names.")]
@@ -27,6 +30,10 @@ Names = Annotated[
     list[str] | None, typer.Option("--name", help="A host name it is reached by (repeatable).")
 ]
 Split = Annotated[str | None, typer.Option("--split", help="Shares of the users, such as 0.9,0.1.")]
+Routed = Annotated[
+    Path | None,
+    typer.Option("--router", help="Send each request to one of the models, as this router says."),
+]
 TokenFile = Annotated[Path | None, typer.Option("--token-file", help="A file with the token.")]
 NoToken = Annotated[bool, typer.Option("--no-token", help="Let every program on this machine in.")]
 
@@ -37,6 +44,7 @@ def register(app: typer.Typer) -> None:
         epilog=example(
             "burnish serve quickstart",
             "burnish serve champion burnish-tiny --split 0.9,0.1 --port 8001",
+            "burnish serve models/small models/large --router routers/mine",
         )
     )(serve)
     app.command(epilog=example("burnish feedback --out feedback.jsonl"))(feedback)
@@ -49,6 +57,7 @@ def serve(
     public: Public = False,
     name: Names = None,
     split: Split = None,
+    router: Routed = None,
     token_file: TokenFile = None,
     no_token: NoToken = False,
     set_: Set = None,
@@ -57,8 +66,10 @@ def serve(
 ) -> None:
     """Serve models over an OpenAI-compatible API, until Ctrl-C or SIGTERM.
 
-    Of a run its champion is served, and the next one as soon as it is promoted. The token stands in
-    --token-file or in the variable BURNISH_SERVE_TOKEN; else a new one is made and shown once.
+    Of a run its champion is served, and the next one as soon as it is promoted. Requests for the
+    model "burnish" are divided by user, or routed by what they ask; the header X-Burnish-Arm says
+    who answered. The token stands in --token-file or in the variable BURNISH_SERVE_TOKEN; else a
+    new one is made and shown once.
     """
     needed("serve", "fastapi", "uvicorn", "prometheus_client")
     from transformers.utils import logging
@@ -77,6 +88,7 @@ def serve(
     logging.disable_progress_bar()
     settings = settings_from(ServeSettings, {}, set_)
     parts = shares(models, split)
+    route = None if router is None else _route(router, models, split)
     given = read_token(token_file) if token_file else os.environ.get(TOKEN)
     token = None if no_token else given or secrets.token_urlsafe(24)
     check_address(host, public, token)
@@ -88,7 +100,7 @@ def serve(
         Served(model, share, lambda model=model: place_of(model))  # type: ignore[misc]
         for model, share in zip(models, parts, strict=True)
     ]
-    service = Service(Arms(served, settings), settings, Book(runs / "registry.sqlite"))
+    service = Service(Arms(served, settings, route), settings, Book(runs / "registry.sqlite"))
     with listen(host, port) as listener:
         url = f"{url_of(host, listener)}/v1"
 
@@ -100,20 +112,40 @@ def serve(
                     {"url": url, "token": shown, "models": dict(zip(models, refs, strict=True))}
                 )
             else:
-                _welcome(url, shown, no_token, dict(zip(models, parts, strict=True)), refs)
+                _welcome(url, shown, no_token, dict(zip(models, parts, strict=True)), refs, router)
 
         make_server(service, listener, token, name or (), ready).run([listener])
     if not json_:
         say("stopped; what was under way has ended", style="dim")
 
 
+def _route(folder: Path, models: list[str], split: str | None) -> Router:
+    """The router over these models."""
+    from burnish.routing.router import read
+
+    if split is not None:
+        raise InputError(Problem("", None, "--split", "given with --router", "one of the two"))
+    found = read(folder)
+    if set(found.models) != set(models):
+        said, expected = f"routes between {', '.join(found.models)}", f"{', '.join(models)}"
+        raise InputError(Problem(str(folder), None, "--router", said, expected))
+    found("")  # loads the encoder, so that the first request does not wait for it
+    return found
+
+
 def _welcome(
-    url: str, token: str | None, no_token: bool, parts: dict[str, float], refs: list[str]
+    url: str,
+    token: str | None,
+    no_token: bool,
+    parts: dict[str, float],
+    refs: list[str],
+    router: Path | None,
 ) -> None:
     """What a person sees when the server is up."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for (model, share), ref in zip(parts.items(), refs, strict=True):
         part = f"{share / sum(parts.values()):.0%} of users" if len(parts) > 1 else ""
+        part = part if router is None else f"as {router} routes"
         table.add_row(model, "" if ref == model else f"→ {ref}", part)
     out.print(Panel(table, title=f"burnish serves {url}", title_align="left", expand=False))
     if token:

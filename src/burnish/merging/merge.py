@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,14 +52,14 @@ def merge(
     """
     models, origin = opened(refs, base, settings)
     first = models[0]
-    specs = {n: _result(spec, settings) for n, spec in first.specs.items()}
+    specs = {n: result(spec, settings.dtype) for n, spec in first.specs.items()}
     with atomic.new_folder(output, replace=True) as fresh:
         with ShardWriter(fresh, specs, settings.shard_bytes) as out:
             for name in out.order:
-                for piece in _merged(name, models, origin, settings, seed):
+                for piece in merged(name, models, origin, settings, seed):
                     out.write(name, piece)
                 advance(specs[name].size)
-        _describe(first, specs, fresh)
+        describe(first, first.config, specs[first.embedding].dtype, fresh)
         if card is not None:
             (fresh / "README.md").write_text(card, encoding="utf-8")
         manifest.seal(fresh)
@@ -99,13 +100,14 @@ def _check_patterns(first: Parent, settings: MergeSettings) -> None:
                                      f"{next(iter(first.specs))}"))  # fmt: skip
 
 
-def _result(spec: Spec, settings: MergeSettings) -> Spec:
-    if settings.dtype is None or not spec.dtype.is_floating_point:
+def result(spec: Spec, dtype: str | None) -> Spec:
+    """What a tensor is in the result, whose floating-point weights may get another ``dtype``."""
+    if dtype is None or not spec.dtype.is_floating_point:
         return spec
-    return Spec(getattr(torch, settings.dtype), spec.shape)
+    return Spec(getattr(torch, dtype), spec.shape)
 
 
-def _merged(
+def merged(
     name: str, models: Sequence[Parent], origin: Parent | None, settings: MergeSettings, seed: int
 ) -> Iterator[Tensor]:
     """One tensor of the result in pieces ``[R, C]``."""
@@ -239,11 +241,10 @@ def _drawer(seed: int, name: str, place: int) -> torch.Generator:
     )
 
 
-def _describe(first: Parent, specs: dict[str, Spec], folder: Path) -> None:
-    """Write configuration and tokenizer of the first parent, as they fit the result."""
-    config = first.config
+def describe(first: Parent, config: Any, dtype: torch.dtype, folder: Path) -> None:
+    """Write a configuration and the first parent's tokenizer, as they fit the result."""
     config.tie_word_embeddings = first.tied
-    config.dtype = specs[first.embedding].dtype
+    config.dtype = dtype
     config.save_pretrained(folder)
     first.tokenizer.save_pretrained(folder)
     generation = first.reader.folder / _GENERATION

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from burnish.config import Settings
 from burnish.merging.methods import FORMS
@@ -78,3 +78,21 @@ class MergeSettings(Settings):
             if fnmatchcase(name, pattern):
                 return weights
         return self.weights or [1.0] * parents
+
+
+class ExpertSettings(Settings):
+    """A mixture of experts: each token goes through the ``top_k`` that the router chooses.
+
+    ``shared`` is where attention, norms and embeddings come from: the ``mean`` of the experts, or
+    the ``base`` they were trained from. ``gate`` is the router at the start: ``hidden`` needs
+    texts of each expert and sends to it what is like them; ``zero`` weighs alike, and of equal
+    logits the first experts are taken: with ``top_k`` of all it is a uniform mixture.
+    """
+
+    top_k: PositiveInt = 2
+    shared: Literal["mean", "base"] = "mean"
+    gate: Literal["hidden", "random", "zero"] = "hidden"
+    dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
+        None, description="of the result; experts of different ones need it"
+    )
+    shard_bytes: int = Field(5_000_000_000, ge=1, description="a file of weights at most")

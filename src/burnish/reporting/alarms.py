@@ -1,4 +1,4 @@
-"""What an alarm of a policy's fit says, in English and Chinese."""
+"""What an alarm of a fit says, in English and Chinese."""
 
 from __future__ import annotations
 
@@ -68,6 +68,13 @@ SENTENCES: dict[str, tuple[str, str]] = {
         "max_kl of {limit:.3g}: training ended and went back to the last good weights.",
         "第 {phase} 阶段：与参考模型的散度达每个回答 {value:.3g} 纳特，超过 max_kl {limit:.3g}："
         "训练结束并回退到最后的良好权重。",
+    ),
+    "collapsed": (
+        "Layer {layer}: expert {expert} gets {value:.1%} of an even share of the tokens, under "
+        "{limit:.0%}: it has collapsed. Raise balance, or begin the router with other texts.",
+        "第 {layer} 层：专家 {expert} 只得到平均份额的 {value:.1%}，低于 {limit:.0%}："
+        "该专家已塌缩。"
+        "请提高 balance，或用其他文本初始化路由器。",
     ),
     "over_optimised": (
         "Phase {phase}: the reward went on rising while held-out judges fell by {value:.3g} since "

@@ -190,6 +190,8 @@ STAGES: dict[str, str] = {
     "fit.ppo": "强化学习 PPO",
     "fit.grpo": "强化学习 GRPO",
     "fit.online_dpo": "在线偏好优化 DPO",
+    "fit.experts": "专家组合",
+    "fit.router": "路由器训练",
     "curate.write": "指令生成",
     "curate.generate": "数据生成",
     "curate.clean": "语料清洗",

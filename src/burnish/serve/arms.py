@@ -18,7 +18,7 @@ from burnish.serve.settings import ServeSettings
 log = logging.getLogger(__name__)
 
 ANY = "burnish"
-"""The name under which users are divided among the models."""
+"""The name under which users are divided among the models, or requests routed to one."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,16 @@ class Arms:
 
     Args:
         served: their names differ and their shares are above 0.
+        route: the name of the model to ask, from what is asked; users are then not divided.
     """
 
-    def __init__(self, served: Sequence[Served], settings: ServeSettings) -> None:
+    def __init__(
+        self,
+        served: Sequence[Served],
+        settings: ServeSettings,
+        route: Callable[[str], str] | None = None,
+    ) -> None:
+        self.route = route
         total = sum(one.share for one in served)
         self.all = [Arm(one, settings) for one in served]
         self._edges = [edge / total for edge in accumulate(one.share for one in served)]
@@ -121,6 +128,12 @@ class Arms:
         inside = (arm for arm, edge in zip(self.all, self._edges, strict=True)
                   if point < edge * 2**64)  # fmt: skip
         return next(inside, self.all[-1])
+
+    async def routed(self, model: str, text: str) -> str:
+        """The model to ask where a request names ``model``: what the router says of ``ANY``."""
+        if model != ANY or self.route is None:
+            return model
+        return await asyncio.to_thread(self.route, text)
 
     async def start(self) -> None:
         """Load all weights."""

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from burnish.records import Message
+from burnish.routing.evidence import text_of
 from burnish.sampling import Sampling
 from burnish.serve.arms import Arm, Arms
 from burnish.serve.engine import DecodingError, Engine, Replies
@@ -63,7 +64,8 @@ class Service:
         """Answer a conversation."""
         messages = [turn.message() for turn in body.messages]
         sampling = _sampling(body, body.limit)
-        under_way = _UnderWay(self, self._arm(body), Chat(), body, messages)
+        arm = await self._arm(body, text_of(messages))
+        under_way = _UnderWay(self, arm, Chat(), body, messages)
         top = body.top_logprobs if body.logprobs else 0
         await under_way.ask(
             lambda engine: _one(engine.encode_chat(messages)), sampling, top, body.logprobs
@@ -72,7 +74,9 @@ class Service:
 
     async def complete(self, body: CompletionRequest, request: Request) -> Response:
         """Let texts go on."""
-        under_way = _UnderWay(self, self._arm(body), Text(), body, None)
+        # A router reads words: prompts of token numbers go where one without words would.
+        text = "\n".join(prompt for prompt in body.prompts if isinstance(prompt, str))
+        under_way = _UnderWay(self, await self._arm(body, text), Text(), body, None)
         logprobs = body.logprobs is not None
         await under_way.ask(
             lambda engine: _prompts(engine, body),
@@ -110,12 +114,12 @@ class Service:
             for name in self.arms.names()
         ]
 
-    def _arm(self, body: Drawing) -> Arm:
+    async def _arm(self, body: Drawing, text: str) -> Arm:
         if self.draining:
             raise ApiError(503, "this server is being stopped")
         if body.n > self.settings.choices:
             raise ApiError(400, f"found {body.n}; at most {self.settings.choices}", "n")
-        arm = self.arms.choose(body.model, body.user)
+        arm = self.arms.choose(await self.arms.routed(body.model, text), body.user)
         if arm is None:
             known = ", ".join(self.arms.names())
             raise ApiError(404, f"no model is called {body.model!r}; there are: {known}", "model",
