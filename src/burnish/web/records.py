@@ -112,7 +112,10 @@ def data_of(run: Path) -> Collected:
     Raises:
         InputError: it has none.
     """
-    return _collected(run, _stamp(run / "artifacts"))
+    made = run / "artifacts"
+    if not made.is_dir():  # what else lies in a run folder are its logs
+        raise InputError(Problem(str(run), None, "", "this run has made nothing yet"))
+    return _collected(run, _stamp(made))
 
 
 @lru_cache(8)
@@ -132,7 +135,7 @@ def _kind(path: Path, stamp: int) -> type[Record] | None:
 
 
 def _stamp(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
+    return path.stat().st_mtime_ns
 
 
 def stamp_of(run: Path) -> str:
