@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from burnish.config import InputError, Problem
 from burnish.store import formats
 
-ACCEPTED = (".jsonl", ".jsonl.gz", ".csv")
+ACCEPTED = (".jsonl", ".jsonl.gz")
 MOST_BYTES = 16 * 2**20
 MOST_ROWS = 100_000
 _SHOWN = 20
@@ -40,7 +40,7 @@ def uploaded(body: bytes, name: str) -> Iterator[Path]:
     if content.count(b"\n") > MOST_ROWS:
         raise HTTPException(413, f"the file may have {MOST_ROWS} lines")
     with tempfile.TemporaryDirectory(prefix="burnish-upload-") as folder:
-        path = Path(folder) / f"upload{ending.removesuffix('.gz')}"
+        path = Path(folder) / "upload.jsonl"
         path.write_bytes(content)
         try:
             yield path
