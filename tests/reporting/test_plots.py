@@ -4,7 +4,7 @@ import re
 
 from tests.reporting.conftest import HOSTILE
 
-from burnish.reporting.plots import Dot, Histogram, Share, histogram, point_map, shares
+from burnish.reporting.plots import Dot, Histogram, Share, histogram, point_map, shares, span
 
 RECT = re.compile(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"')
 
@@ -38,6 +38,13 @@ def test_shares_and_targets_are_on_one_scale() -> None:
     assert '<rect width="25.0%"' in drawn
     assert "50 · 50 % (goal 70 – 80 %)" in drawn
     assert '<rect width="0.0%"' in shares([Share("a", 0)], 5, target="")
+
+
+def test_an_interval_lies_on_the_axis_of_its_table() -> None:
+    drawn = span(20.0, 15.0, 30.0, (10.0, 30.0))
+    assert 'x1="25.0%" x2="100.0%"' in drawn
+    assert 'cx="50.0%"' in drawn
+    assert 'cx="0.0%"' in span(1.0, 1.0, 1.0, (1.0, 1.0))
 
 
 def test_the_largest_groups_have_colours_and_the_others_one() -> None:

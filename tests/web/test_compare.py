@@ -169,10 +169,15 @@ def test_the_rating_table(person: TestClient, site: Site) -> None:
         votes.add(vote(number, "right" if number == 5 else "left", prompt=f"q{number}"))
     page = person.get("/compare").text
     assert "do not connect" not in page
+    votes.add(vote(6, models=("c@1", "a@1"), prompt="q6"))  # won, and was never beaten
+    page = person.get("/compare").text
+    assert page.index("b@1") < page.index("No rating yet") < page.index("c@1")
     rows = list(csv.DictReader(io.StringIO(person.get("/compare/ratings.csv").text[1:])))
+    unrated = rows.pop()
+    assert (unrated["model"], unrated["rating"], unrated["league"]) == ("c@1", "", "2")
     assert [row["model"] for row in rows] == ["a@1", "b@1"]
     assert [(row["votes"], row["won"], row["tied"]) for row in rows] == [
-        ("6", "5", "0"), ("6", "1", "0"),
+        ("7", "5", "0"), ("6", "1", "0"),
     ]  # fmt: skip
     # Odds of five to one are 400 log10(5) = 279.6 points, around a mean of 1000.
     assert float(rows[0]["rating"]) == pytest.approx(1000 + 139.79, abs=0.1)
@@ -183,7 +188,7 @@ def test_an_experiment_and_its_end(person: TestClient, site: Site, models: list[
     make_experiment(site.runs)
     assert '<a href="/compare/experiments/tone">tone</a>' in person.get("/compare").text
     page = person.get("/compare/experiments/tone").text
-    for part in ("the challenger is better", "gains at least", 'class="band"', "goes on"):
+    for part in ("the challenger is better", "gains at least", 'class="band"', "decided; end it"):
         assert part in page, part
     assert (
         "挑战者更好"

@@ -143,6 +143,19 @@ def bar(share: float, mark: tuple[float, float] | None = None) -> Markup:
     return el("svg", parts, class_="track", aria_hidden="true")
 
 
+def span(value: float, low: float, high: float, domain: tuple[float, float]) -> Markup:
+    """A point with its interval on the axis that all rows of a table share."""
+    start, width = domain[0], (domain[1] - domain[0]) or 1.0
+    left, at, right = (f"{100 * (end - start) / width:.1f}%" for end in (low, value, high))
+    return el(
+        "svg",
+        el("line", x1=left, x2=right, y1="50%", y2="50%", class_="whisker"),
+        el("circle", cx=at, cy="50%", r=5, class_="dot"),
+        class_="span after",
+        aria_hidden="true",
+    )
+
+
 def _percent(share: float) -> str:
     return f"{share * 100:.3g} %"
 

@@ -13,9 +13,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from burnish.config import InputError, Problem, Settings
 from burnish.evals import experiments
-from burnish.evals.ratings import Game, Ratings, bradley_terry
-from burnish.reporting.charts import Interval, interval_chart
-from burnish.reporting.markup import Markup
+from burnish.evals.ratings import Game, bradley_terry
+from burnish.reporting.plots import span
 from burnish.reporting.strings import Lang
 from burnish.serve.protocol import ChatRequest, Turn
 from burnish.serve.security import Access
@@ -24,7 +23,7 @@ from burnish.store.registry import Registry
 from burnish.web.contenders import ALONE, contenders
 from burnish.web.csvfile import csv_file
 from burnish.web.duels import SIDES, Duel, Side
-from burnish.web.i18n import language, text
+from burnish.web.i18n import language
 from burnish.web.site import fragment, page, site_of
 from burnish.web.votes import Choice, Vote, Votes
 
@@ -149,53 +148,53 @@ def vote(body: Said, request: Request) -> Response:
 
 def ratings(votes: Votes, lang: Lang) -> str:
     """The rating table as a part of a page."""
-    rows, rated = _rated(votes)
-    known = [row for row in rows if math.isfinite(row["rating"])]
-    chart = Markup("")
-    if known:
-        ends = [row[end] for row in known for end in ("low", "high")]
-        chart = interval_chart(
-            [Interval(row["model"], row["rating"], row["low"], row["high"]) for row in known],
-            label=text(lang, "ratings"),
-            domain=(min(ends), max(ends)),
-        )
-    leagues = len(rated.leagues) if rated else 0
-    return fragment(lang, "ratings.html", rows=rows, chart=chart, leagues=leagues)
+    leagues = _leagues(votes)
+    known = [row for rows in leagues for row in rows if math.isfinite(row["rating"])]
+    ends = [row[end] for row in known for end in ("low", "high")]
+    for row in known:
+        row["drawing"] = span(row["rating"], row["low"], row["high"], (min(ends), max(ends)))
+    return fragment(lang, "ratings.html", leagues=leagues)
 
 
-def _rated(votes: Votes) -> tuple[list[dict[str, Any]], Ratings | None]:
-    """Rows of the rating table, the best model first; those without a rating last."""
+def _leagues(votes: Votes) -> list[list[dict[str, Any]]]:
+    """Rows of the rating table by league, the largest first and in each the best model first.
+
+    Models that have no rating yet, each a league of its own, stand together at the end.
+    """
     games = [vote.game() for vote in votes.all()]
     if not games:
-        return [], None
+        return []
     rated = bradley_terry(games)
-    rows = [
-        {
+    rows = {
+        model: {
             "model": model,
             "rating": figure.value,
             "low": figure.low,
             "high": figure.high,
             "votes": sum(_with(game, model) for game in games),
-            "won": sum(game.score == (game.first == model) for game in games if _with(game, model)),
-            "tied": sum(game.score == 0.5 for game in games if _with(game, model)),
+            "won": sum(_won(game, model) for game in games),
+            "tied": sum(_with(game, model) and game.score == 0.5 for game in games),
         }
         for model, figure in rated.ratings.items()
-    ]
-    return sorted(rows, key=_best_first), rated
+    }
+    whole = sorted((one for one in rated.leagues if len(one) > 1), key=len, reverse=True)
+    alone = [model for one in rated.leagues if len(one) == 1 for model in one]
+    groups = [sorted(one, key=lambda model: -rows[model]["rating"]) for one in whole]
+    return [[rows[model] for model in group] for group in (*groups, alone) if group]
+
+
+def _won(game: Game, model: str) -> bool:
+    return _with(game, model) and game.score == (game.first == model)
 
 
 def _with(game: Game, model: str) -> bool:
     return model in (game.first, game.second)
 
 
-def _best_first(row: dict[str, Any]) -> tuple[bool, float]:
-    unrated = math.isnan(row["rating"])
-    return unrated, 0.0 if unrated else -row["rating"]
-
-
 @router.get("/compare/ratings.csv")
 def ratings_csv(request: Request) -> Response:
     """The rating table as a file."""
-    rows, _ = _rated(Votes(site_of(request).runs))
     head = ["model", "rating", "low", "high", "votes", "won", "tied"]
-    return csv_file("ratings", head, ([finite(row[name]) for name in head] for row in rows))
+    leagues = enumerate(_leagues(Votes(site_of(request).runs)), 1)
+    rows = ([*(finite(row[name]) for name in head), at] for at, league in leagues for row in league)
+    return csv_file("ratings", [*head, "league"], rows)

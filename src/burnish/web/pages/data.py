@@ -48,7 +48,7 @@ RULES: dict[tuple[str, str], Access] = {
     ("POST", "/data/{run}/quarantine"): "token",
 }
 MOST_ALIKE = 20
-MOST_GONE = 100
+MOST_GONE = 50
 MOST_TEXT = 200
 
 router = APIRouter()

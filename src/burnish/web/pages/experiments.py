@@ -61,7 +61,7 @@ def experiment(request: Request, name: str) -> Response:
         standings=finite([vars(standing) for standing in conclusion.standings]),
         unreadable=found.unreadable,
         chart=_chart(steps, lang),
-        accepted=",".join(ACCEPTED),
+        accepted=ACCEPTED,
     )
 
 

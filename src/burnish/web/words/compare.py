@@ -43,6 +43,8 @@ COMPARE = {
         "model that only won, or only lost, has no rating yet.",
         "投票尚未连通所有模型：只有同组可比；只赢或只输的模型暂无评级。",
     ),
+    "league_n": ("League {number}", "第 {number} 组"),
+    "league_none": ("No rating yet", "暂无评级"),
     "ratings_file": (
         "Votes become preference records with their voter in {path}; fit stages take that file.",
         "投票会连同投票人写成偏好记录：{path}；训练阶段可直接使用该文件。",
@@ -68,6 +70,7 @@ COMPARE = {
     "ab_share": ("Share", "占比"),
     "ab_state_open": ("goes on", "进行中"),
     "ab_state_ended": ("ended", "已结束"),
+    "ab_state_decided": ("decided; end it to record the verdict", "已有结论；结束后记录裁决"),
     "ab_promoted": ("the challenger is better", "挑战者更好"),
     "ab_kept": ("the incumbent stays", "保留原版本"),
     "ab_undecided": ("undecided", "未定"),
