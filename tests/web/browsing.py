@@ -69,6 +69,12 @@ def only_text(page: Any) -> None:
     assert page.evaluate(handlers) == 0, page.url
 
 
+def width_on_a_phone(page: Any, path: str) -> int:
+    """How wide a page is for a browser 360 pixels wide: more means that it scrolls sideways."""
+    page.goto(page.own + path)
+    return int(page.evaluate("document.documentElement.scrollWidth"))
+
+
 def seriously_wrong(page: Any, path: str) -> list[tuple[str, str, list[str]]]:
     """What axe finds serious or critical on a page."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()

@@ -15,7 +15,7 @@ from burnish.store import tables
 from burnish.store.registry import Registry
 from burnish.web.votes import Vote, Votes
 
-from .browsing import CHROMIUM, logged_in, only_text, seriously_wrong, served
+from .browsing import CHROMIUM, logged_in, only_text, seriously_wrong, served, width_on_a_phone
 from .world import ATTACKS, make_data, make_experiment, make_models, make_run
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
@@ -173,7 +173,4 @@ def test_nothing_serious_for_axe(
 
 def test_a_phone_scrolls_one_way(browser: Any, world: tuple[Path, str]) -> None:
     with logged_in(browser, world[1], viewport={"width": 360, "height": 740}) as page:
-        for path in PAGES:
-            page.goto(page.own + path)
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= 360, path
+        assert {path: width_on_a_phone(page, path) for path in PAGES} == dict.fromkeys(PAGES, 360)

@@ -145,8 +145,8 @@ def test_votes_make_preferences_and_ratings(site: Site) -> None:
     votes = Votes(site.runs)
     for number, choice in enumerate(("left", "right", "tie", "left")):
         assert votes.add(vote(number, choice))  # type: ignore[arg-type]
-    assert not votes.add(vote(0, "right"))
-    assert votes.add(vote(0, "right", voter="bob"))
+    assert not votes.add(vote(0, "right", voter="eve"))  # who saw the names already
+    assert votes.add(vote(8, "right", voter="bob"))
     assert votes.add(vote(9, "left", replies=("same", "same")))
     assert [one.voter for one in votes.all()] == ["ann"] * 4 + ["bob", "ann"]
     found = tables.read(votes.preferences, Preference)

@@ -33,8 +33,8 @@ def ui(
 ) -> None:
     """Open the web application: runs as they go, data, comparisons, models, chat.
 
-    It ends with Ctrl-C or SIGTERM. The printed link logs a browser in. The token stands in --token-file or in the variable
-    BURNISH_UI_TOKEN; else a new one is made.
+    It ends with Ctrl-C or SIGTERM. The printed link logs a browser in. The token stands in
+    --token-file or in the variable BURNISH_UI_TOKEN; else a new one is made.
     """
     needed("serve", "fastapi", "uvicorn", "prometheus_client")
     from burnish.serve.server import check_address, listen, read_token, url_of

@@ -13,7 +13,7 @@ from burnish.config import InputError, Problem
 from burnish.records import Document, Example, Feedback, Preference, Prompt, Record, Rollout
 from burnish.selection.texts import texts_of
 from burnish.store import tables
-from burnish.tracing.collect import Collected, DataFile, collect
+from burnish.tracing.collect import DataFile, collect
 from burnish.tracing.files import Found, records_of, scores_of
 
 ROWS = 50
@@ -106,8 +106,8 @@ class Listing:
     looked: int
 
 
-def data_of(run: Path) -> Collected:
-    """The data files of a run, those it was given included.
+def files_of(run: Path) -> list[DataFile]:
+    """The data files of a run that are there now, those it was given included.
 
     Raises:
         InputError: it has none.
@@ -115,17 +115,17 @@ def data_of(run: Path) -> Collected:
     made = run / "artifacts"
     if not made.is_dir():  # what else lies in a run folder are its logs
         raise InputError(Problem(str(run), None, "", "this run has made nothing yet"))
-    return _collected(run, _stamp(made))
+    return [file for file in _collected(run, _stamp(made)) if file.path.is_file()]
 
 
-@lru_cache(8)
-def _collected(run: Path, stamp: int) -> Collected:
-    return collect([run])
+@lru_cache(64)
+def _collected(run: Path, stamp: int) -> list[DataFile]:
+    return collect([run]).files
 
 
 def sources_of(run: Path) -> list[Source]:
     """The files of a run that hold records; raises InputError where it has no data."""
-    known = ((file, _kind(file.path, _stamp(file.path))) for file in data_of(run).files)
+    known = ((file, _kind(file.path, _stamp(file.path))) for file in files_of(run))
     return [Source(file, kind) for file, kind in known if kind is not None]
 
 
@@ -140,7 +140,7 @@ def _stamp(path: Path) -> int:
 
 def stamp_of(run: Path) -> str:
     """Changes when the data of a run does."""
-    files = (f"{file.path}:{_stamp(file.path)}" for file in data_of(run).files)
+    files = (f"{file.path}:{_stamp(file.path)}" for file in files_of(run))
     return "\n".join(files)
 
 

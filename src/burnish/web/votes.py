@@ -51,7 +51,7 @@ class Vote(Settings):
         first = 0 if self.choice == "left" else 1
         chosen, rejected = ([_said(self.replies[at])] for at in (first, 1 - first))
         row = {
-            "id": content_id(SOURCE, self.duel, self.voter),
+            "id": content_id(SOURCE, self.duel),
             "prompt": [{"role": "user", "content": self.prompt}],
             "chosen": chosen,
             "rejected": rejected,
@@ -79,10 +79,11 @@ class Votes:
         return self.folder / PREFERENCES
 
     def add(self, vote: Vote) -> bool:
-        """Keep a vote; False where the voter has one on this duel already, and nothing changes."""
+        """Keep a vote; False where the duel has one already, and nothing changes: who votes after
+        it knows which model is which."""
         with lock.held(self.folder / ".lock", wait=True):
             known = self.all()
-            if any((one.duel, one.voter) == (vote.duel, vote.voter) for one in known):
+            if any(one.duel == vote.duel for one in known):
                 return False
             Metrics(self.folder / VOTES).append(vote.model_dump(mode="json"))
             self._write([*known, vote])

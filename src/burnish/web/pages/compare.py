@@ -179,7 +179,7 @@ def _leagues(votes: Votes) -> list[list[dict[str, Any]]]:
     }
     whole = sorted((one for one in rated.leagues if len(one) > 1), key=len, reverse=True)
     alone = [model for one in rated.leagues if len(one) == 1 for model in one]
-    groups = [sorted(one, key=lambda model: -rows[model]["rating"]) for one in whole]
+    groups = [sorted(one, key=lambda model: -rated.ratings[model].value) for one in whole]
     return [[rows[model] for model in group] for group in (*groups, alone) if group]
 
 
