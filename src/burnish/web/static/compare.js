@@ -30,7 +30,7 @@ async function follow(side, signal) {
     at("status").textContent = "";
     said.textContent += told.text;
   }
-  throw new Error("the reply was cut off");
+  throw new Error(words.cut);
 }
 
 async function ask() {

@@ -28,6 +28,7 @@ COMPARE = {
     ),
     "vote_kept": ("Kept. Left was {left}, right was {right}.", "已保存。左：{left}，右：{right}。"),
     "vote_named": ("Give your name first: each vote has its voter.", "请先填写名字：每票都记名。"),
+    "reply_cut": ("the reply was cut off", "回答中断"),
     "no_reply": ("No reply", "没有回答"),
     "models_loading": ("The models are being loaded …", "正在加载模型……"),
     "ratings": ("Ratings", "评级"),
