@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE = {"width": 1200, "height": 860}
@@ -38,9 +38,21 @@ def main(runs: str, run: str) -> None:
                 for name, path in (("ui-run", f"runs/{run}"), ("ui-models", "models")):
                     page.goto(told["url"] + path)
                     page.screenshot(path=IMAGES / f"{name}.png")
+                _compare(page, told["url"])
                 chromium.close()
         finally:
             server.terminate()
+
+
+def _compare(page: Page, url: str) -> None:
+    """What the newest and the oldest model say, before a vote."""
+    page.goto(f"{url}compare")
+    page.locator("#second").select_option(index=page.locator("#second option").count() - 1)
+    page.locator("#voter").fill("Ann")
+    page.locator("#prompt").fill("What is the capital of Bhutan?")
+    page.locator("#send").click()
+    page.locator("#votes button:enabled").first.wait_for()
+    page.screenshot(path=IMAGES / "ui-compare.png")
 
 
 if __name__ == "__main__":

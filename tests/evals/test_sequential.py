@@ -15,6 +15,7 @@ from burnish.evals.sequential import (
     Metric,
     Outcome,
     StopRule,
+    course,
     follow,
     half_width,
     likelihood_ratio,
@@ -162,3 +163,23 @@ def test_a_returning_user_stays_in_their_first_period() -> None:
     metric.add(0, "a", 0.0, period=1)
     assert metric.periods[0][0].count == 2
     assert 1 not in metric.periods
+
+
+def test_the_course_ends_where_the_test_does_and_only_narrows() -> None:
+    rng = np.random.default_rng(0)
+    outcomes = [
+        Outcome(n % 2, f"u{n}", {"value": float(rng.normal(0.4 * (n % 2))), "other": 0.0})
+        for n in range(400)
+    ]
+    outcomes.insert(7, Outcome(0, "u", {"other": 1.0}))  # counts for another metric only
+    rule = StopRule(least=20)
+    conclusion = follow(outcomes, rule)
+    assert conclusion.decision == "promoted"
+    steps = course(outcomes[: conclusion.at], rule)
+    assert steps[-1] == (conclusion.at, conclusion.standings[0])
+    assert [at for at, _ in steps[6:9]] == [7, 9, 10]
+    lows, highs = ([getattr(one, end) for _, one in steps] for end in ("low", "high"))
+    assert lows == sorted(lows)
+    assert highs == sorted(highs, reverse=True)
+    assert math.isinf(lows[38])  # nobody is judged by fewer than 20 users of each arm
+    assert math.isfinite(lows[-1])

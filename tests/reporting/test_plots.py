@@ -4,7 +4,7 @@ import re
 
 from tests.reporting.conftest import HOSTILE
 
-from burnish.reporting.plots import Dot, Histogram, Share, histogram, point_map, shares
+from burnish.reporting.plots import Dot, Histogram, Share, histogram, point_map, shares, span
 
 RECT = re.compile(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"')
 
@@ -33,11 +33,18 @@ def test_no_value_no_chart() -> None:
 def test_shares_and_targets_are_on_one_scale() -> None:
     drawn = shares([Share("a", 50, (0.7, 0.8)), Share("b", 20)], 100, target="goal")
     # The longest is the target's end, 0.8: 0.5 / 0.8 = 62.5 %, 0.7 / 0.8 = 87.5 %.
-    assert "width:62.5%" in drawn
-    assert "left:87.5%;width:12.5%" in drawn
-    assert "width:25.0%" in drawn
+    assert '<rect width="62.5%"' in drawn
+    assert '<rect x="87.5%" y="-3" width="12.5%"' in drawn
+    assert '<rect width="25.0%"' in drawn
     assert "50 · 50 % (goal 70 – 80 %)" in drawn
-    assert "width:0.0%" in shares([Share("a", 0)], 5, target="")
+    assert '<rect width="0.0%"' in shares([Share("a", 0)], 5, target="")
+
+
+def test_an_interval_lies_on_the_axis_of_its_table() -> None:
+    drawn = span(20.0, 15.0, 30.0, (10.0, 30.0))
+    assert 'x1="25.0%" x2="100.0%"' in drawn
+    assert 'cx="50.0%"' in drawn
+    assert 'cx="0.0%"' in span(1.0, 1.0, 1.0, (1.0, 1.0))
 
 
 def test_the_largest_groups_have_colours_and_the_others_one() -> None:
@@ -53,4 +60,5 @@ def test_text_of_data_is_text() -> None:  # S-13
     drawn = point_map([Dot(0, 0, HOSTILE, HOSTILE)], label=HOSTILE, other="o")
     drawn += shares([Share(HOSTILE, 1)], 1, target=HOSTILE)
     assert "<script" not in drawn
+    assert "style=" not in drawn  # pages that allow no inline styles show it
     assert "<img" not in drawn

@@ -7,6 +7,7 @@ import pytest
 
 from burnish.selection.dedup import (
     DedupSettings,
+    alike,
     collision_probability,
     exact_duplicates,
     jaccard,
@@ -102,3 +103,13 @@ def test_shingles_of_short_and_empty_texts() -> None:
     assert len(shingle_hashes("one two three", 5)) == 1
     assert len(shingle_hashes("", 5)) == 1
     assert len(shingle_hashes("a b c d e f", 5)) == 2
+
+
+def test_one_text_is_held_against_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("burnish.selection.dedup.TEXTS_AT_ONCE", 3)
+    said = "one two three four five six seven eight nine ten eleven twelve"
+    near = f"{said} more"
+    others = ["nothing like it at all here", said.upper() + "!", "", near, "one two"]
+    found = dict(alike(said, enumerate(others), lambda row: row[1]))
+    # Eight 5-grams, of which the longer text has one more: 8 / 9.
+    assert found == {(1, others[1]): 1.0, (3, near): pytest.approx(8 / 9)}

@@ -13,7 +13,7 @@ from tests.tracing.conftest import document, write
 from burnish.config import InputError
 from burnish.store.formats import Row, rows
 from burnish.tracing.index import Index
-from burnish.tracing.quarantine import Quarantine, quarantine, targets_of, write_list
+from burnish.tracing.quarantine import Quarantine, find, quarantine, targets_of, write_list
 
 
 def done(
@@ -54,6 +54,16 @@ def test_the_artifacts_it_touched_are_named_and_no_others(run: Path) -> None:  #
         "sft@1": "took examples.jsonl as data.0",
         "dpo@1": "was made from sft@1",
     }
+
+
+def test_what_would_go_is_told_before(run: Path) -> None:
+    before = sorted(Path().rglob("*"))
+    with Index([run]) as index:
+        found = find(index, ["forum"])
+        with pytest.raises(InputError, match="names nothing"):
+            find(index, ["nobody"])
+    assert sorted(Path().rglob("*")) == before
+    assert found == done([run], ["forum"], "out")[0]
 
 
 def test_one_percent_of_rows_with_a_trigger_go_by_their_source(tmp_path: Path) -> None:  # S-22

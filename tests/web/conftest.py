@@ -42,3 +42,15 @@ def person(site: Site) -> Iterator[TestClient]:
         answer = client.post("/login", data={"token": TOKEN}, headers=OWN)
         assert answer.status_code == 303
         yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, without a window."""
+    from .browsing import CHROMIUM
+
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()

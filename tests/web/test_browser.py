@@ -2,75 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from burnish.serve.server import listen
 from burnish.store.registry import Registry
-from burnish.web.server import make_server
-from burnish.web.site import Site
 
+from .browsing import CHROMIUM, logged_in, only_text, seriously_wrong, served, width_on_a_phone
 from .conftest import TOKEN
 from .world import ATTACKS, lines, make_models, make_run
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 
-SECONDS = 20_000
 PAGES = ("/runs", "/runs/demo", "/curves?run=demo&run=later", "/models", "/models/tuned@2",
          "/models/diff?a=tuned@1&b=tuned@2", "/chat", "/login", "/nothing")  # fmt: skip
-
-
-@contextmanager
-def served(runs: Path) -> Iterator[str]:
-    """The site on loopback; gives the link that logs in."""
-    up = threading.Event()
-    with listen("127.0.0.1", 0) as listener:
-        port = listener.getsockname()[1]
-        server = make_server(Site(runs, TOKEN, port), listener, ready=up.set)
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            assert up.wait(30)
-            yield f"http://127.0.0.1:{port}/login#{TOKEN}"
-        finally:
-            server.should_exit = True
-            thread.join(30)
-            assert not thread.is_alive()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@contextmanager
-def logged_in(browser: Any, link: str, locale: str = "en-GB", **more: Any) -> Iterator[Any]:
-    """A page of a browser that opened the link; nothing may fail or leave this machine."""
-    context = browser.new_context(locale=locale, **more)
-    page = context.new_page()
-    page.set_default_timeout(SECONDS)
-    wrong: list[str] = []
-    own = link.partition("/login")[0]
-    page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-    page.on("request", lambda asked: asked.url.startswith(own) or wrong.append(asked.url))
-    page.on("console", lambda said: "Content Security" in said.text and wrong.append(said.text))
-    page.goto(link)
-    page.wait_for_url(f"{own}/runs")
-    page.own = own
-    yield page
-    assert wrong == []
-    context.close()
 
 
 @pytest.fixture(scope="module")
@@ -191,13 +138,7 @@ def test_text_from_anywhere_is_text(browser: Any, tmp_path: Path) -> None:  # S-
                  "/models/diff?a=tuned@1&b=tuned@2", "/models/<img src=x>", "/chat"]  # fmt: skip
         for path in pages:
             page.goto(page.own + path)
-            page.wait_for_timeout(150)
-            assert page.evaluate("window.__xss") is None, path
-            odd = "main script, main img, main iframe, main style, main a[href^=javascript]"
-            assert page.locator(odd).count() == 0, path
-            handlers = "[...document.querySelectorAll('main *')].filter(one => "
-            handlers += "[...one.attributes].some(a => a.name.startsWith('on'))).length"
-            assert page.evaluate(handlers) == 0, path
+            only_text(page)
             if path not in ("/chat", "/models/<img src=x>"):
                 assert "window.__xss=1" in page.locator("main").inner_text(), path
 
@@ -206,22 +147,10 @@ def test_text_from_anywhere_is_text(browser: Any, tmp_path: Path) -> None:  # S-
 def test_nothing_serious_for_axe(
     browser: Any, world: tuple[Path, str], more: dict[str, str]
 ) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     with logged_in(browser, world[1], **more) as page:
-        serious = []
-        for path in PAGES:
-            page.goto(page.own + path)
-            serious += [
-                (path, one["id"], [node["html"] for node in one["nodes"]])
-                for one in axe.run(page).response["violations"]
-                if one["impact"] in ("serious", "critical")
-            ]
-        assert serious == []
+        assert [wrong for path in PAGES for wrong in seriously_wrong(page, path)] == []
 
 
 def test_a_phone_scrolls_one_way(browser: Any, world: tuple[Path, str]) -> None:
     with logged_in(browser, world[1], viewport={"width": 360, "height": 740}) as page:
-        for path in PAGES:
-            page.goto(page.own + path)
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= 360, path
+        assert {path: width_on_a_phone(page, path) for path in PAGES} == dict.fromkeys(PAGES, 360)

@@ -9,9 +9,12 @@ from typing import Any
 
 from tests import tiny
 
+from burnish.evals import experiments
+from burnish.evals.sequential import StopRule
 from burnish.models.save import save_model
-from burnish.records import Figure
+from burnish.records import Figure, Preference, Rollout
 from burnish.stages.release.promote import register
+from burnish.store import tables
 from burnish.store.artifacts import ArtifactStore, Origin
 from burnish.store.registry import Registry
 
@@ -115,3 +118,54 @@ def make_models(runs: Path, said: str = "better", count: int = 2, real: bool = F
             {"comparisons": [row], "reason_zh": f"因为 {said}"},
         )  # fmt: skip
     return refs
+
+
+def make_data(runs: Path, run: str = "demo", said: str = "Hello", count: int = 6) -> Path:
+    """Data of a run: rollouts as Parquet, preferences made from them, and their funnel.
+
+    Every text, source and topic holds ``said``; rollout N is ``rN``, preference N ``pN``. The first
+    two rollouts say nearly the same.
+    """
+    prompt = [{"role": "user", "content": f"Say {said}"}]
+    long = "the quick brown fox jumps over the lazy dog near the river bank today"
+    rollouts = [
+        Rollout(
+            id=f"r{number}", source=f"web {said}" if number % 2 else "book", topic=f"topic {said}",
+            tier="selected" if number % 2 else "bulk", lang="en", synthetic=True,
+            parents=(f"page {said}:{number}",), prompt_id="q1", prompt=prompt,
+            completion=f"{long} {said}" if number < 2 else f"reply {number} of {said}",
+            tokens=[1], logprobs=[-0.5], finish="stop", temperature=1.0, top_p=1.0, seed=number,
+            scores={"fluency": number / 10}, reward=number / count,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+    preferences = [
+        Preference(
+            id=f"p{number}", source="pairs", tier="expert", prompt=prompt, topic="food",
+            parents=(f"r{number}", f"r{number + 1}"), margin=0.5,
+            chosen=[{"role": "assistant", "content": f"good {said}"}],
+            rejected=[{"role": "assistant", "content": f"=bad {said}"}],
+        )
+        for number in range(count - 1)
+    ]  # fmt: skip
+    gone = {"reason": said, "prompt": said, "reply": said}
+    step = {"name": said, "entered": 9, "left": count, "examples": [gone]}
+    store = ArtifactStore(runs / run)
+    with store.create("generate", Origin(stage="curate.generate", config={"note": said})) as draft:
+        draft.kind = "data"
+        draft.details = {"funnel": [step]}
+        tables.write(draft.path / "preferences.jsonl", preferences)
+        tables.write(draft.path / "rollouts.parquet", rollouts)
+    return runs / run
+
+
+def make_experiment(runs: Path, name: str = "tone", gain: float = 1.0, users: int = 60) -> None:
+    """An experiment between ``tuned@1`` and ``tuned@2`` with two outcomes of each user."""
+    with Registry(runs / "registry.sqlite") as registry:
+        rule = StopRule(least=10, tau=0.5)
+        experiments.start(registry, name, "tuned@1", "tuned@2", 0.5, rule)
+        for number in range(2 * users):
+            arm = f"tuned@{1 + number % 2}"
+            value = number % 3 / 2 + gain * (number % 2)
+            row = {"arm": arm, "user": f"u{number % users}", "value": value}
+            registry.add_feedback(f"{name}:{number}", arm, row)

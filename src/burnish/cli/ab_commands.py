@@ -143,10 +143,8 @@ def end(name: Name, runs: Runs = DEFAULT_RUNS) -> None:
     from burnish.evals import experiments
 
     with open_registry(runs) as registry:
-        conclusion, _ = experiments.conclude(registry, experiments.load(registry, name))
+        conclusion = experiments.end(registry, experiments.load(registry, name))
         made = experiments.load(registry, name)
-        if made.verdict is None:
-            made = experiments.close(registry, made, conclusion)
     _print(made, conclusion)
 
 

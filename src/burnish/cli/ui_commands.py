@@ -31,10 +31,10 @@ def ui(
     token_file: TokenFile = None,
     json_: AsJson = False,
 ) -> None:
-    """Open the web application: runs as they go, models, chat. It ends with Ctrl-C or SIGTERM.
+    """Open the web application: runs as they go, data, comparisons, models, chat.
 
-    The printed link logs a browser in. The token stands in --token-file or in the variable
-    BURNISH_UI_TOKEN; else a new one is made.
+    It ends with Ctrl-C or SIGTERM. The printed link logs a browser in. The token stands in
+    --token-file or in the variable BURNISH_UI_TOKEN; else a new one is made.
     """
     needed("serve", "fastapi", "uvicorn", "prometheus_client")
     from burnish.serve.server import check_address, listen, read_token, url_of

@@ -177,6 +177,14 @@ def conclude(registry: Registry, experiment: Experiment) -> tuple[Conclusion, Re
     return conclusion, found
 
 
+def end(registry: Registry, experiment: Experiment) -> Conclusion:
+    """End an experiment where it stands; one that is open is recorded as undecided."""
+    conclusion, _ = conclude(registry, experiment)
+    if load(registry, experiment.name).verdict is None:
+        close(registry, experiment, conclusion)
+    return conclusion
+
+
 def close(registry: Registry, experiment: Experiment, conclusion: Conclusion) -> Experiment:
     """Write the verdict into the registry and mark the experiment as ended."""
     details = {

@@ -225,6 +225,22 @@ def follow(outcomes: Iterable[Outcome], rule: StopRule, target: str = "value") -
     return _conclusion("undecided", False, *told, at, metrics)
 
 
+def course(
+    outcomes: Iterable[Outcome], rule: StopRule, target: str = "value"
+) -> list[tuple[int, Standing]]:
+    """Where the target stood after each outcome that counted for it, with the outcome's number.
+
+    The interval of each is the one that ``follow`` would have seen then; it only narrows.
+    """
+    metric = Metric(target, rule)
+    found = []
+    for at, outcome in enumerate(outcomes, 1):
+        if target in outcome.values:
+            metric.add(outcome.arm, outcome.user, outcome.values[target], outcome.period)
+            found.append((at, metric.standing()))
+    return found
+
+
 def _judge(
     metrics: dict[str, Metric], rule: StopRule, target: str
 ) -> tuple[Decision, bool, str, str] | None:

@@ -65,14 +65,7 @@ class Profile:
 
 def render(profile: Profile, lang: Lang = "en") -> str:
     """The page as one HTML document; all text of the data is escaped."""
-    sections = {
-        "lengths": _lengths(profile, lang),
-        "composition": _composition(profile, lang),
-        "map": _map(profile, lang),
-        "scores": _scores(profile, lang),
-        "duplicates": _duplicates(profile, lang),
-    }
-    shown = {name: body for name, body in sections.items() if body}
+    shown = sections(profile, lang)
     links = [el("a", said(lang, name), href=f"#{name}") for name in shown]
     body = join(
         el(
@@ -92,6 +85,18 @@ def render(profile: Profile, lang: Lang = "en") -> str:
         ),
     )  # fmt: skip
     return document(f"{profile.name} · {said(lang, 'title')} · burnish", body, lang)
+
+
+def sections(profile: Profile, lang: Lang) -> dict[str, Markup]:
+    """The page's parts that have something to show, by the key of their heading."""
+    parts = {
+        "lengths": _lengths(profile, lang),
+        "composition": _composition(profile, lang),
+        "map": _map(profile, lang),
+        "scores": _scores(profile, lang),
+        "duplicates": _duplicates(profile, lang),
+    }
+    return {name: body for name, body in parts.items() if body}
 
 
 def _header(profile: Profile, lang: Lang) -> Markup:
@@ -147,7 +152,7 @@ def _composition(profile: Profile, lang: Lang) -> Markup:
         if values:
             cards.append(_card(said(lang, column), shares(_top(values, lang), whole, target="")))
     note = el("p", said(lang, "composition_note"), class_="note")
-    return join(note, el("div", cards, class_="grid", style="align-items:start"))
+    return join(note, el("div", cards, class_="grid tops"))
 
 
 def _top(values: Mapping[str, int], lang: Lang) -> list[Share]:

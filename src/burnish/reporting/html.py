@@ -47,7 +47,7 @@ def render(run_folder: Path, lang: Lang = "en") -> str:
         training.pipeline(run, lang),
         training.curves(run, lang),
         optimisation.optimisation(run, lang),
-        training.funnels(run, lang),
+        training.funnels(run.details, lang),
         rewards.reward(run, lang),
         evidence.answers(run, lang),
         evidence.gate(run, lang),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from burnish.reporting.charts import Line, line_chart
 from burnish.reporting.markup import Markup, breakable, el, join
 from burnish.reporting.names import duration, figure_name, metric_name, stage_name
 from burnish.reporting.overview import COLOURS
-from burnish.reporting.rundata import RunData
+from burnish.reporting.plots import bar
+from burnish.reporting.rundata import Row, RunData
 from burnish.reporting.strings import Lang, text
 
 FIRST = ("loss", "reward", "kl", "cost", "lambda", "general_ppl", "accuracy")
@@ -171,10 +173,11 @@ def _budget(run: RunData, stage: str, lang: Lang) -> tuple[float, str] | None:
     return None
 
 
-def funnels(run: RunData, lang: Lang) -> Markup:
-    """How many records each filtering step let through, a chart for each stage that filtered."""
+def funnels(details: Mapping[str, Row], lang: Lang) -> Markup:
+    """How many records each filtering step let through, a chart for each artifact that has them;
+    ``details`` are the records of artifacts by ref."""
     shown = []
-    for name, record in run.details.items():
+    for name, record in details.items():
         steps = _funnel_steps(record, lang)
         if len(steps) > 1:
             body = el("div", _funnel(steps, lang), class_="funnel")
@@ -222,7 +225,7 @@ def _funnel(steps: list[tuple[str, int]], lang: Lang) -> list[Markup]:
             text(lang, "funnel_removed", count=f"{previous - count:,}") if previous > count else ""
         )
         rows.append(el("span", name.replace("_", " ")))
-        rows.append(el("div", el("div", class_="bar", style=f"width:{100 * count / most:.1f}%")))
+        rows.append(bar(count / most))
         rows.append(el("span", el("b", f"{count:,}"), f" {gone}", class_="num"))
         previous = count
     return rows

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 from pydantic import Field
 
 from burnish.config import Settings
 from burnish.selection.minhash import (
+    TEXTS_AT_ONCE,
     Hashes,
     band_hashes,
     components,
@@ -28,6 +31,7 @@ from burnish.selection.texts import words
 __all__ = [
     "Clusters",
     "DedupSettings",
+    "alike",
     "collision_probability",
     "exact_duplicates",
     "jaccard",
@@ -36,6 +40,8 @@ __all__ = [
     "shingle_hashes",
     "signature",
 ]
+
+T = TypeVar("T")
 
 
 class DedupSettings(Settings):
@@ -85,6 +91,28 @@ def near_duplicates(texts: Sequence[str], settings: DedupSettings | None = None)
     for index, label in enumerate(labels.tolist()):
         groups[label].append(index)
     return _clusters(texts, groups.values())
+
+
+def alike(
+    text: str,
+    others: Iterable[T],
+    text_of: Callable[[T], str],
+    settings: DedupSettings | None = None,
+) -> Iterator[tuple[T, float]]:
+    """Those of ``others`` that are near duplicates of ``text``, with their Jaccard similarity.
+
+    Every one is compared, a few hundred at a time, so that ``others`` may be more than memory
+    holds.
+    """
+    settings = settings or DedupSettings()
+    own = shingle_hashes(text, settings.ngram)
+    pending = iter(others)
+    while chunk := list(islice(pending, TEXTS_AT_ONCE)):
+        found = shingles([text_of(one) for one in chunk], settings.ngram)
+        for place, one in enumerate(chunk):
+            similarity = jaccard(own, found.of(place))
+            if similarity >= settings.threshold:
+                yield one, similarity
 
 
 def collision_probability(similarity: float, bands: int = 14, rows: int = 8) -> float:

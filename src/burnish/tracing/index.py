@@ -71,7 +71,10 @@ class Index:
         self.files: list[DataFile] = []
         self._kinds: list[str] = []
         self._folder = tempfile.TemporaryDirectory(prefix="burnish-lineage-")
-        self._db = sqlite3.connect(Path(self._folder.name) / "lineage.sqlite")
+        # Threads may take turns with it; two at once must not.
+        self._db = sqlite3.connect(
+            Path(self._folder.name) / "lineage.sqlite", check_same_thread=False
+        )
         self._db.executescript(_SCHEMA)
         for file in self.collected.files:
             self._read(file)

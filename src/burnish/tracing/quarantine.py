@@ -39,6 +39,28 @@ class Quarantine:
     notes: list[str] = field(default_factory=list)
 
 
+def find(index: Index, targets: Sequence[str], strict: bool = True) -> Quarantine:
+    """What a quarantine would remove, without writing anything; the index has it marked then.
+
+    Args:
+        index, targets, strict: see ``quarantine``.
+
+    Raises:
+        InputError: a target is not found, or a row cannot be read (its origin is then unknown).
+    """
+    if index.problems:
+        more = len(index.problems) - _SHOWN
+        rest = [Problem("", None, "", f"and {more} more problems")] if more > 0 else []
+        raise InputError(index.problems[:_SHOWN] + rest)
+    found = Quarantine(index.mark(targets))
+    absent = [name for name, count in found.named.items() if not count]
+    if absent and strict:
+        expected = "the id of a record, a source, a file, or a parent of records"
+        raise InputError([_unknown(index, name, expected) for name in absent])
+    _report(index, found)
+    return found
+
+
 def quarantine(
     index: Index, targets: Sequence[str], output: Path, strict: bool = True
 ) -> Quarantine:
@@ -56,18 +78,9 @@ def quarantine(
             that other data never had.
 
     Raises:
-        InputError: a target is not found, a row cannot be read (its origin is then unknown), or
-            ``output`` is there already.
+        InputError: as ``find``, and where ``output`` is there already.
     """
-    if index.problems:
-        more = len(index.problems) - _SHOWN
-        rest = [Problem("", None, "", f"and {more} more problems")] if more > 0 else []
-        raise InputError(index.problems[:_SHOWN] + rest)
-    found = Quarantine(index.mark(targets))
-    absent = [name for name, count in found.named.items() if not count]
-    if absent and strict:
-        expected = "the id of a record, a source, a file, or a parent of records"
-        raise InputError([_unknown(index, name, expected) for name in absent])
+    found = find(index, targets, strict)
     alone = len(index.files) == 1 and formats.suffix(output) != ""
     if alone and formats.suffix(output) != formats.suffix(index.files[0].path):
         expected = f"the format of the input, {formats.suffix(index.files[0].path)}"
@@ -81,7 +94,6 @@ def quarantine(
         with atomic.new_folder(output) as temp:
             for number, file in enumerate(index.files):
                 _write(file.path, _numbers(index, number), temp / file.label)
-    _report(index, found)
     return found
 
 

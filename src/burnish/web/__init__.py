@@ -1,1 +1,1 @@
-"""The web application: runs as they go, models, chat, in a browser."""
+"""The web application: runs as they go, data, comparisons, models, chat, in a browser."""

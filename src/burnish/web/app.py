@@ -13,10 +13,10 @@ from burnish.config import BurnishError, InputError
 from burnish.serve.app import add_api_errors
 from burnish.serve.security import Access, Guard, Policy, Refusal, as_json, error_body
 from burnish.store.registry import AliasMovedError
-from burnish.web.pages import chat, entry, models, runs
+from burnish.web.pages import chat, compare, data, entry, experiments, models, runs
 from burnish.web.site import Site, page
 
-GROUPS = (entry, runs, models, chat)
+GROUPS = (entry, runs, data, compare, experiments, models, chat)
 """The page groups, each with a ``router`` and its ``RULES``; see ``site.PAGES`` for the menu."""
 
 RULES: dict[tuple[str, str], Access] = {

@@ -23,11 +23,11 @@ class SiteServer(uvicorn.Server):
         self.site, self.ready = site, ready
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, and let the champion go at the end."""
+        """Serve, and let go of everything at the end."""
         try:
             await super().serve(sockets)
         finally:
-            await self.site.champion.close()
+            await self.site.close()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""

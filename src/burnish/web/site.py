@@ -12,16 +12,27 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
+from burnish.loop.status import run_folders
 from burnish.reporting import strings
 from burnish.reporting.names import figure_name
 from burnish.reporting.strings import Lang
 from burnish.web.champion import Champion
+from burnish.web.contenders import Contenders
+from burnish.web.duels import Duels
 from burnish.web.i18n import language, text
+from burnish.web.traced import Traced
 
-PAGES = (("runs", "/runs"), ("models", "/models"), ("chat", "/chat"))
+PAGES = (
+    ("runs", "/runs"),
+    ("data", "/data"),
+    ("compare", "/compare"),
+    ("models", "/models"),
+    ("chat", "/chat"),
+)
 """The navigation: the word of each page and its address."""
 
 THEME_COOKIE = "burnish_theme"
@@ -51,6 +62,9 @@ class Site:
 
     def __post_init__(self) -> None:
         self.champion = Champion(self.registry)
+        self.contenders = Contenders(self.registry)
+        self.duels = Duels()
+        self.traced = Traced()
 
     @property
     def cookie(self) -> tuple[str, str]:
@@ -63,11 +77,29 @@ class Site:
         """Where the registry lies, or would lie."""
         return self.runs / "registry.sqlite"
 
+    async def close(self) -> None:
+        """Let go of models and of what was traced."""
+        await self.champion.close()
+        await self.contenders.close()
+        await asyncio.to_thread(self.traced.close)
+
 
 def site_of(request: Request) -> Site:
     """The site a request came to."""
     site: Site = request.app.state.site
     return site
+
+
+def run_folder(site: Site, name: str) -> Path:
+    """The folder of a run that is in the list; a name is never made into a path.
+
+    Raises:
+        HTTPException: 404, no run is called so.
+    """
+    for folder in run_folders(site.runs):
+        if folder.name == name:
+            return folder
+    raise HTTPException(404, "no such run")
 
 
 @cache

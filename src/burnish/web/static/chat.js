@@ -1,6 +1,5 @@
 // Asks the champion and shows its reply as it comes. What a model says is only ever set as text.
 "use strict";
-const at = (id) => document.getElementById(id);
 const words = at("words").dataset;
 let history = [];
 let running = null;
@@ -12,31 +11,6 @@ function turn(who, text) {
   made.classList.add(who === words.you ? "mine" : "theirs");
   at("turns").append(made);
   return made;
-}
-
-async function post(path, body, signal) {
-  const answer = await fetch(path, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(body),
-    signal,
-  });
-  if (answer.ok) return answer;
-  const told = await answer.json().catch(() => null);
-  throw new Error(told?.error?.message ?? answer.statusText);
-}
-
-// The data of server-sent events, one after the other.
-async function* events(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const pieces = (rest + value).split("\n\n");
-    rest = pieces.pop();
-    for (const piece of pieces) if (piece.startsWith("data: ")) yield piece.slice(6);
-  }
 }
 
 async function ask(text) {
