@@ -175,8 +175,9 @@ class Desk(Database):
 
     def left(self, reviewer: str) -> int:
         """How many items a reviewer could still decide now."""
-        number = self._reviewer(reviewer)
-        return len(self._db.execute(_OPEN, {"me": number, "held": "[]", "count": -1}).fetchall())
+        with self._errors():
+            asked = {"me": self._reviewer(reviewer), "held": "[]", "count": -1}
+            return len(self._db.execute(_OPEN, asked).fetchall())
 
     def release(self, reviewer: str) -> int:
         """Give back what a reviewer got and did not decide; returns how many items."""

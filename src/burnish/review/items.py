@@ -6,10 +6,10 @@ priority is the sum of the two.
 - danger 3: the reply that the machine prefers complies with a request that should be refused;
   2: the preferred reply refuses one that should be answered; 1.5: one reply refuses and nobody
   says whether it should; 0.5: the other reply complies with a request that should be refused.
-- doubt, from 0 to 1, the largest that applies: the machine's answer turned with the order of the
-  replies (1); the replies were rated equal (0.9); a probability near one half (the nearer the
-  more); a margin among the smallest quarter of its file (the smaller the more); a reward near the
-  bound that keeps or drops a reply (0.5).
+- doubt, from 0 to 1, the largest that applies: the judge's answer turned with the order of the
+  replies, or the judge prefers the reply that the scores put last (1); the replies were rated equal
+  (0.9); a probability near one half (the nearer the more); a margin among the smallest quarter of
+  its file (the smaller the more); a reward near the bound that keeps or drops a reply (0.5).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
-from burnish.records import Language, Message, Preference, Prompt, Rollout, content_id
+from burnish.records import Language, Message, Preference, Prompt, Record, Rollout, content_id
 from burnish.rewards.refusal import is_refusal
 from burnish.rewards.verifiers import verify_prompt
 from burnish.store import tables
@@ -34,7 +34,7 @@ Side = Literal["first", "second"]
 Kind = Literal["critical", "spot", "gold"]
 SIDES: tuple[Side, Side] = ("first", "second")
 REFUSE, COMPLY = "refuse", "comply"
-PREFERENCES, LABELS, ROLLOUTS = PAIRED = ("preferences.jsonl", "labels.jsonl", "rollouts.jsonl")
+LABELS = "labels.jsonl"
 DANGER = {"complied": 3.0, "refused": 2.0, "refusal": 1.5, "other_complied": 0.5}
 SMALL_MARGIN = 0.25
 """The share of a file's margins that counts as small."""
@@ -85,34 +85,40 @@ class Pair:
         return self.record.chosen[-1]["content"], self.record.rejected[-1]["content"]
 
 
-def items_of(run: Path, rounds: Iterable[int] | None = None) -> list[Item]:
-    """Every pair that the data artifacts of a run hold, once each, the later artifact's.
+def items_of(run: Path) -> list[Item]:
+    """Every pair that the data artifacts of a run hold, once each, with the most that speaks for a
+    look at it.
 
     Replies to evaluations are not among them: what people say here is trained on.
-
-    Args:
-        rounds: only artifacts of these rounds.
 
     Raises:
         InputError: a file of the run cannot be read.
     """
-    collected = collect([run])
-    wanted = None if rounds is None else set(rounds)
-    by_artifact: dict[str, list[Path]] = defaultdict(list)
     prompts: dict[str, Prompt] = {}
-    for file in collected.files:
-        if file.artifact is not None and file.path.name in PAIRED:
-            by_artifact[file.artifact.ref].append(file.path)
-        elif tables.kind_of(file.path) is Prompt:
+    files: list[tuple[Artifact, Path, type[Record] | None]] = []
+    for file in collect([run]).files:
+        kind = tables.kind_of(file.path)
+        if kind is Prompt:
             prompts |= {one.id: one for one in tables.iterate(file.path, Prompt)}
+        elif file.artifact is not None:
+            files.append((file.artifact, file.path, kind))
     found: dict[str, Item] = {}
-    for artifact in collected.artifacts:
-        if artifact.ref in by_artifact and (wanted is None or artifact.round in wanted):
-            files = {path.name: path for path in by_artifact[artifact.ref]}
-            for pair in _pairs(artifact, files, prompts):
-                item = _item(artifact, pair)
-                found[item.id] = item
+    paired: set[str] = set()
+    for artifact, path, kind in files:
+        if kind is Preference:
+            _keep(found, artifact, _preferences(path, prompts, paired))
+    for artifact, path, kind in files:
+        if kind is Rollout:
+            _keep(found, artifact, _unpaired(artifact, path, prompts, paired))
     return list(found.values())
+
+
+def _keep(found: dict[str, Item], artifact: Artifact, pairs: Iterable[Pair]) -> None:
+    for pair in pairs:
+        item = _item(artifact, pair)
+        known = found.get(item.id)
+        if known is None or known.priority < item.priority:
+            found[item.id] = item
 
 
 def identity(prompt: Sequence[Message], replies: Iterable[str]) -> str:
@@ -135,27 +141,22 @@ def replaced(item: Item, **fields: Any) -> Item:
     return Item(**{**item.__dict__, **fields})
 
 
-def _pairs(
-    artifact: Artifact, files: Mapping[str, Path], prompts: Mapping[str, Prompt]
-) -> Iterator[Pair]:
-    paired: set[str] = set()
-    if (path := files.get(PREFERENCES)) is not None:
-        records = [one for one in tables.iterate(path, Preference) if not one.annotators]
-        paired = {parent for one in records for parent in one.parents}
-        yield from _preferences(records, prompts, _turned(files.get(LABELS)))
-    if (path := files.get(ROLLOUTS)) is not None:
-        bound = (artifact.config.get("filters") or {}).get("min_reward")
-        yield from _unpaired(tables.iterate(path, Rollout), prompts, paired, bound)
-
-
-def _preferences(
-    records: Sequence[Preference], prompts: Mapping[str, Prompt], turned: frozenset[str]
-) -> Iterator[Pair]:
-    margins = sorted(one.margin for one in records if one.margin)
-    for record in records:
+def _preferences(path: Path, prompts: Mapping[str, Prompt], paired: set[str]) -> Iterator[Pair]:
+    """The machine's pairs in a file; what they were made from is added to ``paired``."""
+    turned = _turned(path.with_name(LABELS))
+    rows = [
+        (one, judged)
+        for one, judged in tables.with_numbers(path, Preference, "pairwise")
+        if not one.annotators
+    ]
+    margins = sorted(one.margin for one, _ in rows if one.margin)
+    for record, judged in rows:
+        paired.update(record.parents)
         doubts: list[tuple[str, float]] = []
-        if record.id in turned:
+        if record.id in turned or judged == 0:
             doubts.append(("orders", 1.0))
+        if judged == -1:
+            doubts.append(("judge", 1.0))
         if record.probability < 1.0:
             doubts.append(("unsure", 1 - abs(2 * record.probability - 1)))
         place = bisect_right(margins, record.margin) / len(margins) if record.margin else 1.0
@@ -164,9 +165,9 @@ def _preferences(
         yield Pair(record, _prompt_of(record.parents, prompts), True, tuple(doubts))
 
 
-def _turned(labels: Path | None) -> frozenset[str]:
+def _turned(labels: Path) -> frozenset[str]:
     """Preferences whose label depends on the order in which the replies were shown."""
-    if labels is None:
+    if not labels.is_file():
         return frozenset()
     rows = [json.loads(line) for line in labels.read_text(encoding="utf-8").splitlines()]
     return frozenset(
@@ -177,14 +178,12 @@ def _turned(labels: Path | None) -> frozenset[str]:
 
 
 def _unpaired(
-    rollouts: Iterable[Rollout],
-    prompts: Mapping[str, Prompt],
-    paired: set[str],
-    bound: float | None,
+    artifact: Artifact, path: Path, prompts: Mapping[str, Prompt], paired: set[str]
 ) -> Iterator[Pair]:
     """Of each prompt without a pair, the two candidates whose rewards are nearest each other."""
+    bound = (artifact.config.get("filters") or {}).get("min_reward")
     groups: dict[str, dict[str, Rollout]] = defaultdict(dict)
-    for one in rollouts:
+    for one in tables.iterate(path, Rollout):
         if one.prompt_id not in paired and one.completion.strip():
             groups[one.prompt_id].setdefault(one.completion.strip(), one)
     for prompt_id, group in groups.items():

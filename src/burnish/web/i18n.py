@@ -10,10 +10,11 @@ from starlette.requests import Request
 from burnish.reporting.strings import LANGUAGES, Lang
 from burnish.web.words.chat import CHAT
 from burnish.web.words.models import MODELS
+from burnish.web.words.review import REVIEW
 from burnish.web.words.runs import RUNS
 from burnish.web.words.shell import SHELL
 
-GROUPS: tuple[Mapping[str, tuple[str, str]], ...] = (SHELL, RUNS, MODELS, CHAT)
+GROUPS: tuple[Mapping[str, tuple[str, str]], ...] = (SHELL, RUNS, REVIEW, MODELS, CHAT)
 WORDS = {key: words for group in GROUPS for key, words in group.items()}
 """Every text by its key, English and Chinese; keys differ between groups."""
 

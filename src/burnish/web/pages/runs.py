@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response
 
 from burnish.loop import control
 from burnish.loop.status import run_folders
@@ -22,8 +18,9 @@ from burnish.serve.security import Access
 from burnish.web.alerts import alerts
 from burnish.web.drawing import compared, curves, pipeline
 from burnish.web.i18n import language
+from burnish.web.live import follow
 from burnish.web.run_view import RunView
-from burnish.web.site import Site, fragment, page, see_other, site_of
+from burnish.web.site import folder_of, fragment, page, see_other, site_of
 
 RULES: dict[tuple[str, str], Access] = {
     ("GET", "/runs"): "token",
@@ -34,7 +31,6 @@ RULES: dict[tuple[str, str], Access] = {
     ("POST", "/runs/{run}/stop"): "token",
     ("POST", "/runs/{run}/resume"): "token",
 }
-LOOK_SECONDS = 1.0
 MOST_COMPARED = 8
 SECRETS = ("BURNISH_UI_TOKEN",)
 
@@ -76,7 +72,7 @@ def laid_over(request: Request) -> Response:
     """The curves of the runs named in the query, over each other."""
     site = site_of(request)
     names = list(dict.fromkeys(request.query_params.getlist("run")))[:MOST_COMPARED]
-    views = [RunView(_folder(site, name)) for name in names]
+    views = [RunView(folder_of(site, name)) for name in names]
     charts = compared(views, language(request))
     return page(request, "curves.html", names=names, charts=charts)
 
@@ -84,7 +80,7 @@ def laid_over(request: Request) -> Response:
 @router.get("/runs/{run}")
 def run(request: Request, run: str) -> Response:
     """One run; its parts are brought up to date by ``/runs/{run}/events``."""
-    view = RunView(_folder(site_of(request), run))
+    view = RunView(folder_of(site_of(request), run))
     return page(request, "run.html", view=view, parts=parts(view, language(request)))
 
 
@@ -92,27 +88,12 @@ def run(request: Request, run: str) -> Response:
 def events(request: Request, run: str) -> Response:
     """The parts of a run's page as they change, as server-sent events."""
     site = site_of(request)
-    told = _changes(site, RunView(_folder(site, run)), language(request))
-    return StreamingResponse(told, media_type="text/event-stream")
+    view, lang = RunView(folder_of(site, run)), language(request)
+    return follow(site, lambda: looked(view, lang))
 
 
-async def _changes(site: Site, view: RunView, lang: Lang) -> AsyncIterator[str]:
-    shown: dict[str, str] = {}
-    while not site.stopping.is_set():
-        now = await asyncio.to_thread(_looked, view, lang)
-        for name, html in now.items():
-            if shown.get(name) != html:
-                yield f"data: {json.dumps({'part': name, 'html': html})}\n\n"
-        if now == shown:
-            yield ": still here\n\n"  # a client that went away is noticed when something is sent
-        shown = now
-        try:
-            await asyncio.wait_for(site.stopping.wait(), LOOK_SECONDS)
-        except TimeoutError:
-            continue
-
-
-def _looked(view: RunView, lang: Lang) -> dict[str, str]:
+def looked(view: RunView, lang: Lang) -> dict[str, str]:
+    """The parts of a run's page as its folder tells them now."""
     view.refresh()
     return parts(view, lang)
 
@@ -139,7 +120,7 @@ def parts(view: RunView, lang: Lang) -> dict[str, str]:
 def report(request: Request, run: str) -> Response:
     """The run's report as a file: it has scripts of its own, which no page here may have."""
     name = FILES[language(request)]
-    path = _folder(site_of(request), run) / name
+    path = folder_of(site_of(request), run) / name
     if not path.is_file():
         raise HTTPException(404, "this run has no report yet")
     return FileResponse(path, media_type="text/html", filename=f"{run}-{name}")
@@ -148,20 +129,12 @@ def report(request: Request, run: str) -> Response:
 @router.post("/runs/{run}/stop")
 def stop(request: Request, run: str) -> Response:
     """Ask the run's process to save and end."""
-    control.stop(_folder(site_of(request), run))
+    control.stop(folder_of(site_of(request), run))
     return see_other(f"/runs/{run}")
 
 
 @router.post("/runs/{run}/resume")
 def resume(request: Request, run: str) -> Response:
     """Go on with the run in the background."""
-    control.resume(_folder(site_of(request), run), SECRETS)
+    control.resume(folder_of(site_of(request), run), SECRETS)
     return see_other(f"/runs/{run}")
-
-
-def _folder(site: Site, name: str) -> Path:
-    """The folder of a run that is in the list; a name is never made into a path."""
-    for folder in run_folders(site.runs):
-        if folder.name == name:
-            return folder
-    raise HTTPException(404, "no such run")
