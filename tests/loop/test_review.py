@@ -17,8 +17,11 @@ from burnish.records import Preference
 from burnish.review.desk import Desk, RefusedError, place
 from burnish.review.open import fill
 from burnish.review.queue import ReviewSettings
+from burnish.stages.release.promote import register
 from burnish.store import tables
 from burnish.store.artifacts import ArtifactStore
+from burnish.store.registry import Registry
+from burnish.tracing.models import trace
 
 
 def test_the_next_round_trains_on_what_people_decided(mini: tuple[Path, dict[str, Any]]) -> None:
@@ -61,6 +64,9 @@ def test_the_next_round_trains_on_what_people_decided(mini: tuple[Path, dict[str
     assert {one.annotators for one in trained} == {("ann",), ("ann", "bob")}
     best = [one.chosen[0]["content"] for one in trained if one.annotators == ("ann",)]
     assert all(text.startswith("edited ") for text in best)
+    with Registry(folder / "runs" / "registry.sqlite") as registry:
+        ref = register(registry, store, "dpo@2")
+        assert trace(registry, ref).records["annotator"] == {"ann": 30, "bob": 10}
     with Desk(place(made)) as desk:  # S-24
         decided = next(case for case in desk.cases() if case.votes)
         assert decided.locked

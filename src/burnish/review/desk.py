@@ -83,7 +83,8 @@ class Case:
     @property
     def disputed(self) -> bool:
         """Whether reviewers disagree and nobody has settled it."""
-        return self.settled is None and len({vote.choice for vote in self.votes}) > 1
+        open_ = self.settled is None and self.item.kind != "gold"
+        return open_ and len({vote.choice for vote in self.votes}) > 1
 
 
 def place(run: Path) -> Path:

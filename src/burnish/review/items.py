@@ -99,7 +99,8 @@ def items_of(run: Path) -> list[Item]:
     for file in collect([run]).files:
         kind = tables.kind_of(file.path)
         if kind is Prompt:
-            prompts |= {one.id: one for one in tables.iterate(file.path, Prompt)}
+            # They only say how a reply is to be held; a row that is none is no reason to stop.
+            prompts |= {one.id: one for one in tables.iterate(file.path, Prompt, problems=[])}
         elif file.artifact is not None:
             files.append((file.artifact, file.path, kind))
     found: dict[str, Item] = {}

@@ -18,12 +18,13 @@ WHOLE = 2**64
 class ReviewSettings(Settings):
     """What comes on the desk.
 
-    At most ``most`` items a round: ``gold`` of them have a known answer and tell how reliable a
-    reviewer is, ``spot`` are drawn by chance from what the machine labelled and tell whether its
-    labels may be used, the rest are the most dangerous and the most doubtful. Everybody gets the
-    gold items. Spot checks and a share ``overlap`` of the rest go to ``reviewers`` people each, so
-    that their agreement is known; what is left goes to one. Reviewers whose gold answers are right
-    less often than ``bound``, beyond chance, are named, and what they decided is not exported.
+    At most ``most`` items a round: a share ``gold`` has a known answer and tells how reliable a
+    reviewer is; of the others a share ``spot`` is drawn by chance from what the machine labelled
+    and tells whether its labels may be used; the rest are the most dangerous and the most doubtful.
+    Everybody gets the gold items. Spot checks and a share ``overlap`` of the rest go to
+    ``reviewers`` people each, so that their agreement is known; what is left goes to one. Reviewers
+    whose gold answers are right less often than ``bound``, beyond chance, are named, and what they
+    decided is not used.
     """
 
     most: PositiveInt = 500
@@ -61,13 +62,14 @@ def arrange(items: Sequence[Item], gold: Sequence[Item], settings: ReviewSetting
     taken = {one.id for one in known}
     rest = [one for one in items if one.id not in taken]
     labelled = [one for one in rest if one.machine is not None]
-    spot = _drawn(labelled, round(settings.spot * min(settings.most, len(rest))), rng)
+    room = min(settings.most - len(known), len(rest))
+    spot = _drawn(labelled, round(settings.spot * room), rng)
     taken = {one.id for one in spot}
     ranked = sorted(
         (one for one in rest if one.id not in taken and one.reasons),
         key=lambda one: (-one.priority, one.id),
     )
-    critical = ranked[: settings.most - len(known) - len(spot)]
+    critical = ranked[: room - len(spot)]
     spot = [replaced(one, kind="spot", reasons=("spot",)) for one in spot]
     return [Placed(one, _people(one, settings)) for one in _mixed([critical, spot, known], rng)]
 
