@@ -17,11 +17,11 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from burnish.records import Language, Message, Preference, Prompt, Record, Rollout, content_id
 from burnish.rewards.refusal import is_refusal
@@ -133,22 +133,17 @@ def gold_items(records: Iterable[Preference], artifact: str, round: int) -> list
     for record in records:
         pair = Pair(record, None)
         item = _ordered(artifact, round, pair, ("gold",), 0.0)
-        found.append(replaced(item, kind="gold", answer=item.machine, machine=None))
+        found.append(replace(item, kind="gold", answer=item.machine, machine=None))
     return found
 
 
-def replaced(item: Item, **fields: Any) -> Item:
-    """``item`` with other values in some fields."""
-    return Item(**{**item.__dict__, **fields})
-
-
 def _preferences(path: Path, prompts: Mapping[str, Prompt], paired: set[str]) -> Iterator[Pair]:
-    """The machine's pairs in a file; what they were made from is added to ``paired``."""
+    """The machine's pairs of single replies; what they were made from is added to ``paired``."""
     turned = _turned(path.with_name(LABELS))
     rows = [
         (one, judged)
         for one, judged in tables.with_numbers(path, Preference, "pairwise")
-        if not one.annotators
+        if not one.annotators and len(one.chosen) == len(one.rejected) == 1
     ]
     margins = sorted(one.margin for one, _ in rows if one.margin)
     for record, judged in rows:
@@ -225,7 +220,7 @@ def _item(artifact: Artifact, pair: Pair) -> Item:
     weight = max((DANGER[name] for name in danger), default=0.0)
     doubt = max((value for _, value in pair.doubts), default=0.0)
     item = _ordered(artifact.ref, artifact.round, pair, _shown(reasons), weight + doubt)
-    return replaced(item, answer=_verified(item, pair.prompt))
+    return replace(item, answer=_verified(item, pair.prompt))
 
 
 def _shown(reasons: Iterable[str]) -> tuple[str, ...]:
@@ -250,8 +245,7 @@ def _ordered(
 ) -> Item:
     """The item of a pair, its replies in an order that their content alone decides."""
     record, (better, worse) = pair.record, pair.replies
-    key: Callable[[str], str] = lambda reply: content_id(record.prompt, reply)  # noqa: E731
-    first, second = sorted((better, worse), key=key)
+    first, second = sorted((better, worse), key=lambda reply: content_id(record.prompt, reply))
     machine: Side = "first" if first == better else "second"
     return Item(
         id=identity(record.prompt, (better, worse)),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import Field, PositiveInt
 
 from burnish.config import Settings
 from burnish.records import content_id
-from burnish.review.items import Item, replaced
+from burnish.review.items import Item
 
 WHOLE = 2**64
 
@@ -54,7 +54,7 @@ def arrange(items: Sequence[Item], gold: Sequence[Item], settings: ReviewSetting
     """
     rng = random.Random(content_id("review", settings.seed, sorted(one.id for one in items)))
     known = [*gold] or [
-        replaced(one, kind="gold", machine=None, reasons=("gold",))
+        replace(one, kind="gold", machine=None, reasons=("gold",))
         for one in items
         if one.answer and not one.priority
     ]
@@ -70,7 +70,7 @@ def arrange(items: Sequence[Item], gold: Sequence[Item], settings: ReviewSetting
         key=lambda one: (-one.priority, one.id),
     )
     critical = ranked[: room - len(spot)]
-    spot = [replaced(one, kind="spot", reasons=("spot",)) for one in spot]
+    spot = [replace(one, kind="spot", reasons=("spot",)) for one in spot]
     return [Placed(one, _people(one, settings)) for one in _mixed([critical, spot, known], rng)]
 
 

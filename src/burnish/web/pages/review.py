@@ -24,7 +24,7 @@ from burnish.web.site import HEADERS, folder_of, is_owner, page, reviewer_of, se
 RULES: dict[tuple[str, str], Access] = {
     ("GET", "/review"): "guest",
     ("GET", "/review/{run}"): "guest",
-    ("GET", "/review/{run}/items"): "guest",
+    ("POST", "/review/{run}/items"): "guest",
     ("POST", "/review/{run}/decisions"): "guest",
     ("POST", "/review/{run}/undo"): "guest",
 }
@@ -33,6 +33,14 @@ AHEAD = 4
 MOST_HELD = 20
 
 router = APIRouter()
+
+
+class Held(BaseModel):
+    """The items that the page has before it or on the way."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    held: list[str] = Field(max_length=MOST_HELD)
 
 
 class Said(BaseModel):
@@ -90,13 +98,12 @@ def review(request: Request, run: str) -> Response:
     return page(request, "review.html", run=run, reviewer=reviewer, rubric=rubric)
 
 
-@router.get("/review/{run}/items")
-def items(request: Request, run: str) -> Response:
-    """The next items, which are the reviewer's from now on; ``held`` are those the page has."""
+@router.post("/review/{run}/items")
+def items(body: Held, request: Request, run: str) -> Response:
+    """The next items, which are the reviewer's from now on."""
     reviewer = _reviewer(request)
-    held = request.query_params.getlist("held")[:MOST_HELD]
     with open_desk(request, run) as desk:
-        found = desk.take(reviewer, AHEAD, held)
+        found = desk.take(reviewer, AHEAD, body.held)
         told = {"left": desk.left(reviewer)}
     lang = language(request)
     shown = [_shown(item, reviewer, lang) for item in found]

@@ -5,6 +5,7 @@ const at = (id) => document.getElementById(id);
 const root = at("review");
 const words = root.dataset;
 const FEW = 3; // with fewer items in hand, more are fetched
+const MOST = 20; // ids that the server takes
 const TRIES = 4;
 
 let queue = [];
@@ -25,7 +26,7 @@ const fresh = () => {
 };
 
 async function call(path, body) {
-  const options = body && {
+  const options = {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
@@ -62,8 +63,7 @@ async function refill() {
   fetching = true;
   try {
     const held = [current, ...queue].filter(Boolean).map((item) => item.id);
-    const asked = [...held, ...sent.keys()].map((id) => `held=${encodeURIComponent(id)}`);
-    const told = await call(`/items?${asked.join("&")}`);
+    const told = await call("/items", { held: [...held, ...sent.keys()].slice(0, MOST) });
     const known = new Set([current, ...queue].filter(Boolean).map((item) => item.id));
     for (const item of told.items) {
       if (!known.has(item.id) && !sent.has(item.id)) queue.push(item);
