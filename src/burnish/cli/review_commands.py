@@ -32,7 +32,7 @@ from burnish.store.metrics import finite
 
 if TYPE_CHECKING:
     from burnish.evals.agreement import Agreement
-    from burnish.review.desk import Case, Desk
+    from burnish.review.desk import Case
     from burnish.review.figures import Reviewer
 
 app = typer.Typer(help="Human review: open, status, export.", no_args_is_help=True)
@@ -80,24 +80,23 @@ def open_(
 def status(run: RunName, runs: Runs = DEFAULT_RUNS, json_: AsJson = False) -> None:
     """Say how far a review is, how reviewers agree, whether the machine's labels may be used."""
     from burnish.review import figures
+    from burnish.review.people import people
 
-    with _desk(run, runs) as desk:
-        cases, names, bound = desk.cases(), desk.reviewers(), desk.settings.bound
-    without = figures.unreliable(cases, bound)
-    told = figures.progress(cases)
-    people = figures.reviewers(cases, names, bound)
-    among = figures.among_people(cases, without)
-    machine = figures.with_machine(cases, without=without)
+    found = people(_desk(run, runs))
+    told = figures.progress(found.cases)
+    reviewers = figures.reviewers(found.cases, found.names, found.settings.bound)
+    among = figures.among_people(found.cases, found.without)
+    machine = figures.with_machine(found.cases, without=found.without)
     if json_:
-        rows = [{**asdict(one), "an_hour": one.an_hour} for one in people]
-        found = {"progress": told, "reviewers": rows, "agreement": among and asdict(among)}
-        print_json(finite(found | {"machine": machine and asdict(machine)}))
+        rows = [{**asdict(one), "an_hour": one.an_hour} for one in reviewers]
+        shown = {"progress": told, "reviewers": rows, "agreement": among and asdict(among)}
+        print_json(finite(shown | {"machine": machine and asdict(machine)}))
         return
     say(
         "{decided} of {items} items decided, {decisions} decisions; {disputed} disagreements,"
         " {settled} settled, {locked} locked".format(**told)
     )
-    _print_reviewers(people)
+    _print_reviewers(reviewers)
     if among is not None:
         _print_agreement(among)
     if machine is None:
@@ -108,12 +107,12 @@ def status(run: RunName, runs: Runs = DEFAULT_RUNS, json_: AsJson = False) -> No
         say(f"the machine's labels {said} by {machine.items} spot checks{reasons}")
 
 
-def _print_reviewers(people: Sequence[Reviewer]) -> None:
+def _print_reviewers(reviewers: Sequence[Reviewer]) -> None:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("reviewer")
     for column in ("decided", "edited", "an hour", "gold right", "95 % interval", "gold"):
         table.add_column(column, justify="right")
-    for one in people:
+    for one in reviewers:
         name = f"{one.name} (below the bound, left out)" if one.unreliable else one.name
         row = (str(one.decided), str(one.edited), str(one.an_hour or ""), *cells(one.right))
         table.add_row(name, *row)
@@ -151,18 +150,18 @@ def export(
     json_: AsJson = False,
 ) -> None:
     """Write what people decided as preferences, their spot checks as labels, or the audit trail."""
-    from burnish.review.figures import label_rows, unreliable
-    from burnish.review.preferences import exported
+    from burnish.review.desk import Desk
+    from burnish.review.figures import label_rows
+    from burnish.review.people import people
     from burnish.stages.constitutional import as_lines
     from burnish.store import atomic, tables
 
     for path in (out_, labels, audit):
         if path is not None:
             refuse_existing(path)
-    with _desk(run, runs) as desk:
-        cases, names, bound = desk.cases(), desk.reviewers(), desk.settings.bound
-        trail = desk.audit()
-    found = exported(cases, len(names), unreliable(cases, bound))
+    path = _desk(run, runs)
+    told = people(path)
+    cases, found = told.cases, told.found
     if out_ is not None:
         if not found.pairs:
             expected = "decisions in burnish ui"
@@ -171,7 +170,8 @@ def export(
     if labels is not None:
         atomic.write_text(labels, as_lines(label_rows(cases)))
     if audit is not None:
-        atomic.write_text(audit, as_csv(trail))
+        with Desk(path) as desk:
+            atomic.write_text(audit, as_csv(desk.audit()))
     if json_:
         print_json({"pairs": len(found.pairs), "items": len(found.items),
                     "left_out": found.left_out, "labels": _spots(cases)})  # fmt: skip
@@ -200,12 +200,12 @@ def _cell(value: Any) -> Any:
     return value if plain else f"'{value}"
 
 
-def _desk(run: str, runs: Path) -> Desk:
-    from burnish.review.desk import Desk, place
+def _desk(run: str, runs: Path) -> Path:
+    from burnish.review.desk import place
 
     path = place(run_folder(run, runs))
     if not path.is_file():
         raise InputError(
             Problem(str(path), None, "", "no review yet", f"burnish review open {run}")
         )
-    return Desk(path)
+    return path

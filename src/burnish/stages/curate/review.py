@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field, PositiveInt
@@ -15,9 +14,10 @@ from burnish.evals.agreement import THRESHOLD, Agreement
 from burnish.evals.scored import as_json
 from burnish.records import Figure, Preference
 from burnish.review.desk import Case, Desk, place
-from burnish.review.figures import unreliable, with_machine
+from burnish.review.figures import with_machine
 from burnish.review.items import identity
-from burnish.review.preferences import Exported, exported
+from burnish.review.people import People
+from burnish.review.people import people as standing
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.store import atomic, tables
@@ -51,7 +51,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     Raises:
         InputError: people decided too little, or no pair is left.
     """
-    people = _people(context)
+    people = standing(place(context.run))
     before = _seen(inputs)
     fresh = [name for name in people.found.items if name not in before]
     if context.round >= config.wait_from and len(fresh) < config.least:
@@ -87,25 +87,6 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     return Outcome("data", figures, details)
 
 
-@dataclass(frozen=True)
-class People:
-    """All cases of the desk, the reviewers who do not count, and what the others' words give."""
-
-    cases: list[Case]
-    without: frozenset[str]
-    found: Exported
-
-
-def _people(context: Context) -> People:
-    path = place(context.run)
-    if not path.is_file():
-        return People([], frozenset(), Exported([], [], {}))
-    with Desk(path) as desk:
-        cases, names, bound = desk.cases(), desk.reviewers(), desk.settings.bound
-    without = unreliable(cases, bound)
-    return People(cases, without, exported(cases, len(names), without))
-
-
 def _locked(people: People, context: Context) -> list[Preference]:
     """People's pairs, after which nobody can change what they are made from."""
     if not people.found.items:
@@ -113,7 +94,7 @@ def _locked(people: People, context: Context) -> list[Preference]:
     with Desk(place(context.run)) as desk:
         desk.lock(people.found.items, f"{context.name}, round {context.round}")
     # Somebody may have changed a decision between the look at the desk and the lock.
-    return _people(context).found.pairs
+    return standing(place(context.run)).found.pairs
 
 
 def _seen(inputs: Inputs) -> list[str]:

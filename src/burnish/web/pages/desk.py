@@ -19,9 +19,10 @@ from burnish.reporting.strings import Lang
 from burnish.review import figures
 from burnish.review.desk import LONGEST_EDIT, Choice, Desk, place
 from burnish.review.open import fill
-from burnish.review.preferences import exported
+from burnish.review.people import people
 from burnish.review.queue import ReviewSettings
 from burnish.serve.security import Access
+from burnish.stages.constitutional import as_lines
 from burnish.web.i18n import language
 from burnish.web.live import follow
 from burnish.web.pages.review import open_desk
@@ -91,18 +92,15 @@ def events(request: Request, run: str) -> Response:
 
 def parts(folder: Path, lang: Lang) -> dict[str, str]:
     """The parts of the page that change, rendered."""
-    with Desk(place(folder)) as opened:
-        cases, names, settings = opened.cases(), opened.reviewers(), opened.settings
-    without = figures.unreliable(cases, settings.bound)
-    found = exported(cases, len(names), without)
+    found = people(place(folder))
     values = {
-        "told": figures.progress(cases),
-        "reviewers": figures.reviewers(cases, names, settings.bound),
-        "people": figures.among_people(cases, without),
-        "machine": figures.with_machine(cases, without=without),
-        "pairs": len(found.pairs),
-        "left_out": found.left_out,
-        "settings": settings,
+        "told": figures.progress(found.cases),
+        "reviewers": figures.reviewers(found.cases, found.names, found.settings.bound),
+        "people": figures.among_people(found.cases, found.without),
+        "machine": figures.with_machine(found.cases, without=found.without),
+        "pairs": len(found.found.pairs),
+        "left_out": found.found.left_out,
+        "settings": found.settings,
         "known": lambda figure: not math.isnan(figure.value),
     }
     return {"figures": fragment(lang, "review_figures.html", **values)}
@@ -111,10 +109,9 @@ def parts(folder: Path, lang: Lang) -> dict[str, str]:
 @router.get("/review/{run}/desk/preferences")
 def preferences(request: Request, run: str) -> Response:
     """People's pairs as a file of records."""
-    with open_desk(request, run) as opened:
-        cases, names, bound = opened.cases(), opened.reviewers(), opened.settings.bound
-    pairs = exported(cases, len(names), figures.unreliable(cases, bound)).pairs
-    body = "".join(json.dumps(asdict(pair), ensure_ascii=False) + "\n" for pair in pairs)
+    open_desk(request, run).close()
+    found = people(place(folder_of(site_of(request), run))).found
+    body = as_lines(asdict(pair) for pair in found.pairs)
     named = {"content-disposition": 'attachment; filename="preferences.jsonl"'}
     return Response(body, media_type="application/x-ndjson", headers=HEADERS | named)
 
