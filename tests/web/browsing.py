@@ -40,8 +40,11 @@ def served(runs: Path) -> Iterator[str]:
 
 
 @contextmanager
-def logged_in(browser: Any, link: str, locale: str = "en-GB", **more: Any) -> Iterator[Any]:
-    """A page of a browser that opened the link; nothing may fail or leave this machine."""
+def logged_in(
+    browser: Any, link: str, locale: str = "en-GB", first: str = "/runs", **more: Any
+) -> Iterator[Any]:
+    """A page of a browser that opened the link, which leads to ``first``; nothing may fail or leave
+    this machine."""
     context = browser.new_context(locale=locale, **more)
     page = context.new_page()
     page.set_default_timeout(SECONDS)
@@ -51,7 +54,7 @@ def logged_in(browser: Any, link: str, locale: str = "en-GB", **more: Any) -> It
     page.on("request", lambda asked: asked.url.startswith(own) or wrong.append(asked.url))
     page.on("console", lambda said: "Content Security" in said.text and wrong.append(said.text))
     page.goto(link)
-    page.wait_for_url(f"{own}/runs")
+    page.wait_for_url(f"{own}{first}")
     page.own = own
     yield page
     assert wrong == []

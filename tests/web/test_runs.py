@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 from burnish.loop import control
 from burnish.store import lock
 from burnish.store.metrics import Follower
-from burnish.web.pages.runs import _changes
+from burnish.web.live import changes
+from burnish.web.pages.runs import looked
 from burnish.web.run_view import RunView
 from burnish.web.site import Site
 
@@ -106,17 +107,18 @@ def test_curves_of_two_runs_lie_over_each_other(
 
 def test_changes_are_told_as_they_come(site: Site, folder: Path) -> None:
     async def follow() -> tuple[set[str], dict[str, str]]:
-        changes = _changes(site, RunView(folder), "en")
-        first = {json.loads((await anext(changes))[6:])["part"] for _ in range(6)}
+        view = RunView(folder)
+        told = changes(site, lambda: looked(view, "en"))
+        first = {json.loads((await anext(told))[6:])["part"] for _ in range(6)}
         lines(folder / "metrics.jsonl", [{"stage": "new", "round": 1, "step": 1, "reward": 1.0},
               {"stage": "new", "round": 1, "step": 2, "reward": 2.0}])  # fmt: skip
         with (folder / "metrics.jsonl").open("a") as file:
             file.write('{"stage": "torn", "rou')
-        while not (line := await anext(changes)).startswith("data: "):
+        while not (line := await anext(told)).startswith("data: "):
             continue
         row = json.loads(line[6:])
         site.stopping.set()
-        assert [line async for line in changes] == []  # a stopping server ends its streams
+        assert [line async for line in told] == []  # a stopping server ends its streams
         return first, row
 
     first, row = asyncio.run(follow())

@@ -20,6 +20,7 @@ from burnish.cli import (
     model_commands,
     redteam_commands,
     report_commands,
+    review_commands,
     route_commands,
     run_commands,
     serve_commands,
@@ -65,6 +66,7 @@ serve_commands.register(app)
 ui_commands.register(app)
 app.add_typer(models_commands.app, name="models")
 app.add_typer(ab_commands.app, name="ab")
+app.add_typer(review_commands.app, name="review")
 app.add_typer(route_commands.app, name="route")
 app.add_typer(data_commands.app, name="data")
 app.command(epilog=example("burnish doctor"))(doctor)

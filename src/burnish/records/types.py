@@ -94,7 +94,8 @@ class Preference(Record):
     says the same of single objectives, such as ``{"helpful": 1.0, "harmless": -0.5}``: where the
     number is negative the *rejected* reply is the better one in it. One that is absent or 0 says
     nothing. ``probability`` is the labeller's own that the chosen reply is the better one, a soft
-    label; 1 where nobody was in doubt.
+    label; 1 where nobody was in doubt. ``annotators`` are the people who decided so; empty where it
+    was a machine.
     """
 
     prompt: list[Message]
@@ -103,6 +104,7 @@ class Preference(Record):
     margin: float = 0.0
     probability: float = 1.0
     objectives: dict[str, float] = field(default_factory=dict)
+    annotators: tuple[str, ...] = ()
     task: str = "chat"
     topic: str = ""
     group: str = ""

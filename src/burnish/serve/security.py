@@ -22,7 +22,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-Access = Literal["open", "token"]
+Access = Literal["open", "guest", "token"]
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 BODY_SECONDS = 30.0
@@ -55,6 +55,8 @@ class Policy:
         body_bytes: the largest body of a request.
         cookie: name and value of the cookie that a browser may show in place of the token. What
             such a browser changes must say from which page, so that no other page can ask for it.
+        guests: name of another cookie, and whether its value lets in where a rule says ``guest``.
+            The token and ``cookie`` do so as well.
     """
 
     rules: Mapping[tuple[str, str], Access]
@@ -62,6 +64,7 @@ class Policy:
     hosts: frozenset[str]
     body_bytes: int = 2**20
     cookie: tuple[str, str] | None = None
+    guests: tuple[str, Callable[[str], bool]] | None = None
 
 
 class Refusal(Exception):
@@ -133,7 +136,7 @@ class Guard:
             self._check_origin(headers, hosts[0])
         access = self._access(method, path)
         if access != "open" and not (
-            self._knows_token(headers) or self._knows_cookie(method, headers)
+            self._knows_token(headers) or self._knows_cookie(method, headers, access)
         ):
             challenge = [("www-authenticate", "Bearer")]
             raise Refusal(401, "a token is needed: Authorization: Bearer TOKEN", challenge)
@@ -165,16 +168,18 @@ class Guard:
         same = hmac.compare_digest(given.strip().encode(), self.policy.token.encode())
         return scheme.lower() == "bearer" and same
 
-    def _knows_cookie(self, method: str, headers: Headers) -> bool:
-        if self.policy.cookie is None:
-            return False
-        name, value = self.policy.cookie
-        given = cookie_parser(headers.get("cookie", "")).get(name, "")
-        if not hmac.compare_digest(given.encode(), value.encode()):
-            return False
-        if method not in SAFE_METHODS and not headers.getlist("origin"):
+    def _knows_cookie(self, method: str, headers: Headers, access: Access | None) -> bool:
+        given = cookie_parser(headers.get("cookie", ""))
+        known = False
+        if self.policy.cookie is not None:
+            name, value = self.policy.cookie
+            known = hmac.compare_digest(given.get(name, "").encode(), value.encode())
+        if not known and access == "guest" and self.policy.guests is not None:
+            name, lets_in = self.policy.guests
+            known = lets_in(given.get(name, ""))
+        if known and method not in SAFE_METHODS and not headers.getlist("origin"):
             raise Refusal(403, "a browser's request must say from which page it comes")
-        return True
+        return known
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         """The whole body, neither larger nor slower than allowed."""

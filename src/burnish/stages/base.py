@@ -39,6 +39,11 @@ class Context:
     device: str = "auto"
     endpoint: EndpointSettings = field(default_factory=EndpointSettings)
 
+    @property
+    def run(self) -> Path:
+        """The run's folder."""
+        return self.metrics.parent
+
 
 @dataclass(frozen=True)
 class Outcome:

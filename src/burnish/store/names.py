@@ -12,7 +12,8 @@ ARTIFACT = "artifact.json"
 PLAN = "flow.json"
 CLEAN_REPORT = "clean.json"
 REPORT = "report.json"
-NOT_RECORDS = frozenset({MANIFEST, ARTIFACT, PLAN, CLEAN_REPORT, REPORT})
+SEEN = "seen.json"
+NOT_RECORDS = frozenset({MANIFEST, ARTIFACT, PLAN, CLEAN_REPORT, REPORT, SEEN})
 """All JSON that burnish writes into folders of records and that are none. A stage that writes more
 beside its records names it here."""
 

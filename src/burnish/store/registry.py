@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from burnish.config import InputError, Problem
-from burnish.store import atomic, lock
-from burnish.store.errors import CorruptError, StorageError, disk_full, storage_errors
+from burnish.store import atomic
+from burnish.store.database import Database
+from burnish.store.errors import StorageError
 from burnish.store.names import check_name, parse_ref
-
-_SCHEMA = Path(__file__).with_name("registry.sql")
-_SCHEMA_VERSION = 1
-_BUSY_SECONDS = 60.0
 
 
 class AliasMovedError(StorageError):
@@ -85,7 +81,7 @@ class Feedback:
     content: dict[str, Any]
 
 
-class Registry:
+class Registry(Database):
     """An open registry file; made where it does not exist. Close it or use it as a context.
 
     Raises:
@@ -93,44 +89,12 @@ class Registry:
         StorageError: it cannot be opened or made, or is from a newer burnish.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path).absolute()
-        with storage_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._errors():
-            self._db = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)
-            self._db.row_factory = sqlite3.Row
-        try:
-            with self._errors():
-                self._prepare()
-        except BaseException:
-            self._db.close()
-            raise
-
-    def _prepare(self) -> None:
-        # Switching to WAL does not wait for other processes, so one opens the file at a time.
-        with lock.held(self.path.with_name(self.path.name + ".lock"), wait=True):
-            findings = [row[0] for row in self._db.execute("PRAGMA integrity_check(20)")]
-            if findings != ["ok"]:
-                raise CorruptError(self.path, [_DAMAGED, *findings])
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > _SCHEMA_VERSION:
-                raise StorageError(self.path, "was written by a newer burnish; update burnish")
-            if version == 0:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.executescript(_SCHEMA.read_text(encoding="utf-8"))
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA foreign_keys = ON")
-
-    def close(self) -> None:
-        """Close the file; the object is of no use afterwards."""
-        self._db.close()
-
-    def __enter__(self) -> Registry:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
+    schema = Path(__file__).with_name("registry.sql")
+    name = "registry"
+    damaged = (
+        "the registry is damaged; move it away and put a backup in its place, "
+        "the artifacts themselves lie in the run folders"
+    )
 
     def register(
         self,
@@ -311,42 +275,6 @@ class Registry:
         if row is None:
             raise InputError(Problem(str(self.path), None, ref, "not in the registry"))
         return _entry(dict(row))
-
-    def _rows(self, query: str, *values: Any) -> list[dict[str, Any]]:
-        with self._errors():
-            return [dict(row) for row in self._db.execute(query, values)]
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._errors():
-            atomic.fault_point("begin")
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                atomic.fault_point("commit")
-                self._db.execute("COMMIT")
-                atomic.fault_point("committed")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            full = error.sqlite_errorcode == sqlite3.SQLITE_FULL
-            reason = disk_full(self.path) if full else f"the registry cannot be used: {error}"
-            raise StorageError(self.path, reason) from error
-        except sqlite3.DatabaseError as error:
-            raise CorruptError(self.path, [_DAMAGED, str(error)]) from error
-
-
-_DAMAGED = (
-    "the registry is damaged; move it away and put a backup in its place, "
-    "the artifacts themselves lie in the run folders"
-)
 
 
 def _dump(value: Mapping[str, Any]) -> str:

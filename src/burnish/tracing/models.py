@@ -180,4 +180,5 @@ def _records(steps: Sequence[Artifact]) -> dict[str, dict[str, int]]:
                 for mark in MARKS:
                     if value := told.get(mark):
                         found[mark][str(value)] += 1
+                found["annotator"].update(map(str, told.get("annotators") or ()))
     return {mark: dict(counts.most_common()) for mark, counts in found.items() if counts}

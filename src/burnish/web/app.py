@@ -10,13 +10,15 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from burnish.config import BurnishError, InputError
+from burnish.review.desk import Refusal as Refused
+from burnish.review.desk import RefusedError
 from burnish.serve.app import add_api_errors
 from burnish.serve.security import Access, Guard, Policy, Refusal, as_json, error_body
 from burnish.store.registry import AliasMovedError
-from burnish.web.pages import chat, compare, data, entry, experiments, models, runs
+from burnish.web.pages import chat, compare, data, desk, entry, experiments, models, review, runs
 from burnish.web.site import Site, page
 
-GROUPS = (entry, runs, data, compare, experiments, models, chat)
+GROUPS = (entry, runs, data, review, desk, compare, experiments, models, chat)
 """The page groups, each with a ``router`` and its ``RULES``; see ``site.PAGES`` for the menu."""
 
 RULES: dict[tuple[str, str], Access] = {
@@ -25,11 +27,12 @@ RULES: dict[tuple[str, str], Access] = {
 """Every route there is; one that is missing here is not reached (S-09)."""
 
 BODY_BYTES = 2**20
+REFUSED: dict[Refused, int] = {"unknown": 404, "not_yours": 403, "taken": 409, "locked": 409}
 
 
 def make_app(site: Site, hosts: frozenset[str]) -> Guard:
     """The site behind its guard; ``hosts``: what the ``Host`` header may say."""
-    policy = Policy(RULES, site.token, hosts, BODY_BYTES, site.cookie)
+    policy = Policy(RULES, site.token, hosts, BODY_BYTES, site.cookie, site.guests)
     return Guard(bare_app(site), policy, _refusal)
 
 
@@ -72,6 +75,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(AliasMovedError)
     async def moved(request: Request, error: AliasMovedError) -> Response:
         return answer(request, 409, error.reason)
+
+    @app.exception_handler(RefusedError)
+    async def not_so(request: Request, error: RefusedError) -> Response:
+        return answer(request, REFUSED[error.kind], str(error))
 
     @app.exception_handler(BurnishError)
     async def unable(request: Request, error: BurnishError) -> Response:

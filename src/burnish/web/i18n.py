@@ -12,10 +12,13 @@ from burnish.web.words.chat import CHAT
 from burnish.web.words.compare import COMPARE
 from burnish.web.words.data import DATA
 from burnish.web.words.models import MODELS
+from burnish.web.words.review import REVIEW
 from burnish.web.words.runs import RUNS
 from burnish.web.words.shell import SHELL
 
-GROUPS: tuple[Mapping[str, tuple[str, str]], ...] = (SHELL, RUNS, DATA, COMPARE, MODELS, CHAT)
+GROUPS: tuple[Mapping[str, tuple[str, str]], ...] = (
+    SHELL, RUNS, DATA, REVIEW, COMPARE, MODELS, CHAT,
+)  # fmt: skip
 WORDS = {key: words for group in GROUPS for key, words in group.items()}
 """Every text by its key, English and Chinese; keys differ between groups."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from burnish.loop.status import run_folders
 from burnish.reporting import strings
 from burnish.reporting.names import figure_name
 from burnish.reporting.strings import Lang
+from burnish.web import passes
 from burnish.web.champion import Champion
 from burnish.web.contenders import Contenders
 from burnish.web.duels import Duels
@@ -29,11 +31,14 @@ from burnish.web.traced import Traced
 PAGES = (
     ("runs", "/runs"),
     ("data", "/data"),
+    ("review", "/review"),
     ("compare", "/compare"),
     ("models", "/models"),
     ("chat", "/chat"),
 )
 """The navigation: the word of each page and its address."""
+GUEST_PAGES = (("review", "/review"),)
+"""All that a reviewer can see."""
 
 THEME_COOKIE = "burnish_theme"
 THEMES = ("auto", "light", "dark")
@@ -73,6 +78,11 @@ class Site:
         return f"burnish_session_{self.port}", value
 
     @property
+    def guests(self) -> tuple[str, Callable[[str], bool]]:
+        """Name of the cookie of a reviewer, and whether a value of it is one's."""
+        return f"burnish_reviewer_{self.port}", lambda value: bool(passes.holder(self.token, value))
+
+    @property
     def registry(self) -> Path:
         """Where the registry lies, or would lie."""
         return self.runs / "registry.sqlite"
@@ -100,6 +110,22 @@ def run_folder(site: Site, name: str) -> Path:
         if folder.name == name:
             return folder
     raise HTTPException(404, "no such run")
+
+
+def is_owner(request: Request) -> bool:
+    """Whether the request has the token's cookie, or the token itself."""
+    site = site_of(request)
+    name, value = site.cookie
+    bearer = f"Bearer {site.token}"
+    return hmac.compare_digest(request.cookies.get(name, "").encode(), value.encode()) or (
+        hmac.compare_digest(request.headers.get("authorization", "").encode(), bearer.encode())
+    )
+
+
+def reviewer_of(request: Request) -> str | None:
+    """The reviewer whose pass the browser has; no request can name another one."""
+    site = site_of(request)
+    return passes.holder(site.token, request.cookies.get(site.guests[0], ""))
 
 
 @cache
@@ -132,7 +158,7 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
             lang=lang,
             theme=theme if theme in THEMES else "auto",
             themes=THEMES,
-            pages=PAGES,
+            pages=GUEST_PAGES if reviewer_of(request) and not is_owner(request) else PAGES,
             here=request.url.path,
             address=_address(request),
             **values,

@@ -16,11 +16,10 @@ from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.store import atomic, tables
 from burnish.store.layouts import RowError
+from burnish.store.names import SEEN
 from burnish.store.registry import Feedback as Entry
 from burnish.store.registry import Registry
 from burnish.store.rows import record
-
-SEEN = "seen.json"
 
 
 class Config(Settings):

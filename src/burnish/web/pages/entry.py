@@ -12,12 +12,15 @@ from starlette.responses import Response
 from burnish.reporting.strings import LANGUAGES
 from burnish.serve.security import Access
 from burnish.web.i18n import COOKIE
+from burnish.web.passes import holder
 from burnish.web.site import (
+    GUEST_PAGES,
     HEADERS,
     PAGES,
     THEME_COOKIE,
     THEMES,
     form,
+    is_owner,
     own_path,
     page,
     see_other,
@@ -25,7 +28,7 @@ from burnish.web.site import (
 )
 
 RULES: dict[tuple[str, str], Access] = {
-    ("GET", "/"): "token",
+    ("GET", "/"): "guest",
     ("GET", "/login"): "open",
     ("POST", "/login"): "open",
     ("POST", "/preferences"): "open",
@@ -38,9 +41,9 @@ router = APIRouter()
 
 
 @router.get("/")
-def start() -> Response:
+def start(request: Request) -> Response:
     """The first page."""
-    return see_other(PAGES[0][1])
+    return see_other((PAGES if is_owner(request) else GUEST_PAGES)[0][1])
 
 
 @router.get("/login")
@@ -51,9 +54,13 @@ def login(request: Request) -> Response:
 
 @router.post("/login")
 async def enter(request: Request) -> Response:
-    """Give a browser that knows the token its cookie."""
+    """Give a browser that knows the token its cookie, and one with a reviewer's pass another."""
     site = site_of(request)
     given = (await form(request)).get("token", "").strip()
+    if holder(site.token, given):
+        answer = see_other(GUEST_PAGES[0][1])
+        answer.set_cookie(site.guests[0], given, httponly=True, samesite="strict")
+        return answer
     if not hmac.compare_digest(given.encode(), site.token.encode()):
         return page(request, "login.html", 401, wrong=True)
     answer = see_other("/")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response
 
 from burnish.loop import control
 from burnish.loop.status import run_folders
@@ -21,8 +18,9 @@ from burnish.serve.security import Access
 from burnish.web.alerts import alerts
 from burnish.web.drawing import compared, curves, pipeline
 from burnish.web.i18n import language
+from burnish.web.live import follow
 from burnish.web.run_view import RunView
-from burnish.web.site import Site, fragment, page, run_folder, see_other, site_of
+from burnish.web.site import fragment, page, run_folder, see_other, site_of
 
 RULES: dict[tuple[str, str], Access] = {
     ("GET", "/runs"): "token",
@@ -33,7 +31,6 @@ RULES: dict[tuple[str, str], Access] = {
     ("POST", "/runs/{run}/stop"): "token",
     ("POST", "/runs/{run}/resume"): "token",
 }
-LOOK_SECONDS = 1.0
 MOST_COMPARED = 8
 SECRETS = ("BURNISH_UI_TOKEN",)
 
@@ -91,27 +88,12 @@ def run(request: Request, run: str) -> Response:
 def events(request: Request, run: str) -> Response:
     """The parts of a run's page as they change, as server-sent events."""
     site = site_of(request)
-    told = _changes(site, RunView(run_folder(site, run)), language(request))
-    return StreamingResponse(told, media_type="text/event-stream")
+    view, lang = RunView(run_folder(site, run)), language(request)
+    return follow(site, lambda: looked(view, lang))
 
 
-async def _changes(site: Site, view: RunView, lang: Lang) -> AsyncIterator[str]:
-    shown: dict[str, str] = {}
-    while not site.stopping.is_set():
-        now = await asyncio.to_thread(_looked, view, lang)
-        for name, html in now.items():
-            if shown.get(name) != html:
-                yield f"data: {json.dumps({'part': name, 'html': html})}\n\n"
-        if now == shown:
-            yield ": still here\n\n"  # a client that went away is noticed when something is sent
-        shown = now
-        try:
-            await asyncio.wait_for(site.stopping.wait(), LOOK_SECONDS)
-        except TimeoutError:
-            continue
-
-
-def _looked(view: RunView, lang: Lang) -> dict[str, str]:
+def looked(view: RunView, lang: Lang) -> dict[str, str]:
+    """The parts of a run's page as its folder tells them now."""
     view.refresh()
     return parts(view, lang)
 

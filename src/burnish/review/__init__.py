@@ -1,0 +1,1 @@
+"""Human verification: what people should look at, what they decided, and what follows from it."""

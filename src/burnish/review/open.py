@@ -1,0 +1,42 @@
+"""Lay what a run made on its desk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from burnish.config import InputError, Problem
+from burnish.records import Preference
+from burnish.review.desk import Desk, place
+from burnish.review.items import gold_items, items_of
+from burnish.review.queue import ReviewSettings, arrange
+
+GIVEN = "gold"
+
+
+def fill(run: Path, settings: ReviewSettings, gold: Sequence[Preference] = ()) -> int:
+    """Put the items of every round on the desk that are not there yet; returns how many.
+
+    Args:
+        gold: pairs whose chosen reply is known to be the better one; without any they are taken
+            from pairs that a verifier decides.
+
+    Raises:
+        InputError: the run made no pairs, or a file of it cannot be read.
+    """
+    found = items_of(run)
+    if not found:
+        expected = "preferences.jsonl or rollouts.jsonl in an artifact"
+        raise InputError(Problem(str(run), None, "", "made no pairs of replies yet", expected))
+    with Desk(place(run)) as desk:
+        lying = Counter(case.item.round for case in desk.cases())
+        known, new = desk.known(), 0
+        for round in sorted({one.round for one in found}):
+            fresh = [one for one in found if one.round == round and one.id not in known]
+            room = settings.most - lying[round]
+            if fresh and room > 0:
+                given = gold_items(gold, GIVEN, round) if gold else []
+                placed = arrange(fresh, given, settings.model_copy(update={"most": room}))
+                new += desk.add(placed, settings)
+    return new
