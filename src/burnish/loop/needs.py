@@ -204,10 +204,11 @@ def divided_moments(
     """
     share = {"weights": model.weights // devices, **frozen}
     tensor = max(size_of([weight]) for weight in model.model.parameters())
+    file = min(model.weights, max(FILE, tensor))
     saving = {name: training.get(name, 0) for name in ("optimizer", "copies")}
     return [
         Need("loading", share | {"gathered": _for_a_pass(model)}),
-        Need("saving", share | saving | {"file": max(FILE, tensor), "gathered": 2 * tensor}),
+        Need("saving", share | saving | {"file": file, "gathered": 2 * tensor}),
     ]
 
 
@@ -230,7 +231,7 @@ def _parts(model: Outline) -> tuple[list[Tensor], list[Tensor]]:
     inside = [list(layer.parameters()) for layer in layers(model.model)]
     ids = {id(weight) for part in inside for weight in part}
     outside: list[Tensor] = [w for w in model.model.parameters() if id(w) not in ids]
-    return outside, max(inside, key=size_of, default=[])
+    return outside, [*max(inside, key=size_of, default=[])]
 
 
 def _segments(config: Any) -> int:
