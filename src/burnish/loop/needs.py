@@ -85,15 +85,13 @@ class Needs:
             copies = self._copies(config)
             training = self._training(config, step, copies, devices)
             moments.append(Need("training", training | frozen))
+            held |= {"optimizer": step.optimizer // devices, "copies": copies // devices}
             if devices > 1 and divides(config):
                 moments += divided_moments(self.model(config), devices, training, frozen)
             elif devices > 1:
                 # Loading, evaluating, sampling and saving have the whole model on every device.
-                held |= {"optimizer": step.optimizer // devices, "copies": copies // devices}
                 held["shares"] = held["weights"] // devices
                 moments.append(Need("evaluating", held | frozen))
-            else:
-                held |= {"optimizer": step.optimizer, "copies": copies}
         if samples(config):
             moments.append(Need("sampling", held | frozen | self._decoding(config)))
         return max(moments, key=lambda need: need.total)

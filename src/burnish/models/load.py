@@ -114,20 +114,8 @@ def load_model(
             raise ValueError("its weights are quantised already")
         if template is not None and tokenizer.chat_template is None:
             _use_template(tokenizer, template)
-        model = None
         fits = len(tokenizer) <= config.get_text_config().vocab_size
-        if divide and divided.several() and isinstance(place, Path) and fits:
-            model = _in_pieces(config, place, target, dtype)
-        if model is None:
-            model = AutoModelForCausalLM.from_pretrained(
-                place,
-                config=config,
-                dtype=dtype,
-                trust_remote_code=False,
-                use_safetensors=True,
-                **_attention(config),
-                **(quantised.loading(target, dtype) if bits is not None else {}),
-            ).to(target)
+        model = _read(config, place, target, dtype, bits, divide and fits)
     except _LOAD_FAULTS as error:
         raise _cannot(ref, place, error) from error
     if template is not None and len(tokenizer) > model.get_input_embeddings().num_embeddings:
@@ -166,15 +154,30 @@ def _outline(config: Any, dtype: torch.dtype) -> PreTrainedModel:
     return model
 
 
-def _in_pieces(
-    config: Any, folder: Path, device: torch.device, dtype: torch.dtype
-) -> PreTrainedModel | None:
-    """The model divided over the processes; None where it must be loaded whole."""
-    model = _outline(config, dtype)
-    if not divided.loadable(model, folder):
-        return None
-    divided.load(model, folder, device)
-    return model
+def _read(
+    config: Any,
+    place: Path | str,
+    device: torch.device,
+    dtype: torch.dtype,
+    bits: Literal[4] | None,
+    divide: bool,
+) -> Any:
+    """The model with its weights, divided where it is asked for and can be."""
+    plain = bits is None and not hasattr(config, "quantization_config")
+    if divide and divided.several() and isinstance(place, Path) and plain:
+        model = _outline(config, dtype)
+        if divided.loadable(model, place):
+            divided.load(model, place, device)
+            return model
+    return AutoModelForCausalLM.from_pretrained(
+        place,
+        config=config,
+        dtype=dtype,
+        trust_remote_code=False,
+        use_safetensors=True,
+        **_attention(config),
+        **(quantised.loading(device, dtype) if bits is not None else {}),
+    ).to(device)
 
 
 def load_tokenizer(ref: str | Path) -> PreTrainedTokenizerBase:
