@@ -112,13 +112,14 @@ def load_model(
         _without_dropout(config)
         if bits is not None and hasattr(config, "quantization_config"):
             raise ValueError("its weights are quantised already")
-        if template is not None and tokenizer.chat_template is None:
-            _use_template(tokenizer, template)
+        fresh = template is not None and tokenizer.chat_template is None
+        if fresh:
+            _use_template(tokenizer, str(template))
         fits = len(tokenizer) <= config.get_text_config().vocab_size
         model = _read(config, place, target, dtype, bits, divide and fits)
     except _LOAD_FAULTS as error:
         raise _cannot(ref, place, error) from error
-    if template is not None and len(tokenizer) > model.get_input_embeddings().num_embeddings:
+    if fresh and len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     quantised.keep_differentiable(model)
     _check_tokenizer(model, tokenizer, str(ref))
