@@ -112,14 +112,14 @@ def load_model(
         _without_dropout(config)
         if bits is not None and hasattr(config, "quantization_config"):
             raise ValueError("its weights are quantised already")
-        fresh = template is not None and tokenizer.chat_template is None
-        if fresh:
-            _use_template(tokenizer, str(template))
+        fresh = template if tokenizer.chat_template is None else None
+        if fresh is not None:
+            _use_template(tokenizer, fresh)
         fits = len(tokenizer) <= config.get_text_config().vocab_size
         model = _read(config, place, target, dtype, bits, divide and fits)
     except _LOAD_FAULTS as error:
         raise _cannot(ref, place, error) from error
-    if fresh and len(tokenizer) > model.get_input_embeddings().num_embeddings:
+    if fresh is not None and len(tokenizer) > model.get_input_embeddings().num_embeddings:
         model.resize_token_embeddings(len(tokenizer))
     quantised.keep_differentiable(model)
     _check_tokenizer(model, tokenizer, str(ref))
