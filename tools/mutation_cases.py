@@ -130,7 +130,7 @@ MUTATIONS = (
     ),
     Mutation(
         "gradients averaged over processes",
-        "engine/shards.py",
+        "models/divided.py",
         "set_gradient_divide_factor(1.0)",
         "set_gradient_divide_factor(2.0)",
         ("engine/test_ranks.py",),
@@ -138,8 +138,8 @@ MUTATIONS = (
     Mutation(
         "a head's gradient not shared by the processes",
         "engine/shards.py",
-        "dist.all_reduce(weight.grad)",
-        "weight.grad = weight.grad",
+        "ranks.summed(torch.cat([gradient.flatten() for gradient in gradients]))",
+        "torch.cat([gradient.flatten() for gradient in gradients])",
         ("engine/test_ranks.py",),
     ),
     Mutation(

@@ -173,11 +173,10 @@ def held() -> dict[str, int]:
     they are gathered."""
     trained = model()
     whole = sum(weight.numel() for weight in trained.parameters())
-    with shards.shared(trained, fits.nll, named_trainable(model=trained)) as share:
+    with shards.shared(trained, named_trainable(model=trained)) as share:
         own = sum(weight.numel() for weight in share.trainable.values())
         left = sum(weight.numel() for weight in trained.parameters())
-        root = share.root  # type: ignore[attr-defined]
-        groups = sum(isinstance(module, FSDPModule) for module in root.modules())
+        groups = sum(isinstance(module, FSDPModule) for module in share.model.modules())
     return {"whole": whole, "own": own, "left": left, "groups": groups}
 
 

@@ -15,10 +15,15 @@ from tests.loop import mini
 from burnish.config import InputError
 from burnish.engine.devices import Device
 from burnish.loop.estimate import Estimate, Estimates, estimate
+from burnish.loop.needs import divided_moments
 from burnish.loop.recipe import from_value
+from burnish.models.outline import outline
 
 ROOMY = Device("test", 1e12, 1e12, 1e11, torch.float32, "made up")
 STATE = 4 * sum(weight.numel() for weight in tiny.model().parameters())
+
+OUTSIDE = 4 * 32 * (len(tiny.tokenizer()) + 1)
+"""Of the same model, tied embeddings and the last norm."""
 
 
 def estimated(
@@ -83,7 +88,23 @@ def test_a_fit_is_shared_and_what_needs_the_whole_model_is_not(tmp_path: Path) -
     assert one["sft"].exchanged == 0
     anchored = estimated(tmp_path, {"sft": {"anchor": "@base"}}, devices=4)["sft"]
     assert anchored.devices == 4
-    assert anchored.need.parts["frozen"] == pytest.approx(STATE, rel=0.01)  # whole on each of them
+    # A quarter of the anchor on each of them, and its embeddings and last norm whole.
+    assert anchored.need.parts["frozen"] == pytest.approx(STATE / 4 + OUTSIDE, rel=0.01)
+
+
+def test_a_divided_model_is_whole_at_no_moment(tmp_path: Path) -> None:
+    # By hand: 32 wide, 2 layers, 4 heads on 2, 64 inside.
+    (tmp_path / "config.json").write_text(tiny.model().config.to_json_string(), encoding="utf-8")
+    model = outline(str(tmp_path), torch.float32)
+    layer = 4 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64 + 2 * 32)
+    assert 2 * layer + OUTSIDE == STATE
+    training = {"optimizer": 70, "copies": 7}
+    loading, saving = divided_moments(model, 2, training, {"frozen": 5})
+    # Rotary angles, which are no parameters, make the little more.
+    assert loading.total == pytest.approx(STATE / 2 + 5 + OUTSIDE + 3 * layer, rel=0.001)
+    # Smaller than a file: whole in the first process, and the embeddings twice on their way.
+    words = 4 * 32 * len(tiny.tokenizer())
+    assert saving.total == pytest.approx(STATE / 2 + 82 + STATE + 2 * words, rel=0.001)
 
 
 def test_a_policy_that_samples_is_whole_beside_its_share(tmp_path: Path) -> None:
@@ -126,10 +147,14 @@ def test_replies_of_a_red_team(tmp_path: Path) -> None:
 def test_what_would_make_it_fit(tmp_path: Path) -> None:
     value = mini.recipe_value(tmp_path)
     sft = value["prepare"]["sft"] | {"model": "@base"}
+    # Several layers, of which a device that shares the fit has three whole.
+    (tmp_path / "deep").mkdir()
+    config = tiny.plain(num_hidden_layers=12).config.to_json_string()
+    (tmp_path / "deep" / "config.json").write_text(config, encoding="utf-8")
 
     def alone(train: dict[str, Any], memory: float) -> Estimate:
         stages = {"sft": sft | {"train": {"max_steps": 2, "segments_per_step": 4} | train}}
-        recipe = {"name": "alone", "model": "model", "prepare": stages}
+        recipe = {"name": "alone", "model": "deep", "prepare": stages}
         device = replace(ROOMY, memory=memory / ROOMY.share)
         return estimate(from_value(recipe, tmp_path / "recipe.yaml", {}), device, 1).stages[0]
 

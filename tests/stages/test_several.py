@@ -33,11 +33,11 @@ def both(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def one(folder: Path) -> dict[str, several.Done]:
     """What a single process makes of the same."""
-    names = ("grpo", "ppo", "hybrid", "online_dpo", "kto", "anchored")
+    names = ("grpo", "ppo", "hybrid", "online_dpo", "kto", *several.DIVIDED)
     return {name: several.run(name, folder, folder / "alone" / name) for name in names}
 
 
-@pytest.mark.parametrize("name", ["grpo", "ppo", "hybrid", "online_dpo", "kto", "anchored"])
+@pytest.mark.parametrize("name", ["grpo", "ppo", "hybrid", "online_dpo", "kto", *several.DIVIDED])
 def test_two_processes_run_a_stage_as_one_does(
     name: str, both: list[dict[str, Any]], one: dict[str, several.Done]
 ) -> None:

@@ -80,7 +80,8 @@ def train(
 
     Of several processes (``ranks.join``) each makes this call with the same arguments, takes its
     share of every window, and ends with the same whole ``model``. Only the first writes and shows.
-    ``evaluate`` finds the model whole; ``on_step`` must not look at it.
+    ``evaluate`` finds the model whole, or divided where it was given so (``models.divided``);
+    ``on_step`` must not look at it.
 
     Args:
         model: put into train mode where the source allows dropout, else into eval mode; its mode
@@ -121,11 +122,11 @@ def train(
     try:
         with (
             trackers.following(log, settings, label) if ranks.first() else nullcontext(),
-            shared(model, loss, trainable) as share,
+            shared(model, trainable) as share,
             noisy(share.model, extras.neftune),
             recomputed(share.model, extras.checkpoint_activations),
         ):
-            fit = _Fit(share, source, settings, scratch, log, evaluate, on_step, label)
+            fit = _Fit(share, loss, source, settings, scratch, log, evaluate, on_step, label)
             return fit.run(seed, board)
     finally:
         model.train(was_training)
@@ -136,6 +137,7 @@ class _Fit:
     """One fit under way."""
 
     share: Share
+    loss: LossFunction
     source: Source
     settings: TrainSettings
     scratch: Path | None
@@ -226,7 +228,7 @@ class _Fit:
 
     def _update(self, window: list[Batch]) -> dict[str, float]:
         device = next(iter(self.trainable.values())).device
-        sums = accumulate(self.model, self.share.loss, [batch.to(device) for batch in window])
+        sums = accumulate(self.model, self.loss, [batch.to(device) for batch in window])
         self.share.collect()
         rate = self.rate * learning_rate(self.step + 1, self.steps, self.settings)
         norm, skipped = 0.0, False

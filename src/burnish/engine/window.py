@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from burnish.engine import ranks
+from burnish.models.divided import compute
 from burnish.objectives.types import Loss
 from burnish.text.batches import Batch
 
@@ -47,7 +48,7 @@ def accumulate(model: Any, loss: LossFunction, window: Sequence[Batch]) -> Windo
     totals, counts = [blank] * len(window), [blank] * len(window)
     parts: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for place, counted in ranks.turns(len(window)):
-        found = loss(model, window[place])
+        found = compute(model, loss, window[place])
         if not counted:
             found = _uncounted(found)
         if found.total.requires_grad:

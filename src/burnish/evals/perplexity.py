@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from burnish.evals.resampling import Array, resampled_sums, widening
+from burnish.models.divided import compute
 from burnish.models.forward import segment_sums, token_logprobs
 from burnish.records import Document, Figure
 from burnish.sampling.generate import context_length
@@ -66,7 +67,8 @@ def document_losses(
     try:
         with torch.no_grad():
             for chosen, batch in batches(segments, tokens_per_batch, device):
-                sums = segment_sums(-token_logprobs(model, batch).logprobs.double(), batch)
+                found = compute(model, token_logprobs, batch).logprobs
+                sums = segment_sums(-found.double(), batch)
                 for index, total in zip(chosen, sums.tolist(), strict=True):
                     nats[owners[index]] += total
                     counts[owners[index]] += sum(segments[index].mask)

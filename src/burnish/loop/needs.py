@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from burnish.config import is_served, references
 from burnish.engine.rehearsal import StepMemory, rehearse
@@ -14,6 +15,7 @@ from burnish.loop.amounts import UNKNOWN_LENGTH, Amounts, Size, samples
 from burnish.loop.recipe import Recipe
 from burnish.loop.references import locate, split
 from burnish.models.adapters import LoraSettings
+from burnish.models.divided import FILE, layers
 from burnish.models.outline import Outline, outline, size_of
 from burnish.sampling.generate import BATCH_ROWS, context_length
 from burnish.sampling.rehearsal import rehearse_replies
@@ -77,18 +79,21 @@ class Needs:
         """The fullest moment of a stage."""
         moments = []
         held: dict[str, int] = {"weights": self.model(config).weights}
+        frozen = self._frozen(config, devices)
         if hasattr(config, "train"):
             step = self.step(config)
             copies = self._copies(config)
-            moments.append(self._training(config, step, copies, devices))
-            held["optimizer"] = step.optimizer // devices
-            held["copies"] = copies // devices
-            if devices > 1:
+            training = self._training(config, step, copies, devices)
+            moments.append(Need("training", training | frozen))
+            held |= {"optimizer": step.optimizer // devices, "copies": copies // devices}
+            if devices > 1 and divides(config):
+                moments += divided_moments(self.model(config), devices, training, frozen)
+            elif devices > 1:
                 # Loading, evaluating, sampling and saving have the whole model on every device.
                 held["shares"] = held["weights"] // devices
-                moments.append(Need("evaluating", held | self._frozen(config)))
+                moments.append(Need("evaluating", held | frozen))
         if samples(config):
-            moments.append(Need("sampling", held | self._frozen(config) | self._decoding(config)))
+            moments.append(Need("sampling", held | frozen | self._decoding(config)))
         return max(moments, key=lambda need: need.total)
 
     def step(self, config: Any) -> StepMemory:
@@ -127,13 +132,14 @@ class Needs:
         full, rest = divmod(tokens, length)
         return Batches((length,) * full + ((rest,) if rest > 1 else ()), several)
 
-    def _training(self, config: Any, step: StepMemory, copies: int, devices: int) -> Need:
+    def _training(self, config: Any, step: StepMemory, copies: int, devices: int) -> dict[str, int]:
+        # An adapter put into a divided model is not divided itself.
+        shared = 1 if config.lora is not None and divides(config) else devices
         parts = {
             "weights": step.weights // devices,
-            "gradients": step.gradients // devices,
-            "optimizer": step.optimizer // devices,
-            "copies": copies // devices,
-            **self._frozen(config),
+            "gradients": step.gradients // shared,
+            "optimizer": step.optimizer // shared,
+            "copies": copies // shared,
             "activations": step.activations,
             "work": step.head,
         }
@@ -143,7 +149,7 @@ class Needs:
             parts["critic"] = step.weights + step.gradients + step.optimizer + kept
         if devices > 1:
             parts["gathered"] = gathered(self.model(config))
-        return Need("training", parts)
+        return parts
 
     def _copies(self, config: Any) -> int:
         """Sets of trained weights kept beside those in training (``engine.train``): marked ones
@@ -158,13 +164,18 @@ class Needs:
             copies += 4 * sum(parameter.numel() for parameter in trained)  # float32
         return copies
 
-    def _frozen(self, config: Any) -> dict[str, int]:
-        """Other models a stage holds: anchor, reward model, reference. Not shared out."""
+    def _frozen(self, config: Any, devices: int) -> dict[str, int]:
+        """Other models a stage holds: anchor, reward model, reference. Only the anchor of a divided
+        model is divided too, but for what lies outside its layers."""
         refs = [
             ref for path, ref, mark in references(config)
             if mark.kind == "model" and path != ("model",) and not is_served(self.origin(ref))
         ]  # fmt: skip
-        total = sum(self.outline(ref).weights for ref in refs)
+        models = [self.outline(ref) for ref in refs]
+        total = sum(model.weights for model in models)
+        if divides(config) and devices > 1:
+            outside = sum(size_of(_parts(model)[0]) for model in models)
+            total = total // devices + outside
         if hasattr(config, "online") and config.lora is None:
             total += self.model(config).weights
         return {"frozen": total}
@@ -176,21 +187,49 @@ class Needs:
         return {"cache": found.cache, "work": found.working}
 
 
-def gathered(model: Outline) -> int:
-    """Bytes that several devices gather for a moment while they train with FSDP2.
+def divides(config: Any) -> bool:
+    """Whether no device of several has to hold a stage's model whole."""
+    return bool(getattr(config, "divides", False))
 
-    What lies outside the layers is gathered for the whole pass, two layers (one computed, the next
-    on its way) at a time; gradients are whole until they are summed over the devices. Worked out,
-    not measured.
+
+def divided_moments(
+    model: Outline, devices: int, training: Mapping[str, int], frozen: Mapping[str, int]
+) -> list[Need]:
+    """What a divided model needs while it is loaded and while it is saved.
+
+    The check of what was loaded is a pass. While the model is saved the first device holds the
+    tensors of a file, and one more, in parts and put together.
     """
-    kinds = set(getattr(model.model, "_no_split_modules", None) or ())
-    layers = [m for m in model.model.modules() if type(m).__name__ in kinds]
-    inside = [list(layer.parameters()) for layer in layers]
-    largest = max(inside, key=size_of, default=[])
+    share = {"weights": model.weights // devices, **frozen}
+    tensor = max(size_of([weight]) for weight in model.model.parameters())
+    file = min(model.weights, max(FILE, tensor))
+    saving = {name: training.get(name, 0) for name in ("optimizer", "copies")}
+    return [
+        Need("loading", share | {"gathered": _for_a_pass(model)}),
+        Need("saving", share | saving | {"file": file, "gathered": 2 * tensor}),
+    ]
+
+
+def gathered(model: Outline) -> int:
+    """Bytes that several devices gather for a moment while they train with FSDP2: for a pass, and
+    gradients, which are whole until they are summed over the devices."""
+    gradients = [w for part in _parts(model) for w in part if w.requires_grad]
+    return _for_a_pass(model) + size_of(gradients)
+
+
+def _for_a_pass(model: Outline) -> int:
+    """What lies outside the layers is gathered for the whole pass, layers one at a time: as they
+    are computed with, as they arrived, and as the one before arrived, which is kept so long."""
+    outside, largest = _parts(model)
+    return size_of(outside) + 3 * size_of(largest)
+
+
+def _parts(model: Outline) -> tuple[list[Tensor], list[Tensor]]:
+    """The weights outside the layers, and those of the largest layer."""
+    inside = [list(layer.parameters()) for layer in layers(model.model)]
     ids = {id(weight) for part in inside for weight in part}
-    outside = [weight for weight in model.model.parameters() if id(weight) not in ids]
-    gradients = [weight for weight in (*outside, *largest) if weight.requires_grad]
-    return size_of(outside) + 2 * size_of(largest) + size_of(gradients)
+    outside: list[Tensor] = [w for w in model.model.parameters() if id(w) not in ids]
+    return outside, [*max(inside, key=size_of, default=[])]
 
 
 def _segments(config: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Literal
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from burnish.config import InputError, Settings
@@ -125,9 +125,40 @@ def merged_into(base: PreTrainedModel, model: PreTrainedModel) -> PreTrainedMode
     return merge(base)
 
 
+def unadapted(model: PreTrainedModel) -> dict[str, tuple[Tensor, BaseTunerLayer | None]]:
+    """What is saved of a model whose adapter is to be merged: by the names without it, each weight
+    once, with the layer of the adapter that changes it."""
+    found: dict[str, tuple[Tensor, BaseTunerLayer | None]] = {}
+    layers = {id(layer.get_base_layer().weight): layer for _, _, layer in _layers(model)}
+    own = {id(w) for _, _, layer in _layers(model) for w in _own(layer)}
+    seen: set[int] = set()
+    for name, weight in model.state_dict(keep_vars=True).items():
+        if id(weight) not in own | seen:
+            found[name.replace(".base_layer.", ".")] = weight, layers.get(id(weight))
+            seen.add(id(weight))
+    return found
+
+
+def merged(weight: Tensor, layer: BaseTunerLayer | None) -> Tensor:
+    """A whole weight and what an adapter's layer adds to it: what ``merge`` makes of it."""
+    if layer is None:
+        return weight
+    found = weight.clone()
+    for name in layer.active_adapters:
+        found += layer.get_delta_weight(name).detach().to(found.device)
+    return found
+
+
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     """The parameters an optimiser should move, in the model's order."""
     return [weight for weight in model.parameters() if weight.requires_grad]
+
+
+def _own(layer: BaseTunerLayer) -> Iterator[nn.Parameter]:
+    for name in (*layer.adapter_layer_names, *layer.other_param_names):
+        held = getattr(layer, name, None)
+        if isinstance(held, nn.Module):
+            yield from held.parameters()
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[nn.Module, str, BaseTunerLayer]]:

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from burnish.models.attention import packs
+from burnish.models.divided import compute
 from burnish.models.packing import Packing
 from burnish.objectives import full_kl
 from burnish.text.batches import Batch
@@ -139,7 +140,7 @@ def token_divergences(
     """
     before = batch.predictors()
     with torch.no_grad():
-        given = hidden(anchor, batch).index_select(0, before)
+        given = compute(anchor, hidden, batch).index_select(0, before)
     states = hidden(model, batch) if states is None else states
     rows = states.index_select(0, before)
 

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from burnish.config import InputError, Problem, is_served
-from burnish.models import quantised
+from burnish.models import divided, quantised
 from burnish.models.forward import logits
 from burnish.models.fused import fuse
 from burnish.models.gguf import smollm2_folder
@@ -82,6 +82,7 @@ def load_model(
     dtype: torch.dtype | None = None,
     template: str | None = None,
     bits: Literal[4] | None = None,
+    divide: bool = False,
 ) -> Loaded:
     """Load a model in eval mode, with every dropout rate set to 0.
 
@@ -91,6 +92,9 @@ def load_model(
         template: name of a fallback chat template, used when the model has none; control tokens it
             needs are added to the vocabulary.
         bits: 4 for linear layers rounded to 4 bits, to be frozen under an adapter.
+        divide: of several processes each is to hold and read some rows of the weights, see
+            ``divided``. Whole all the same: a model of the hub, one whose tokenizer has more
+            tokens than it has embeddings, and one whose weights transformers renames or converts.
 
     Raises:
         InputError: nothing there, a broken folder, an unknown architecture, weights that are not
@@ -108,25 +112,21 @@ def load_model(
         _without_dropout(config)
         if bits is not None and hasattr(config, "quantization_config"):
             raise ValueError("its weights are quantised already")
-        model = AutoModelForCausalLM.from_pretrained(
-            place,
-            config=config,
-            dtype=dtype,
-            trust_remote_code=False,
-            use_safetensors=True,
-            **_attention(config),
-            **(quantised.loading(target, dtype) if bits is not None else {}),
-        )
+        fresh = template if tokenizer.chat_template is None else None
+        if fresh is not None:
+            _use_template(tokenizer, fresh)
+        fits = len(tokenizer) <= config.get_text_config().vocab_size
+        model = _read(config, place, target, dtype, bits, divide and fits)
     except _LOAD_FAULTS as error:
         raise _cannot(ref, place, error) from error
-    if template is not None and tokenizer.chat_template is None:
-        _use_template(model, tokenizer, template)
+    if fresh is not None and len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        model.resize_token_embeddings(len(tokenizer))
     quantised.keep_differentiable(model)
     _check_tokenizer(model, tokenizer, str(ref))
-    model = model.to(target).eval()
-    expected = _own_logits(model)
+    model.eval()
+    expected = divided.compute(model, _own_logits)
     fuse(model)
-    _check_logits(model, expected, str(ref))
+    divided.compute(model, _check_logits, expected, str(ref))
     return Loaded(model, tokenizer, str(ref), place if isinstance(place, Path) else None)
 
 
@@ -140,14 +140,45 @@ def load_empty(ref: str | Path, dtype: torch.dtype) -> PreTrainedModel:
     try:
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         _without_dropout(config)
-        with torch.device("meta"):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(
-                config, dtype=dtype, trust_remote_code=False, **_attention(config)
-            )
+        model = _outline(config, dtype)
     except _LOAD_FAULTS as error:
         raise _cannot(ref, place, error) from error
     fuse(model)
     return model.eval()
+
+
+def _outline(config: Any, dtype: torch.dtype) -> PreTrainedModel:
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            config, dtype=dtype, trust_remote_code=False, **_attention(config)
+        )
+    return model
+
+
+def _read(
+    config: Any,
+    place: Path | str,
+    device: torch.device,
+    dtype: torch.dtype,
+    bits: Literal[4] | None,
+    divide: bool,
+) -> Any:
+    """The model with its weights, divided where it is asked for and can be."""
+    plain = bits is None and not hasattr(config, "quantization_config")
+    if divide and divided.several() and isinstance(place, Path) and plain:
+        model = _outline(config, dtype)
+        if divided.loadable(model, place):
+            divided.load(model, place, device)
+            return model
+    return AutoModelForCausalLM.from_pretrained(
+        place,
+        config=config,
+        dtype=dtype,
+        trust_remote_code=False,
+        use_safetensors=True,
+        **_attention(config),
+        **(quantised.loading(device, dtype) if bits is not None else {}),
+    ).to(device)
 
 
 def load_tokenizer(ref: str | Path) -> PreTrainedTokenizerBase:
@@ -226,16 +257,11 @@ def _attention(config: Any) -> dict[str, str]:
     return {"attn_implementation": "eager"} if capped else {}
 
 
-def _use_template(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, template: str
-) -> None:
+def _use_template(tokenizer: PreTrainedTokenizerBase, template: str) -> None:
     tokenizer.chat_template = default_template(template)
     tokens = [t for t in TEMPLATE_TOKENS[template] if t not in tokenizer.get_vocab()]
-    if not tokens:
-        return
-    tokenizer.add_special_tokens({"additional_special_tokens": tokens})
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-        model.resize_token_embeddings(len(tokenizer))
+    if tokens:
+        tokenizer.add_special_tokens({"additional_special_tokens": tokens})
 
 
 def _check_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, ref: str) -> None:

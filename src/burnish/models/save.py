@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from burnish.config import process
+from burnish.models import divided
 from burnish.models.adapters import has_adapter, merge
 from burnish.models.heads import ScalarHead
 from burnish.store import atomic, manifest
@@ -23,8 +24,9 @@ def save_model(
     """Write weights (safetensors), tokenizer, model card and head, sealed with a manifest.
 
     The folder appears whole or not at all; an existing one is replaced. A model with an adapter is
-    saved with the adapter merged; the model in memory stays as it is (this takes a copy of it).
-    Of several processes only the first writes.
+    saved with the adapter merged; the model in memory stays as it is (this takes a copy of it, but
+    of a divided one). Of several processes only the first writes; with a divided model all of them
+    must call this.
 
     Args:
         card: text of the model card, written as ``README.md``.
@@ -34,6 +36,8 @@ def save_model(
         StorageError: the disk is full or there is no permission.
     """
     if process.rank() > 0:
+        if divided.is_divided(model):
+            divided.write(model, None)
         return Path(folder)
     with atomic.new_folder(folder, replace=True) as fresh:
         write_model(model, tokenizer, fresh, card, head)
@@ -49,8 +53,11 @@ def write_model(
     head: ScalarHead | None = None,
 ) -> None:
     """What ``save_model`` writes, into a folder that the caller makes and seals."""
-    plain = merge(deepcopy(model)) if has_adapter(model) else model
-    plain.save_pretrained(folder)
+    if divided.is_divided(model):
+        divided.write(model, folder)
+    else:
+        plain = merge(deepcopy(model)) if has_adapter(model) else model
+        plain.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if card is not None:
         (folder / "README.md").write_text(card, encoding="utf-8")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from burnish.config import InputError, Problem
+from burnish.engine import ranks
+from burnish.models.divided import compute, is_divided
 from burnish.models.forward import hidden, token_divergences, token_logprobs
 from burnish.models.load import Loaded, load_model
 from burnish.objectives import Loss, cross_entropy, held_to
@@ -59,7 +62,7 @@ def _streams(weight: float, general: bool) -> dict[str, float]:
 
 
 def load_anchor(inputs: Inputs, device: str, loaded: Loaded) -> PreTrainedModel | None:
-    """The stage's ``anchor``, frozen, where it has one.
+    """The stage's ``anchor``, frozen, where it has one; divided where the trained model is.
 
     Raises:
         InputError: it does not predict the same tokens as the model that is trained.
@@ -67,7 +70,7 @@ def load_anchor(inputs: Inputs, device: str, loaded: Loaded) -> PreTrainedModel 
     folder = inputs.optional_model("anchor")
     if folder is None:
         return None
-    anchor = load_model(folder, device=device)
+    anchor = load_model(folder, device=device, divide=is_divided(loaded.model))
     if anchor.tokenizer.get_vocab() != loaded.tokenizer.get_vocab():
         expected = "a model with the vocabulary of the one that is trained"
         raise InputError(Problem("", None, "anchor", "another vocabulary", expected))
@@ -103,6 +106,11 @@ def language_loss(
         states = hidden(model, batch)
         general = batch.per_segment["general"] > 0
         parts = [(batch.only(part), states[part[batch.segment]]) for part in (~general, general)]
+        general_here = bool(parts[1][0].ids)
+        if is_divided(anchor) and ranks.greatest(general_here) and not general_here:
+            # Another process has general text now, and gathers the anchor's layers from all.
+            with torch.no_grad():
+                compute(anchor, hidden, batch)
         return told(model, *parts[0]) + kept(model, *parts[1])
 
     return told if anchor is None else both

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
+from burnish.models.divided import compute
 from burnish.models.forward import segment_sums, token_logprobs
 from burnish.store import atomic
 from burnish.store.errors import CorruptError
@@ -86,7 +88,7 @@ def _computed(
     device = next(model.parameters()).device
     found = torch.zeros(sum(len(unit) for unit in units))
     for places, batch in batches(units, tokens_per_batch, device):
-        found[places] = sums(token_logprobs(model, batch).logprobs, batch).float().cpu()
+        found[places] = sums(compute(model, token_logprobs, batch).logprobs, batch).float().cpu()
     return found
 
 
@@ -95,7 +97,8 @@ def _weights_mark(model: PreTrainedModel) -> str:
     mark = hashlib.sha256()
     for name, weight in model.state_dict().items():
         mark.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        mark.update(weight.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        whole = weight.full_tensor() if isinstance(weight, DTensor) else weight
+        mark.update(whole.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return mark.hexdigest()
 
 

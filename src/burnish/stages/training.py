@@ -50,9 +50,15 @@ def drawn(paths: Sequence[Path], kind: type[R], limit: int | None, seed: int) ->
 
 
 def load_policy(
-    inputs: Inputs, context: Context, lora: LoraSettings | None, template: str | None = None
+    inputs: Inputs,
+    context: Context,
+    lora: LoraSettings | None,
+    template: str | None = None,
+    divide: bool = False,
 ) -> Loaded:
     """The stage's ``model``, with a fresh adapter where one is asked for.
+
+    With ``divide`` no process holds it whole, where there are several (``models.divided``).
 
     What is drawn here (the adapter, embeddings of a template's tokens) is set by the stage's seed.
 
@@ -61,13 +67,19 @@ def load_policy(
     """
     torch.manual_seed(context.seed)
     ref, bits = inputs.model("model"), lora.bits if lora else None
-    loaded = load_model(ref, device=context.device, template=template, bits=bits)
+    loaded = load_model(ref, context.device, template=template, bits=bits, divide=divide)
     if is_quantised(loaded.model) and bits is None:
         expected = "the model before that; lora.bits rounds its weights for the fit"
         raise InputError(Problem(ref, None, "model", "its weights are quantised", expected))
     if lora is not None:
         adapters.attach(loaded.model, lora)
     return loaded
+
+
+def divisible(lora: LoraSettings | None) -> bool:
+    """Whether an adapter goes with a divided model: DoRA needs the norms of whole weights, and bits
+    cannot be divided."""
+    return lora is None or not (lora.dora or lora.bits)
 
 
 def save_policy(

@@ -49,6 +49,11 @@ class Config(Settings):
     lora: LoraSettings | None = None
     train: TrainSettings = TrainSettings(learning_rate=1e-4, segments_per_step=32)
 
+    @property
+    def divides(self) -> bool:
+        """Whether several processes do without anyone holding the whole model."""
+        return training.divisible(self.lora)
+
 
 def loss(model: Any, batch: Batch, config: Config) -> Loss:
     """The preference loss of a batch of [chosen, rejected] segments in turn."""
@@ -106,7 +111,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     if soft and config.kind not in SOFT:
         found = f"{config.kind!r}, but {soft} of {len(records)} pairs have a probability below 1"
         raise InputError(Problem("", None, "kind", found, f"one of {', '.join(sorted(SOFT))}"))
-    loaded = training.load_policy(inputs, context, config.lora)
+    loaded = training.load_policy(inputs, context, config.lora, divide=config.divides)
     loaded.model.eval()
     kept, heldout = training.split_heldout(records, config.heldout, context.seed)
     parts = [training.pairs(loaded, part) for part in (kept, heldout)]

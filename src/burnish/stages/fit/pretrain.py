@@ -54,10 +54,16 @@ class Config(Settings):
     lora: LoraSettings | None = None
     train: TrainSettings = TrainSettings(learning_rate=1e-3, tokens_per_step=4096, warmup=0.01)
 
+    @property
+    def divides(self) -> bool:
+        """Whether several processes do without anyone holding the whole model."""
+        # The guard's tasks are answered by the whole one.
+        return training.divisible(self.lora) and not self.guard.tasks
+
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Mix, train under the guard, measure domain and general perplexity before and after."""
-    loaded = training.load_policy(inputs, context, config.lora)
+    loaded = training.load_policy(inputs, context, config.lora, divide=config.divides)
     domain = training.drawn(inputs.paths("domain"), Document, config.limit, context.seed)
     domain, domain_heldout = training.split_heldout(domain, config.domain_heldout, context.seed)
     heldout = training.read_all(inputs.paths("heldout"), Document)

@@ -54,6 +54,11 @@ class Config(Settings):
     lora: LoraSettings | None = None
     train: TrainSettings = TrainSettings(epochs=3)
 
+    @property
+    def divides(self) -> bool:
+        """Whether several processes do without anyone holding the whole model."""
+        return training.divisible(self.lora)
+
     @model_validator(mode="after")
     def _one_size(self) -> Config:
         if isinstance(self.curriculum, dict) and self.train.tokens_per_step is not None:
@@ -64,7 +69,7 @@ class Config(Settings):
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Fine-tune and save the model."""
-    loaded = training.load_policy(inputs, context, config.lora, config.template)
+    loaded = training.load_policy(inputs, context, config.lora, config.template, config.divides)
     draw = random.Random(context.seed)
     examples = training.drawn(inputs.paths("data"), Example, config.limit, context.seed)
     kept, heldout = training.split_heldout(examples, config.heldout, context.seed)
