@@ -7,7 +7,6 @@ The page benchmarks/RESULTS-constraint.md says what is done; it is written by th
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,8 +20,11 @@ from benchmarks.policies.hacking import TRAIN, fitted, proxy
 from benchmarks.selection import SHIPPED, made
 from burnish.cli.one_stage import Made
 from burnish.config import process
+from burnish.evals import tasks
+from burnish.evals.compare import RESPONSES
 from burnish.records import Prompt
 from burnish.reporting.charts import Line, line_chart
+from burnish.rewards.verifiers import verify_prompt
 from burnish.store import atomic, tables
 
 PAGE = common.PAGES / "RESULTS-constraint.md"
@@ -130,9 +132,11 @@ def cost_of(model: str, files: tuple[Path, Path], work: Path) -> float:
              "tasks": [{"name": "train", "data": str(files[0]), "metric": "right", "samples": 4,
                         "pass_at": 1}]}  # fmt: skip
     folder = made({"begin": stage}, model, work / "begin", 0).folders["begin"]
-    rows = (folder / "responses.jsonl").read_text(encoding="utf-8").splitlines()
-    scores = [common.SCORES[json.loads(row)["outcome"]] for row in rows]
-    return float(np.mean([(1 - score) / 2 for score in scores]))
+    prompts = {one.id: one for one in tables.read(files[0], Prompt)}
+    checks = [
+        verify_prompt(prompts[one.item_id], one.reply) for one in tasks.read(folder / RESPONSES)
+    ]
+    return float(np.mean([(1 - check.score) / 2 for check in checks if check is not None]))
 
 
 def page(runs: Sequence[Arms], seeds: Sequence[int], phases: int, cost: float) -> str:
