@@ -24,7 +24,7 @@ from burnish.engine import StepInfo, TrainSettings
 from burnish.models.forward import hidden, likeliest_tokens, token_divergences, token_logprobs
 from burnish.models.load import Loaded, save_model
 from burnish.objectives import distribution_divergence
-from burnish.records import Example
+from burnish.records import Document, Example
 from burnish.sampling import Sampling
 from burnish.stages import teaching, training
 from burnish.stages.base import Context, Inputs, Outcome
@@ -66,7 +66,11 @@ def fitted(
         save_model(tiny.model(), tiny.tokenizer(), folder / "student")
         save_model(teacher or teacher_model(), tokenizer or tiny.tokenizer(), folder / "teacher")
         tables.write(folder / "data.jsonl", examples(24))
+        rows = [Document(id=f"d{n}", text="the hell an " * (n % 4 + 1)) for n in range(8)]
+        tables.write(folder / "documents.jsonl", rows)
+    texts = [str(folder / "documents.jsonl")] if "documents" in settings else []
     inputs = Inputs({
+        "documents": texts,
         "model": [str(folder / "student")], "teacher": [str(folder / "teacher")],
         "data": [str(folder / "data.jsonl")],
     })  # fmt: skip
@@ -156,7 +160,7 @@ def test_the_teacher_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [
         {},
         {"divergence": "reverse", "temperature": 2.0, "hard": 0.3},
-        {"divergence": "jensen_shannon", "beta": 0.2, "top_k": 8},
+        {"divergence": "jensen_shannon", "beta": 0.2, "top_k": 8, "documents": ["d"]},
         {"on_policy": 0.5, "sampling": Sampling(max_new_tokens=6)},
     ],
     ids=["forward", "reverse", "kept", "on policy"],
@@ -178,8 +182,8 @@ def test_a_student_comes_nearer_to_its_teacher(tmp_path: Path, settings: dict[st
 
 def test_a_teacher_cut_to_its_own_depth_is_there_already(tmp_path: Path) -> None:
     """All of its layers: nothing to learn. Some of them: a student, saved with that depth."""
-    save_model(teacher_model(), tiny.tokenizer(), tmp_path / "student")
-    save_model(teacher_model(), tiny.tokenizer(), tmp_path / "teacher")
+    for name in ("student", "teacher"):
+        save_model(teacher_model(), tiny.tokenizer(), tmp_path / name)
     tables.write(tmp_path / "data.jsonl", examples(24))
     for depth in (3, 2):
         place = tmp_path / str(depth)
@@ -293,7 +297,8 @@ def cutting(step: int) -> Callable[..., Any]:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"on_policy": 0.5, "sampling": {"max_new_tokens": 6}}, {"top_k": 8, "depth": 1},
+    [{"on_policy": 0.5, "sampling": {"max_new_tokens": 6}, "documents": ["d"]},
+     {"top_k": 8, "depth": 1},
      {"replies": "teacher", "sampling": {"max_new_tokens": 5}, "hard": 0.5}],
     ids=["on policy", "kept", "replies"],
 )  # fmt: skip

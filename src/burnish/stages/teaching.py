@@ -182,7 +182,7 @@ class OwnReplies(DatasetSource):
     Args:
         student: as it is trained; writes at every step.
         segments: of the data.
-        prompts: token ids of each segment's prompt.
+        prompts: token ids of each segment's prompt; None where the student has nothing to reply to.
         sampling: how replies are drawn.
     """
 
@@ -190,7 +190,7 @@ class OwnReplies(DatasetSource):
         self,
         student: Loaded,
         segments: Sequence[Segment],
-        prompts: Sequence[Sequence[int]],
+        prompts: Sequence[Sequence[int] | None],
         sampling: Sampling,
         share: float,
         settings: TrainSettings,
@@ -214,13 +214,15 @@ class OwnReplies(DatasetSource):
         self._step = step
         chosen = self._windows[step]
         chances = np.random.default_rng([self._seed, step]).random(len(chosen))
-        own = [index for index, chance in zip(chosen, chances, strict=True) if chance < self._share]
-        replies = dict(zip(own, ranks.shared_out(own, partial(self._written, step)), strict=True))
-        self._own = [len(tokens) for tokens in replies.values()]
-        rows = [
-            self._answered(index, replies[index]) if index in replies else self._segments[index]
-            for index in chosen
+        own = [
+            (index, prompt)
+            for index, chance in zip(chosen, chances, strict=True)
+            if chance < self._share and (prompt := self._prompts[index]) is not None
         ]
+        answered = ranks.shared_out(own, partial(self._written, step))
+        self._own = [sum(one.mask) for one in answered]
+        taken = {index: one for (index, _), one in zip(own, answered, strict=True)}
+        rows = [taken.get(index, self._segments[index]) for index in chosen]
         groups = micro_batches(range(len(rows)), [len(one.tokens) for one in rows],
                                self._tokens_per_batch)  # fmt: skip
         return [pack([rows[place] for place in group]) for group in groups]
@@ -231,20 +233,24 @@ class OwnReplies(DatasetSource):
         count = len(self._own)
         return super().metrics() | {"own": count, "length": sum(self._own) / max(count, 1)}
 
-    def _written(self, step: int, own: Sequence[int]) -> list[list[int]]:
+    def _written(self, step: int, own: Sequence[tuple[int, Sequence[int]]]) -> list[Segment]:
+        """The segments of these places, with the student's replies to their prompts."""
+        segments, prompts = [self._segments[index] for index, _ in own], [ids for _, ids in own]
         replies = generate(
             self._student.model,
             self._student.tokenizer,
-            [self._prompts[index] for index in own],
+            prompts,
             self._sampling,
-            seeds=[reply_seed(self._seed, self._segments[index].id, step) for index in own],
+            seeds=[reply_seed(self._seed, one.id, step) for one in segments],
         )
-        return [reply.tokens for reply in replies]
-
-    def _answered(self, index: int, reply: Sequence[int]) -> Segment:
-        prompt, one = self._prompts[index], self._segments[index]
-        mask = [False] * len(prompt) + [True] * len(reply)
-        return replace(one, tokens=[*prompt, *reply], mask=mask)
+        return [
+            replace(
+                one,
+                tokens=[*prompt, *reply.tokens],
+                mask=[False] * len(prompt) + [True] * len(reply.tokens),
+            )
+            for one, prompt, reply in zip(segments, prompts, replies, strict=True)
+        ]
 
 
 def prompts_of(student: Loaded, examples: Sequence[Example]) -> dict[str, list[int]]:

@@ -9,13 +9,13 @@ from typing import Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from transformers import PreTrainedModel
 
-from burnish.config import ExampleRef, InputError, ModelRef, Problem, Settings
+from burnish.config import DocumentRef, ExampleRef, InputError, ModelRef, Problem, Settings
 from burnish.engine import DatasetSource, TrainSettings
 from burnish.models.adapters import LoraSettings
 from burnish.models.forward import hidden, token_logprobs
 from burnish.models.load import Loaded
 from burnish.objectives import DivergenceKind, Loss, distilled
-from burnish.records import Example, Figure
+from burnish.records import Document, Example, Figure
 from burnish.sampling import Sampling
 from burnish.sampling.generate import context_length
 from burnish.stages import language, teaching, training
@@ -36,13 +36,16 @@ class Config(Settings):
     arXiv 1606.07947). ``on_policy`` is the share of records to which the student replies itself
     at every step, by ``sampling``, for the teacher to score (Agarwal et al. 2024,
     arXiv 2306.13649). With ``top_k`` the teacher is asked once, and so many of its likeliest tokens
-    are kept on disk; the others count as one. ``heldout`` of the data, with its own replies,
-    measures divergence and likelihood.
+    are kept on disk; the others count as one. ``documents`` are read along, whole, at every token,
+    in pieces of ``sequence_length``. ``heldout`` of the data, with its own replies, measures
+    divergence and likelihood.
     """
 
     model: ModelRef
     teacher: ModelRef
     data: list[ExampleRef]
+    documents: list[DocumentRef] = []
+    sequence_length: PositiveInt = 256
     depth: PositiveInt | None = Field(None, description="layers kept of ``model``; all by default")
     divergence: DivergenceKind = "forward"
     beta: float = Field(0.5, gt=0, lt=1, description="teacher's share, for jensen_shannon")
@@ -117,11 +120,12 @@ def _taught(
 def _source(
     config: Config, student: Loaded, examples: list[Example], segments: list[Segment], seed: int
 ) -> DatasetSource:
+    """The segments; documents among them have no prompt, and no reply of the student's."""
     if config.on_policy == 0:
         return DatasetSource(segments, config.train, seed=seed)
     prompts = teaching.prompts_of(student, examples)
     return teaching.OwnReplies(
-        student, segments, [prompts[one.id] for one in segments], config.sampling,
+        student, segments, [prompts.get(one.id) for one in segments], config.sampling,
         config.on_policy, config.train, seed=seed,
     )  # fmt: skip
 
@@ -145,8 +149,10 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     parts = [
         training.fitting(teacher, language.conversations(student, part)) for part in (kept, heldout)
     ]
-    segments = teaching.numbered([*parts[0], *parts[1]])
-    own, held = segments[: len(parts[0])], segments[len(parts[0]) :]
+    texts = training.read_all(inputs.paths("documents"), Document)
+    pieces = language.documents(student, texts, config.sequence_length)
+    segments = teaching.numbered([*parts[1], *parts[0], *pieces])
+    held, own = segments[: len(parts[1])], segments[len(parts[1]) :]
     taught = _taught(config, student, teacher, segments, context)
     objective: Callable[[PreTrainedModel, Batch], Loss] = partial(
         loss, taught=taught, hard=config.hard
@@ -165,10 +171,11 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         ) if held else None,
     )  # fmt: skip
     details = {
-        "examples": len(own),
+        "examples": len(parts[0]),
+        "pieces": len(pieces),
         "heldout": len(held),
         "unfinished": asked - len(kept),
-        "too_long": len(kept) + len(heldout) - len(segments),
+        "too_long": len(kept) + len(heldout) - len(parts[0]) - len(parts[1]),
         "parameters": sum(weight.numel() for weight in student.model.parameters()),
         "teacher_parameters": sum(weight.numel() for weight in teacher.model.parameters()),
         "before": before,
