@@ -31,7 +31,7 @@ from burnish.records import Document, Example, Feedback, Message, Preference, Pr
 from burnish.rollouts import OnlineSettings, online
 from burnish.sampling import Sampling
 from burnish.stages.base import Context, Inputs
-from burnish.stages.fit import grpo, kto, online_dpo, ppo, sft
+from burnish.stages.fit import distill, grpo, kto, online_dpo, ppo, sft
 from burnish.stages.policy import KlBound
 from burnish.store import tables
 
@@ -129,6 +129,16 @@ STAGES: dict[str, tuple[ModuleType, dict[str, Any], dict[str, str]]] = {
         },
         {"data": "feedback"},
     ),
+    "distilled": (
+        distill,
+        {
+            "model": "m", "teacher": "t", "data": ["d"], "heldout": 0.2, "on_policy": 0.5,
+            "divergence": "jensen_shannon", "sampling": Sampling(max_new_tokens=6),
+            "train": TrainSettings(learning_rate=0.01, epochs=2, segments_per_step=5,
+                                   tokens_per_batch=30),
+        },
+        {"data": "examples"},
+    ),
     "anchored": (
         sft,
         {
@@ -147,8 +157,9 @@ def run(name: str, data: Path, place: Path) -> Done:
     stage, settings, files = STAGES[name]
     inputs = {field: [str(data / f"{file}.jsonl")] for field, file in files.items()}
     inputs["model"] = [str(data / "model")]
-    if "anchor" in settings:
-        inputs["anchor"] = [str(data / "anchor")]
+    for other in ("anchor", "teacher"):
+        if other in settings:
+            inputs[other] = [str(data / "anchor")]
     place.mkdir(parents=True, exist_ok=True)
     context = Context(
         name="fit", round=1, seed=0, output=place / "output", scratch=place / "scratch",
@@ -215,7 +226,7 @@ def main(folder: Path) -> None:
     with sampled() as seen:
         done: dict[str, Any] = {"grpo": run("grpo", folder, folder / "grpo")}
     done["sampled"] = seen
-    for name in ("ppo", "hybrid", "online_dpo", "kto", "anchored"):
+    for name in ("ppo", "hybrid", "online_dpo", "kto", "anchored", "distilled"):
         done[name] = run(name, folder, folder / name)
     with mock.patch.object(kto.ranks, "shared_out", alone):
         done["own z0"] = run("kto", folder, folder / "own z0")

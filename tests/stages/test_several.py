@@ -33,11 +33,13 @@ def both(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def one(folder: Path) -> dict[str, several.Done]:
     """What a single process makes of the same."""
-    names = ("grpo", "ppo", "hybrid", "online_dpo", "kto", "anchored")
+    names = ("grpo", "ppo", "hybrid", "online_dpo", "kto", "anchored", "distilled")
     return {name: several.run(name, folder, folder / "alone" / name) for name in names}
 
 
-@pytest.mark.parametrize("name", ["grpo", "ppo", "hybrid", "online_dpo", "kto", "anchored"])
+@pytest.mark.parametrize(
+    "name", ["grpo", "ppo", "hybrid", "online_dpo", "kto", "anchored", "distilled"]
+)
 def test_two_processes_run_a_stage_as_one_does(
     name: str, both: list[dict[str, Any]], one: dict[str, several.Done]
 ) -> None:
@@ -59,6 +61,7 @@ def test_the_stages_reach_what_they_are_meant_to(one: dict[str, several.Done]) -
     kept = [row["anchor_kl"] for row in one["anchored"]["rows"]]
     assert max(kept) > 0
     assert all(row["nll"] > 0 for row in one["anchored"]["rows"])
+    assert max(row["own"] for row in one["distilled"]["rows"]) > 1
 
 
 @pytest.mark.parametrize("name", ["grpo", "ppo"])

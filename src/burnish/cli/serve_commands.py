@@ -60,9 +60,9 @@ def serve(
 ) -> None:
     """Serve models over an OpenAI-compatible API, until Ctrl-C or SIGTERM.
 
-    Of a run its champion is served, and the next one as soon as it is promoted. A --draft goes ahead
-    of all models, so many tokens as --set ahead=4 says. The token stands in
-    --token-file or in the variable BURNISH_SERVE_TOKEN; else a new one is made and shown once.
+    Of a run its champion is served, and the next one as soon as it is promoted. A --draft goes
+    ahead of all models, as many tokens as --set ahead=4 says. The token stands in --token-file or
+    in the variable BURNISH_SERVE_TOKEN; else a new one is made and shown once.
     """
     needed("serve", "fastapi", "uvicorn", "prometheus_client")
     from transformers.utils import logging
