@@ -72,16 +72,16 @@ def evaluation(model: str) -> dict[str, Any]:
             "sampling": {"temperature": 0.0, "max_new_tokens": 24}}  # fmt: skip
 
 
-def stages(general: Path) -> dict[str, Any]:
-    """Every arm of one seed, trained and measured; the teacher is ``@base``."""
+def stages(general: Path, arms: Sequence[str]) -> dict[str, Any]:
+    """The arms of one seed, trained and measured; the teacher is ``@base``."""
     found: dict[str, Any] = {"teacher": evaluation("@base")}
-    for arm, (_, settings) in ARMS.items():
+    for arm in arms:
         found[f"fit_{arm}"] = {
             "run": "fit.distill", "model": "@base", "teacher": "@base", "depth": DEPTH,
             "data": [shipped("sft")], "documents": [shipped("atlas_docs"), str(general)],
             "sequence_length": 128,
             "train": {"learning_rate": 2.0e-3, "epochs": 2, "segments_per_step": 64},
-            **settings,
+            **ARMS[arm][1],
         }  # fmt: skip
         found[arm] = evaluation(f"@fit_{arm}")
     return found
@@ -99,22 +99,22 @@ class Run:
     details: Mapping[str, Mapping[str, Any]]
 
 
-def run_seed(base: Path, work: Path, seed: int) -> Run:
+def run_seed(base: Path, work: Path, seed: int, arms: Sequence[str]) -> Run:
     drawn = tables.read(SHIPPED / "general.jsonl.gz", Document)
     general = work.resolve() / "general.jsonl"
     tables.write(general, random.Random(0).sample(drawn, GENERAL))
-    run = made(stages(general), str(base), work, seed)
+    run = made(stages(general, arms), str(base), work, seed)
     documents = tables.read(SHIPPED / "general_heldout.jsonl.gz", Document)
     answers, groups, losses, apart = {}, {}, {}, {}
     knows = load_model(base)
-    for arm in ("teacher", *ARMS):
+    for arm in ("teacher", *arms):
         answers[arm], more = right(run.folders[arm])
         groups |= more
         loaded = load_model(base if arm == "teacher" else run.folders[f"fit_{arm}"])
         losses[arm] = document_losses(loaded.model, loaded.tokenizer, documents, length=128)
         apart[arm] = distance(loaded, knows, documents)
     details = {row["name"]: row["details"] for row in run.summary["artifacts"]}
-    return Run(answers, groups, losses, apart, {arm: details[f"fit_{arm}"] for arm in ARMS})
+    return Run(answers, groups, losses, apart, {arm: details[f"fit_{arm}"] for arm in arms})
 
 
 @torch.no_grad()
@@ -143,14 +143,14 @@ def knowledge(runs: Sequence[Run], arm: str) -> float:
 
 
 def page(seeds: Sequence[int], runs: Sequence[Run]) -> str:
-    first = runs[0].details[PLAIN]
-    sizes = [first["teacher_parameters"], first["parameters"]]
-    items = sum(len(runs[0].answers[PLAIN][task]) for task in TASKS)
+    first, plain_fit = runs[0], runs[0].details[PLAIN]
+    sizes = [plain_fit["teacher_parameters"], plain_fit["parameters"]]
+    items = sum(len(first.answers[PLAIN][task]) for task in TASKS)
     lines = [
         INTRODUCTION.format(
-            teacher=sizes[0], student=sizes[1], depth=DEPTH, examples=first["examples"],
-            pieces=first["pieces"], general=GENERAL, seeds=", ".join(map(str, seeds)), items=items,
-            documents=len(runs[0].losses[PLAIN].nats),
+            teacher=sizes[0], student=sizes[1], depth=DEPTH, examples=plain_fit["examples"],
+            pieces=plain_fit["pieces"], general=GENERAL, seeds=", ".join(map(str, seeds)), items=items,
+            documents=len(first.losses[PLAIN].nats),
         ),
         "| student trained by | knowledge, % right | against plain training, points | "
         "perplexity | over plain training's | KL from the teacher |",
@@ -158,11 +158,13 @@ def page(seeds: Sequence[int], runs: Sequence[Run]) -> str:
     ]  # fmt: skip
     plain = mean_losses(runs, PLAIN)
     for arm, (about, _) in ARMS.items():
+        if arm not in first.answers:
+            continue
         own = mean_losses(runs, arm)
         apart = over = "–"
         if arm != PLAIN:
             sides = [[run.answers[one] for run in runs] for one in (PLAIN, arm)]
-            apart = difference(*sides, runs[0].groups, TASKS)
+            apart = difference(*sides, first.groups, TASKS)
             over = shown(perplexity_ratio(own, plain), 3)
         far = np.mean([run.apart[arm] for run in runs])
         lines.append(f"| {about} | {knowledge(runs, arm):.1f} | {apart} | "
@@ -197,12 +199,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="kept, so that it can continue")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--teacher", type=Path, help="instead of one made as the quickstart's")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS)[1:], default=list(ARMS)[1:],
+                        help="beside plain training; all by default")  # fmt: skip
     given = parser.parse_args()
     base = (given.teacher or teacher(given.work)).resolve()
     runs = []
     for seed in given.seeds:
         begun = time.monotonic()
-        runs.append(run_seed(base, given.work / f"seed{seed}", seed))
+        runs.append(run_seed(base, given.work / f"seed{seed}", seed, [PLAIN, *given.arms]))
         print(f"seed {seed}: {time.monotonic() - begun:.0f} s", flush=True)
     text = page(given.seeds, runs)
     print(text)

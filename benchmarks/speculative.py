@@ -25,7 +25,7 @@ from burnish.sampling.usage import Usage, counted
 from burnish.store import tables
 from burnish.text.templates import encode_prompts
 
-HEAD = """| temperature | rows | ahead | proposals that stayed | ms a token | ratio | the cost model |
+HEAD = """| temperature | rows | ahead | proposals kept | ms a token | ratio | the cost model |
 | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
 
 
