@@ -149,8 +149,8 @@ def page(seeds: Sequence[int], runs: Sequence[Run]) -> str:
     lines = [
         INTRODUCTION.format(
             teacher=sizes[0], student=sizes[1], depth=DEPTH, examples=plain_fit["examples"],
-            pieces=plain_fit["pieces"], general=GENERAL, seeds=", ".join(map(str, seeds)), items=items,
-            documents=len(first.losses[PLAIN].nats),
+            pieces=plain_fit["pieces"], general=GENERAL, seeds=", ".join(map(str, seeds)),
+            items=items, documents=len(first.losses[PLAIN].nats),
         ),
         "| student trained by | knowledge, % right | against plain training, points | "
         "perplexity | over plain training's | KL from the teacher |",
