@@ -133,8 +133,8 @@ STAGES: dict[str, tuple[ModuleType, dict[str, Any], dict[str, str]]] = {
         distill,
         {
             "model": "m", "teacher": "t", "data": ["d"], "heldout": 0.2, "on_policy": 0.5,
-            "divergence": "jensen_shannon", "sampling": Sampling(max_new_tokens=6),
-            "train": TrainSettings(learning_rate=0.01, epochs=2, segments_per_step=5,
+            "sampling": Sampling(max_new_tokens=6),
+            "train": TrainSettings(learning_rate=0.0005, epochs=2, segments_per_step=5,
                                    tokens_per_batch=30),
         },
         {"data": "examples"},
