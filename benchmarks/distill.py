@@ -9,6 +9,7 @@ The page benchmarks/RESULTS-distill.md says what is done; it is written by this 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -113,8 +114,11 @@ def run_seed(base: Path, work: Path, seed: int, arms: Sequence[str]) -> Run:
         loaded = load_model(base if arm == "teacher" else run.folders[f"fit_{arm}"])
         losses[arm] = document_losses(loaded.model, loaded.tokenizer, documents, length=128)
         apart[arm] = distance(loaded, knows, documents)
-    details = {row["name"]: row["details"] for row in run.summary["artifacts"]}
-    return Run(answers, groups, losses, apart, {arm: details[f"fit_{arm}"] for arm in arms})
+    details = {
+        arm: json.loads((run.folders[f"fit_{arm}"] / "artifact.json").read_text())["details"]
+        for arm in arms
+    }
+    return Run(answers, groups, losses, apart, details)
 
 
 @torch.no_grad()
@@ -182,9 +186,8 @@ Made by `python -m benchmarks.distill`. The teacher is the quickstart's `burnish
 post-pretraining and instruction ({teacher:,} parameters, seed 0). Every student is the same one:
 {depth} of its layers ({student:,} parameters), trained for two epochs on the same {examples}
 conversations and {pieces} pieces of documents (the domain's and {general} general ones) with the
-same settings, by `fit.distill`. With plain
-training the text itself is learnt (`hard: 1`); else the teacher's next-token distributions at each
-token of it. Seeds {seeds} set the order and what is held out.
+same settings, by `fit.distill`. With plain training the text itself is learnt (`hard: 1`); else the
+teacher's next-token distributions at each token of it. Seeds ({seeds}) set the order and what is held out.
 
 Knowledge: {items} final questions, greedy replies checked by the items' verifiers. Perplexity:
 {documents} general documents that none of them was trained on; the last column is the forward
