@@ -187,7 +187,8 @@ post-pretraining and instruction ({teacher:,} parameters, seed 0). Every student
 {depth} of its layers ({student:,} parameters), trained for two epochs on the same {examples}
 conversations and {pieces} pieces of documents (the domain's and {general} general ones) with the
 same settings, by `fit.distill`. With plain training the text itself is learnt (`hard: 1`); else the
-teacher's next-token distributions at each token of it. Seeds ({seeds}) set the order and what is held out.
+teacher's next-token distributions at each token of it. Seeds ({seeds}) set the order and what
+is held out.
 
 Knowledge: {items} final questions, greedy replies checked by the items' verifiers. Perplexity:
 {documents} general documents that none of them was trained on; the last column is the forward
