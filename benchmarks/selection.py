@@ -205,9 +205,14 @@ def right(folder: Path) -> tuple[Right, dict[str, str]]:
     return values, {item: group for task in groups.values() for item, group in task.items()}
 
 
-def difference(one: Sequence[Right], other: Sequence[Right], groups: Mapping[str, str]) -> str:
+def difference(
+    one: Sequence[Right],
+    other: Sequence[Right],
+    groups: Mapping[str, str],
+    tasks: Sequence[str] = TASKS,
+) -> str:
     """``other`` − ``one`` in points over all items, averaged over the seeds, with its interval."""
-    items = [(task, item) for task in TASKS for item in sorted(one[0][task])]
+    items = [(task, item) for task in tasks for item in sorted(one[0][task])]
     means = [
         [float(np.mean([run[t][i] for run in side])) for t, i in items] for side in (one, other)
     ]

@@ -59,6 +59,25 @@ def test_every_stage_that_computes(tmp_path: Path) -> None:
     assert all(stage.fits and not stage.instead for stage in found.values())
 
 
+def test_a_teacher_is_held_whole_and_a_student_writes(tmp_path: Path) -> None:
+    """40 examples; each is replied to twice, once by either."""
+    distilled = {"run": "fit.distill", "model": "@base", "teacher": "@base", "data": ["sft.jsonl"],
+                 "on_policy": 0.5, "replies": "teacher",
+                 "train": {"epochs": 2, "segments_per_step": 4}}  # fmt: skip
+    value = mini.recipe_value(tmp_path)
+    value["prepare"] = {"student": distilled, "told": {**distilled, "on_policy": 0.0,
+                                                       "replies": "data"}}  # fmt: skip
+    value["round"] = {}
+    found = {
+        one.name: one
+        for one in estimate(from_value(value, tmp_path / "recipe.yaml", {}), ROOMY, 1).stages
+    }
+    assert found["student"].replies == 40 * (0.5 * 2 + 1)
+    assert not found["told"].replies
+    for one in found.values():
+        assert one.need.parts["frozen"] == pytest.approx(STATE, rel=0.01)
+
+
 def test_tokens_of_a_fit(tmp_path: Path) -> None:
     # 40 examples; 2 steps of 4 of them, or all of them three times.
     short = estimated(tmp_path, {})["sft"]

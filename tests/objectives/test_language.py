@@ -1,43 +1,11 @@
-"""Cross-entropy, distillation, and the sum of two losses."""
+"""Cross-entropy, what is held to another model, and the sum of two losses."""
 
 from __future__ import annotations
-
-import math
 
 import pytest
 import torch
 
-from burnish.objectives import Loss, cross_entropy, full_kl, held_to
-
-HALVES = torch.tensor([[0.5, 0.5], [0.25, 0.75]], dtype=torch.float64)
-OTHERS = torch.tensor([[0.25, 0.75], [0.25, 0.75]], dtype=torch.float64)
-
-
-def test_full_kl_by_hand() -> None:
-    """0.5 ln(0.5 / 0.25) + 0.5 ln(0.5 / 0.75) = 0.5 ln(4 / 3); equal distributions give 0."""
-    found = full_kl(OTHERS.log() + 3.0, HALVES.log() - 1.0)
-    expected = torch.tensor([0.5 * math.log(4 / 3), 0.0], dtype=torch.float64)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
-
-
-def test_the_gradient_of_full_kl_is_p_minus_p_ref() -> None:
-    draw = torch.Generator().manual_seed(0)
-    logits, ref = torch.randn(2, 5, 7, dtype=torch.float64, generator=draw)
-    logits.requires_grad_(True)
-    weights = torch.arange(1.0, 6.0, dtype=torch.float64)
-    (full_kl(logits, ref) * weights).sum().backward()
-    assert logits.grad is not None
-    slope = weights[:, None] * (logits.detach().softmax(1) - ref.softmax(1))
-    torch.testing.assert_close(logits.grad, slope, atol=1e-12, rtol=0)
-    assert torch.autograd.gradcheck(lambda x: full_kl(x, ref), (logits,))
-
-
-def test_full_kl_sends_nothing_into_the_reference_and_checks_shapes() -> None:
-    ref = torch.zeros(2, 3, requires_grad=True)
-    full_kl(torch.ones(2, 3, requires_grad=True), ref).sum().backward()
-    assert ref.grad is None
-    with pytest.raises(ValueError, match="ref_logits"):
-        full_kl(torch.zeros(2, 3), torch.zeros(2, 4))
+from burnish.objectives import Loss, cross_entropy, held_to
 
 
 def test_held_to_weighs_tokens_and_counts_weights() -> None:

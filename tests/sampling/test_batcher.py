@@ -27,15 +27,15 @@ STOPS = [[], list("abcdefghij"), ["e"]]
 class Told:
     """What a batcher told, by row."""
 
-    def __init__(self, model: Any, **limits: Any) -> None:
+    def __init__(self, model: Any, draft: Any = None, **limits: Any) -> None:
         self.tokens: dict[int, list[int]] = defaultdict(list)
         self.ended: dict[int, bool] = {}
         self.errors: dict[int, Exception | None] = {}
         self.most = 0
-        self.batcher = Batcher(model, TOKENIZER, BatchLimits(**limits), self.hear)
+        self.batcher = Batcher(model, TOKENIZER, BatchLimits(**limits), self.hear, draft)
 
     def hear(self, drawn: list[Drawn]) -> None:
-        self.most = max(self.most, len(drawn))
+        self.most = max(self.most, len({id(one.row) for one in drawn}))
         for one in drawn:
             assert not self.ended.get(id(one.row))
             self.ended[id(one.row)] = one.last

@@ -33,7 +33,7 @@ def test_the_cache_by_hand_and_as_it_grows(tmp_path: Path) -> None:
         sizes = []
         while batch.alive:
             batch.step()
-            layers = batch.cache.layers
+            layers = batch.past.cache.layers
             sizes.append(sum(s.numel() * s.element_size() for one in layers for s in one.stores))
     assert found.cache * 0.7 < max(sizes) <= found.cache
     vocabulary = len(tiny.tokenizer())

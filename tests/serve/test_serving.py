@@ -14,15 +14,17 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from tests import tiny
 
 from burnish.cli.main import invoke
 from burnish.config import InputError
-from burnish.models.load import load_model
+from burnish.models.load import load_model, save_model
 from burnish.records import Feedback, Preference
 from burnish.sampling import BatchLimits, Sampling, generate
 from burnish.serve.arms import Arms, Place, Served, shares
@@ -278,6 +280,43 @@ def test_metrics_and_health(up: Running) -> None:
     assert 'burnish_running{arm="one"} 0.0' in text
     assert 'burnish_first_token_seconds_bucket{arm="one",le="60.0"}' in text
     assert up.http.get("/health").json() == {"status": "ok"}
+
+
+def test_a_draft_changes_no_greedy_reply(up: Running, folder: Path, tmp_path: Path) -> None:
+    """Nor what is streamed, and it is counted how much of it stayed."""
+    save_model(tiny.model(5), tiny.tokenizer(), tmp_path / "draft")
+    helped = replace(served("one", folder), draft=str(tmp_path / "draft"))
+    asked = {"temperature": 0, "max_tokens": 20, "logprobs": True, "top_logprobs": 2}
+
+    def said(there: Running, text: str) -> Any:
+        return there.chat(text, **asked).json()["choices"][0]
+
+    with running([helped], tmp_path, ahead=3) as there:
+        for text in ("Hello", "the an hell"):
+            found, plain = said(there, text), said(up, text)
+            assert found["message"] == plain["message"]
+            assert found["finish_reason"] == plain["finish_reason"]
+            tokens = [one["logprobs"]["content"] for one in (found, plain)]
+            assert [t["token"] for t in tokens[0]] == [t["token"] for t in tokens[1]]
+            values = [[t["logprob"] for t in one] for one in tokens]
+            assert values[0] == pytest.approx(values[1], abs=1e-3)
+            assert [len(t["top_logprobs"]) for t in tokens[0]] == [2] * len(tokens[0])
+        streamed = there.chat("Hello", stream=True, **asked).text
+        pieces = [json.loads(line[6:]) for line in streamed.split("\n\n") if line[6:7] == "{"]
+        text = "".join(
+            p["choices"][0]["delta"].get("content") or "" for p in pieces if p["choices"]
+        )
+        assert text == said(up, "Hello")["message"]["content"]
+        assert re.search(
+            r'burnish_draft_tokens_total\{arm="one",end="refused"\} [1-9]', metrics(there)
+        )
+
+
+def test_a_draft_of_another_vocabulary_is_refused(folder: Path, tmp_path: Path) -> None:
+    save_model(tiny.model(vocab_size=300), tiny.tokenizer(extra=["<|x|>"]), tmp_path / "draft")
+    arm = Arms([replace(served("one", folder), draft=str(tmp_path / "draft"))], ServeSettings())
+    with pytest.raises(InputError, match="draft: another vocabulary"):
+        asyncio.run(arm.start())
 
 
 def start(folder: Path, runs: Path, *more: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:

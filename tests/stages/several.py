@@ -32,7 +32,7 @@ from burnish.records import Document, Example, Feedback, Message, Preference, Pr
 from burnish.rollouts import OnlineSettings, online
 from burnish.sampling import Sampling
 from burnish.stages.base import Context, Inputs
-from burnish.stages.fit import dpo, grpo, kto, online_dpo, ppo, pretrain, sft
+from burnish.stages.fit import distill, dpo, grpo, kto, online_dpo, ppo, pretrain, sft
 from burnish.stages.policy import KlBound
 from burnish.store import tables
 
@@ -156,6 +156,16 @@ STAGES: dict[str, tuple[ModuleType, dict[str, Any], dict[str, str]]] = {
         },
         {"domain": "domain", "general": "general", "heldout": "domain"},
     ),
+    "distilled": (
+        distill,
+        {
+            "model": "m", "teacher": "t", "data": ["d"], "heldout": 0.2, "on_policy": 0.5,
+            "sampling": Sampling(max_new_tokens=6),
+            "train": TrainSettings(learning_rate=0.0005, epochs=2, segments_per_step=5,
+                                   tokens_per_batch=30),
+        },
+        {"data": "examples"},
+    ),
     "anchored": (
         sft,
         {
@@ -174,8 +184,9 @@ def run(name: str, data: Path, place: Path) -> Done:
     stage, settings, files = STAGES[name]
     inputs = {field: [str(data / f"{file}.jsonl")] for field, file in files.items()}
     inputs["model"] = [str(data / "model")]
-    if "anchor" in settings:
-        inputs["anchor"] = [str(data / "anchor")]
+    for other in ("anchor", "teacher"):
+        if other in settings:
+            inputs[other] = [str(data / "anchor")]
     place.mkdir(parents=True, exist_ok=True)
     context = Context(
         name="fit", round=1, seed=0, output=place / "output", scratch=place / "scratch",
@@ -244,7 +255,7 @@ def main(folder: Path) -> None:
     with sampled() as seen:
         done: dict[str, Any] = {"grpo": run("grpo", folder, folder / "grpo")}
     done["sampled"] = seen
-    for name in ("ppo", "hybrid", "online_dpo", "kto"):
+    for name in ("ppo", "hybrid", "online_dpo", "kto", "distilled"):
         done[name] = run(name, folder, folder / name)
     whole = AssertionError("loaded whole")
     with mock.patch.object(AutoModelForCausalLM, "from_pretrained", side_effect=whole):

@@ -30,14 +30,16 @@ def both(folder: Path) -> list[dict[str, Any]]:
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 
 
+NAMES = ("grpo", "ppo", "hybrid", "online_dpo", "kto", "distilled", *several.DIVIDED)
+
+
 @pytest.fixture(scope="module")
 def one(folder: Path) -> dict[str, several.Done]:
     """What a single process makes of the same."""
-    names = ("grpo", "ppo", "hybrid", "online_dpo", "kto", *several.DIVIDED)
-    return {name: several.run(name, folder, folder / "alone" / name) for name in names}
+    return {name: several.run(name, folder, folder / "alone" / name) for name in NAMES}
 
 
-@pytest.mark.parametrize("name", ["grpo", "ppo", "hybrid", "online_dpo", "kto", *several.DIVIDED])
+@pytest.mark.parametrize("name", NAMES)
 def test_two_processes_run_a_stage_as_one_does(
     name: str, both: list[dict[str, Any]], one: dict[str, several.Done]
 ) -> None:
@@ -59,6 +61,7 @@ def test_the_stages_reach_what_they_are_meant_to(one: dict[str, several.Done]) -
     kept = [row["anchor_kl"] for row in one["anchored"]["rows"]]
     assert max(kept) > 0
     assert all(row["nll"] > 0 for row in one["anchored"]["rows"])
+    assert max(row["own"] for row in one["distilled"]["rows"]) > 1
 
 
 @pytest.mark.parametrize("name", ["grpo", "ppo"])

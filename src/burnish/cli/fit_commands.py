@@ -20,6 +20,7 @@ class Fit(StrEnum):
 
     pretrain = "pretrain"
     sft = "sft"
+    distill = "distill"
     reward = "reward"
     dpo = "dpo"
     kto = "kto"

@@ -29,6 +29,11 @@ Turns = Annotated[
         "--turns", min=0, help="Earlier turns that the model is shown; all that fit by default."
     ),
 ]
+DraftModel = Annotated[
+    str | None,
+    typer.Option("--draft", help="A smaller model of the same vocabulary that goes ahead."),
+]
+Ahead = Annotated[int, typer.Option("--ahead", min=1, help="Tokens that it goes ahead.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Same seed, same replies.")]
 
 
@@ -38,6 +43,7 @@ def register(app: typer.Typer) -> None:
         epilog=example(
             "burnish generate --model burnish-tiny --prompt 'What is the capital of Peru?'",
             "burnish generate --model quickstart --prompts prompts.jsonl --out replies.jsonl",
+            "burnish generate --model quickstart --draft models/small --prompt 'Hello'",
             "burnish generate --model http://127.0.0.1:8000/v1#name-there --prompt 'Hello'",
         )
     )(generate)
@@ -56,6 +62,8 @@ def generate(
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Requests at a time to a served model.")
     ] = 8,
+    draft: DraftModel = None,
+    ahead: Ahead = 4,
     runs: Runs = DEFAULT_RUNS,
     json_: AsJson = False,
 ) -> None:
@@ -64,7 +72,8 @@ def generate(
     With --out, replies of a served model that came are kept when the command is stopped; the same
     command asks for the rest.
     """
-    from burnish.sampling import EndpointSettings, LocalSampler, Sampling, ServedSampler
+    from burnish.sampling import EndpointSettings, LocalSampler, Sampling, ServedSampler, draft_of
+    from burnish.sampling.usage import counted
     from burnish.store.atomic import write_text
 
     asked = _asked(prompt, prompts)
@@ -72,22 +81,32 @@ def generate(
     journal = None if out_ is None else out_.with_name(f".{out_.name}.replies")
     sampler: Sampler
     if is_served(model):
+        if draft is not None:
+            raise InputError(Problem("", None, "--draft", "the model is served elsewhere"))
         sampler = ServedSampler(model, EndpointSettings(concurrency=concurrency), journal)
     else:
         loaded = _load(resolve_model(model, runs))
-        sampler = LocalSampler(loaded.model, loaded.tokenizer)
-    rows = answer(sampler, asked, sampling, seed, quiet=json_ or len(asked) == 1)
+        helper = None
+        if draft is not None:
+            helper = draft_of(loaded, _load(resolve_model(draft, runs)), ahead)
+        sampler = LocalSampler(loaded.model, loaded.tokenizer, helper)
+    with counted() as used:
+        rows = answer(sampler, asked, sampling, seed, quiet=json_ or len(asked) == 1)
     if out_ is not None and journal is not None:
         write_text(out_, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         journal.unlink(missing_ok=True)
         say(f"wrote {len(rows)} replies to {out_}")
     elif json_:
-        print_json({"replies": rows})
+        proposals = {"proposed": used.proposed, "accepted": used.accepted}
+        print_json({"replies": rows} | ({"draft": proposals} if draft else {}))
     else:
         for row in rows:
             if len(rows) > 1:
                 say(f"› {row['prompt'][-1]['content']}", style="bold")
             say(row["reply"])
+    if draft is not None and not json_:
+        share = used.accepted / max(used.proposed, 1)
+        say(f"draft: {share:.0%} of {used.proposed} proposed tokens stayed", style="dim")
 
 
 def _asked(prompt: str | None, prompts: Path | None) -> list[Prompt]:

@@ -11,6 +11,7 @@ import typer
 from rich.panel import Panel
 from rich.table import Table
 
+from burnish.cli.model_commands import DraftModel
 from burnish.cli.models.opening import open_registry
 from burnish.cli.models_of import located
 from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, Set, example, out, print_json, say
@@ -45,6 +46,7 @@ def register(app: typer.Typer) -> None:
             "burnish serve quickstart",
             "burnish serve champion burnish-tiny --split 0.9,0.1 --port 8001",
             "burnish serve models/small models/large --router routers/mine",
+            "burnish serve quickstart --draft models/small",
         )
     )(serve)
     app.command(epilog=example("burnish feedback --out feedback.jsonl"))(feedback)
@@ -60,6 +62,7 @@ def serve(
     router: Routed = None,
     token_file: TokenFile = None,
     no_token: NoToken = False,
+    draft: DraftModel = None,
     set_: Set = None,
     runs: Runs = DEFAULT_RUNS,
     json_: AsJson = False,
@@ -68,8 +71,9 @@ def serve(
 
     Of a run its champion is served, and the next one as soon as it is promoted. Requests for the
     model "burnish" are divided by user, or routed by what they ask; the header X-Burnish-Arm says
-    who answered. The token stands in --token-file or in the variable BURNISH_SERVE_TOKEN; else a
-    new one is made and shown once.
+    who answered. A --draft goes ahead of all models, as many tokens as --set ahead=4 says. The
+    token stands in --token-file or in the variable BURNISH_SERVE_TOKEN; else a new one is made and
+    shown once.
     """
     needed("serve", "fastapi", "uvicorn", "prometheus_client")
     from transformers.utils import logging
@@ -96,8 +100,9 @@ def serve(
     def place_of(model: str) -> Place:
         return Place(*located(model, runs))
 
+    helper = None if draft is None else place_of(draft).path
     served = [
-        Served(model, share, lambda model=model: place_of(model))  # type: ignore[misc]
+        Served(model, share, lambda model=model: place_of(model), helper)  # type: ignore[misc]
         for model, share in zip(models, parts, strict=True)
     ]
     service = Service(Arms(served, settings, route), settings, Book(runs / "registry.sqlite"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.config import InputError, Settings, references
+from burnish.config import InputError, references
 from burnish.loop.recipe import Recipe
 from burnish.loop.references import locate
 from burnish.models.load import load_tokenizer
@@ -167,6 +167,10 @@ class Amounts:
             return Replies(count, prompt, config.sampling.max_new_tokens)
         if write := getattr(config, "write", None):
             return Replies(write.budget, UNKNOWN_LENGTH, write.sampling.max_new_tokens)
+        if hasattr(config, "on_policy"):
+            data = self.of(config.data, "example") or Size(0, 0, UNKNOWN_LENGTH)
+            times = config.on_policy * config.train.epochs + (config.replies == "teacher")
+            return Replies(data.records * times, data.longest, config.sampling.max_new_tokens)
         prompts = self.of(config.prompts, "prompt")
         length = prompts.longest if prompts else UNKNOWN_LENGTH
         if isinstance(search := getattr(config, "search", None), WordingSearch):
@@ -188,8 +192,10 @@ class Amounts:
         return Replies(count, length, config.sampling.max_new_tokens)
 
 
-def samples(config: Settings) -> bool:
+def samples(config: Any) -> bool:
     """Whether a stage has its model write replies."""
+    if hasattr(config, "on_policy"):
+        return bool(config.on_policy > 0 or config.replies == "teacher")
     return any(hasattr(config, name) for name in ("sampling", "candidates", "write"))
 
 

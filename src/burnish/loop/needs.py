@@ -101,7 +101,7 @@ class Needs:
         batches = self.batches(config)
         recompute = config.train.extras.checkpoint_activations
         model = self.model(config)
-        anchor = getattr(config, "anchor", None)
+        anchor = getattr(config, "anchor", None) or getattr(config, "teacher", None)
         key = (id(model), batches, recompute, anchor and self.origin(anchor))
         if key not in self._steps:
             self._steps[key] = rehearse(

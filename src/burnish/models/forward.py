@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from burnish.models.attention import packs
 from burnish.models.divided import compute
 from burnish.models.packing import Packing
-from burnish.objectives import full_kl
+from burnish.objectives import coarse, distribution_divergence
 from burnish.text.batches import Batch
 
 R = TypeVar("R")
@@ -130,26 +130,82 @@ def token_logprobs(
     return TokenScores(logprobs, entropies if entropy else None, states, means if mean else None)
 
 
-def token_divergences(
-    model: PreTrainedModel, anchor: PreTrainedModel, batch: Batch, states: Tensor | None = None
-) -> Tensor:
-    """``KL(anchor | model)`` of the next-token distribution at each target, ``[N]`` in nats.
+Divergence = Callable[[Tensor, Tensor], Tensor]
+"""``[N]`` of two models' logits ``[N, V]``, the trained one's first."""
 
-    No gradient flows into ``anchor``, a model of the same vocabulary. ``states``: the model's, as
-    in ``token_logprobs``.
+
+def token_divergences(
+    model: PreTrainedModel,
+    anchor: PreTrainedModel,
+    batch: Batch,
+    states: Tensor | None = None,
+    divergence: Divergence = distribution_divergence,
+) -> Tensor:
+    """``divergence`` of the next-token distributions at each target, ``[N]`` in nats; by default
+    ``KL(anchor | model)``.
+
+    No gradient flows into ``anchor``, a model of the same tokens (its head may be padded to
+    another size). ``states``: the model's, as in ``token_logprobs``.
     """
     before = batch.predictors()
     with torch.no_grad():
         given = compute(anchor, hidden, batch).index_select(0, before)
     states = hidden(model, batch) if states is None else states
     rows = states.index_select(0, before)
+    width = common_width(model, anchor)
 
     def score(part: Tensor, reference: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = logits(anchor, reference)
-        return full_kl(logits(model, part), wanted)
+            wanted = logits(anchor, reference)[:, :width]
+        return divergence(logits(model, part)[:, :width], wanted)
 
     return torch.cat(in_pieces(score, model, rows, given))
+
+
+def common_width(*models: PreTrainedModel) -> int:
+    """Logits that all models have: of one vocabulary, heads may be padded to different sizes."""
+    return min(int(model.config.get_text_config().vocab_size) for model in models)
+
+
+@torch.no_grad()
+def likeliest_tokens(
+    model: PreTrainedModel, batch: Batch, count: int, temperature: float, width: int
+) -> tuple[Tensor, Tensor]:
+    """What the model thinks likeliest at each target: ids ``[N, count]``, and the log-probabilities
+    of these and of all others together ``[N, count + 1]``, at the temperature.
+
+    ``width``: how many tokens of the vocabulary are looked at.
+    """
+
+    def score(part: Tensor) -> tuple[Tensor, Tensor]:
+        scaled = logits(model, part)[:, :width] / temperature
+        ids = scaled.topk(count, dim=1).indices
+        return ids, coarse(scaled, ids).log_softmax(1)
+
+    rows = hidden(model, batch).index_select(0, batch.predictors())
+    ids, known = zip(*in_pieces(score, model, rows), strict=True)
+    return torch.cat(ids), torch.cat(known)
+
+
+def coarse_divergences(
+    model: PreTrainedModel,
+    batch: Batch,
+    states: Tensor,
+    found: tuple[Tensor, Tensor],
+    divergence: Divergence,
+    temperature: float,
+    width: int,
+) -> Tensor:
+    """``token_divergences`` from what ``likeliest_tokens`` found with another model, ``[N]``.
+
+    ``divergence`` is given logits divided by the temperature.
+    """
+    rows = states.index_select(0, batch.predictors())
+
+    def score(part: Tensor, kept: Tensor, wanted: Tensor) -> Tensor:
+        return divergence(coarse(logits(model, part)[:, :width] / temperature, kept), wanted)
+
+    return torch.cat(in_pieces(score, model, rows, *found))
 
 
 def in_pieces(

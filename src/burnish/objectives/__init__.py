@@ -17,7 +17,13 @@ from burnish.objectives.constraint import (
     constrained_advantages,
     next_multiplier,
 )
-from burnish.objectives.divergence import adaptive_kl, full_kl, k1, k2, k3
+from burnish.objectives.distillation import (
+    DivergenceKind,
+    coarse,
+    distilled,
+    distribution_divergence,
+)
+from burnish.objectives.divergence import adaptive_kl, k1, k2, k3
 from burnish.objectives.importance import importance_weights
 from burnish.objectives.language import cross_entropy, held_to
 from burnish.objectives.policy import (
@@ -44,6 +50,7 @@ __all__ = [
     "REFERENCE_FREE",
     "SOFT",
     "AggregateKind",
+    "DivergenceKind",
     "GroupKind",
     "Loss",
     "Metric",
@@ -57,10 +64,12 @@ __all__ = [
     "check",
     "clipped_policy",
     "clipped_value",
+    "coarse",
     "constrained_advantages",
     "cross_entropy",
+    "distilled",
+    "distribution_divergence",
     "explained_variance",
-    "full_kl",
     "gae",
     "gae_packed",
     "group_advantages",

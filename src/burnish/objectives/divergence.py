@@ -7,8 +7,6 @@ forward divergence; k1 as a loss has an expected gradient of 0 and regularises n
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -54,38 +52,6 @@ def k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     check("N", logprobs=logprobs, ref_logprobs=ref_logprobs)
     log_x = widened(ref_logprobs) - widened(logprobs)
     return torch.expm1(log_x.clamp(max=LARGEST_LOG_RATIO)) - log_x
-
-
-def full_kl(logits: Tensor, ref_logits: Tensor) -> Tensor:
-    """``KL(p_ref | p) = sum_v p_ref (log p_ref - log p)`` over the whole vocabulary, ``[N]``, nats.
-
-    Knowledge distillation at temperature 1 (Hinton et al. 2015, arXiv 1503.02531, section 2); its
-    gradient is ``p - p_ref``, so that the reference itself is its only minimum.
-    ``logits, ref_logits: [N, V]``; none flows into ``ref_logits``. Raises ValueError where a shape
-    or dtype is wrong.
-    """
-    check("N V", logits=logits, ref_logits=ref_logits)
-    given = widened(logits), widened(ref_logits.detach())
-    divergence: Tensor = _FullKl.apply(*given)  # type: ignore[no-untyped-call]
-    return divergence
-
-
-class _FullKl(torch.autograd.Function):
-    """Keeps ``log p`` and ``p_ref`` only: three passes over ``[N, V]`` each way, not a dozen."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, ref_logits: Tensor) -> Tensor:
-        log_p, log_ref = logits.log_softmax(1), ref_logits.log_softmax(1)
-        ref = log_ref.exp()
-        divergence: Tensor = torch.linalg.vecdot(ref, log_ref.sub_(log_p))
-        ctx.save_for_backward(log_p, ref)
-        return divergence
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        log_p, ref = ctx.saved_tensors
-        slope: Tensor = log_p.exp().sub_(ref).mul_(grads[0][:, None])
-        return slope, None
 
 
 def adaptive_kl(

@@ -50,22 +50,23 @@ def cross_entropy(
     return replace(plain, total=weighted_sum(rows, weights))
 
 
-def held_to(divergences: Tensor, weights: Tensor) -> Loss:
-    """Distillation: ``total = sum(w KL(p_ref | p))``, ``count = sum(w)``; see ``full_kl``.
+def held_to(divergences: Tensor, weights: Tensor, name: str = "anchor_kl") -> Loss:
+    """What keeps a model near another: ``total = sum(w divergence)``, ``count = sum(w)``.
 
     Args:
-        divergences: of the next-token distribution at each target, ``[N]``, in nats.
+        divergences: of the next-token distribution at each target, ``[N]``, in nats; see
+            ``distillation.distribution_divergence``.
         weights: weight of each target token, ``[N]``, at least 0.
+        name: of the metric.
 
     Returns:
-        The loss in nats, with the metric ``anchor_kl``: the same, over the tokens of weight
-        above 0.
+        The loss in nats, with the metric ``name``: the same, over the tokens of weight above 0.
 
     Raises:
         ValueError: a shape or dtype is wrong.
     """
     check("N", divergences=divergences, weights=weights)
-    return _weighted("anchor_kl", divergences, weights)
+    return _weighted(name, divergences, weights)
 
 
 def _weighted(name: str, values: Tensor, weights: Tensor) -> Loss:

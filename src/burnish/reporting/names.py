@@ -184,6 +184,7 @@ METRICS: dict[str, tuple[str, str]] = {
 STAGES: dict[str, str] = {
     "fit.pretrain": "后预训练",
     "fit.sft": "监督微调",
+    "fit.distill": "知识蒸馏",
     "fit.reward": "奖励模型",
     "fit.dpo": "偏好优化 DPO",
     "fit.kto": "偏好优化 KTO",

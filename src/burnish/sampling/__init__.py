@@ -6,11 +6,13 @@ from burnish.sampling.generate import Completion, generate
 from burnish.sampling.sampler import LocalSampler, Request, Sampler
 from burnish.sampling.served import ServedSampler
 from burnish.sampling.settings import Sampling
+from burnish.sampling.speculative import Draft, draft_of
 
 __all__ = [
     "BatchLimits",
     "Batcher",
     "Completion",
+    "Draft",
     "EndpointError",
     "EndpointSettings",
     "LocalSampler",
@@ -19,5 +21,6 @@ __all__ = [
     "Sampler",
     "Sampling",
     "ServedSampler",
+    "draft_of",
     "generate",
 ]

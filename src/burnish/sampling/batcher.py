@@ -23,6 +23,7 @@ from burnish.sampling.cache import cell_bytes
 from burnish.sampling.decoding import JOIN_EVERY, Row, Rows
 from burnish.sampling.generate import context_length
 from burnish.sampling.settings import Sampling
+from burnish.sampling.speculative import Draft, begin
 from burnish.sampling.stopping import Endings
 from burnish.sampling.threads import few_threads
 from burnish.text.templates import end_tokens
@@ -74,6 +75,7 @@ class Batcher:
         tokenizer: as for ``generate``.
         limits: see there.
         tell: called from the decoding thread after each step with what was drawn.
+        draft: as for ``generate``; its keys and values count against the limits too.
     """
 
     def __init__(
@@ -82,10 +84,15 @@ class Batcher:
         tokenizer: Any,
         limits: BatchLimits,
         tell: Callable[[list[Drawn]], object],
+        draft: Draft | None = None,
     ) -> None:
         self.model, self.tokenizer, self.limits, self.tell = model, tokenizer, limits, tell
+        self.draft = draft
         self.context = context_length(model)
-        self.cells = limits.cache_mib * MIB // cell_bytes(model)
+        each = cell_bytes(model) + (cell_bytes(draft.model) if draft else 0)
+        self.spare = draft.ahead if draft else 0  # cells of proposals that may be refused
+        self.cells = limits.cache_mib * MIB // each
+        self.proposed = self.accepted = 0
         self.ends = frozenset(end_tokens(tokenizer))
         self._lock = threading.Condition()
         self._waiting: deque[Row] = deque()
@@ -118,13 +125,14 @@ class Batcher:
             InputError: the prompt is empty or leaves no room for a reply.
             QueueFull: too many wait, or this batcher is closed.
         """
-        room = min(self.context, self.cells) - len(prompt)
+        longest = min(self.context, self.cells - self.spare)
+        room = longest - len(prompt)
         if not prompt:
             raise InputError("the prompt has no tokens")
         if room < 1:
             raise InputError(
                 f"the prompt has {len(prompt)} tokens, which leaves no room for a reply: "
-                f"prompt and reply have {min(self.context, self.cells)} together"
+                f"prompt and reply have {longest} together"
             )
         endings = Endings(self.tokenizer, self.ends, sampling.stop)
         limit = min(sampling.max_new_tokens, room)
@@ -186,17 +194,21 @@ class Batcher:
         count = self.running + len(coming)
         with few_threads(self.model, count):
             if self._running is None:
-                self._running = Rows(self.model, coming)
+                self._running = begin(self.model, coming, self.draft)
             elif coming:
                 self._running.join(coming)
-            drew = self._running.step()
+            before = [(row, len(row.tokens), row.proposed, row.accepted)
+                      for row in [*self._running.rows] if row.going]  # fmt: skip
+            self._running.step()
         self._steps += 1
         if not self._running.alive:
             self._running = None
+        self.proposed += sum(row.proposed - proposed for row, _, proposed, _ in before)
+        self.accepted += sum(row.accepted - accepted for row, *_, accepted in before)
         return [
-            Drawn(row, row.tokens[-1], row.logprobs[-1], row.tops[-1] if row.top else [],
-                  not row.going)
-            for row in drew
+            Drawn(row, row.tokens[place], row.logprobs[place], row.tops[place] if row.top else [],
+                  not row.going and place == len(row.tokens) - 1)
+            for row, told, *_ in before for place in range(told, len(row.tokens))
         ]  # fmt: skip
 
     def _drop_cancelled(self) -> None:
@@ -212,19 +224,23 @@ class Batcher:
             if not self._running.alive:
                 self._running = None
 
+    def _most(self, row: Row) -> int:
+        """Cells that a row takes at its longest."""
+        return len(row.prompt) + row.limit + self.spare
+
     def _admit(self) -> list[Row]:
         """Those who waited longest, as many as fit beside those who run; none overtakes another."""
         running = self._running
         if running is not None and (self._steps % self.limits.join_every or not running.joinable):
             return []
         inside = [row for row in running.rows if row.going] if running else []
-        longest = max((len(row.prompt) + row.limit for row in inside), default=0)
+        longest = max((self._most(row) for row in inside), default=0)
         coming: list[Row] = []
         widest = 0
         with self._lock:
             while self._waiting and len(inside) + len(coming) < self.limits.rows:
                 row = self._waiting[0]
-                longest = max(longest, len(row.prompt) + row.limit)
+                longest = max(longest, self._most(row))
                 widest = max(widest, len(row.prompt))
                 count = len(coming) + 1
                 if (len(inside) + count) * longest > self.cells:

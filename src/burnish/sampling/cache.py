@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
@@ -55,6 +56,17 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         if used := self.get_seq_length():
             self.stores = [store[rows, :, first:] for store in self.stores]
             self._show(used - first)
+
+    def take_back(self, counts: Tensor) -> None:
+        """Give up the last ``counts [R]`` cells of each row; all end in the same cell again."""
+        fewest = int(counts.min())
+        used, shifts = self.get_seq_length() - fewest, counts - fewest
+        if used and bool(shifts.any()):
+            cells = torch.arange(used, device=shifts.device) - shifts[:, None]
+            index = cells.clamp(min=0)[:, None, :, None].expand_as(self.keys[:, :, :used])
+            for store in self.stores:
+                store[:, :, :used] = store.gather(2, index)
+        self._show(used)
 
     def take_in(self, other: RoomyLayer, places: Tensor, rows: int) -> None:
         """Put the rows of ``other`` into ``places`` of what are then ``rows`` rows."""
@@ -108,9 +120,20 @@ def cell_bytes(model: Any) -> int:
     return int(2 * config.num_hidden_layers * heads * size * model.dtype.itemsize)
 
 
+def context_length(model: Any) -> int:
+    """The number of tokens the model can attend to; very large where its config names none."""
+    config = model.config.get_text_config()
+    return int(getattr(config, "max_position_embeddings", None) or 2**31)
+
+
 def joinable(cache: DynamicCache) -> bool:
     """Whether rows may join: not where layers hold more of a row than keys and values by cell."""
     return all(isinstance(layer, (RoomyLayer, SlidingLayer)) for layer in cache.layers)
+
+
+def reversible(cache: DynamicCache) -> bool:
+    """Whether cells can be taken back: not where a layer forgets some as others come."""
+    return all(isinstance(layer, RoomyLayer) for layer in cache.layers)
 
 
 def keep(cache: DynamicCache, rows: Tensor, first: int = 0) -> None:

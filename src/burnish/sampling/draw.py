@@ -29,13 +29,34 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, T
     if sampling.temperature == 0:
         tokens = logits.argmax(1)
         return tokens, _at(logits, tokens) - logits.logsumexp(1)
-    scaled = logits if sampling.temperature == 1 else logits / sampling.temperature
-    probabilities = torch.softmax(scaled, 1)
-    drawn_from = probabilities
-    if sampling.top_p < 1:
-        drawn_from = probabilities * (probabilities >= _nucleus_edge(probabilities, sampling.top_p))
-    tokens = _inverted(drawn_from, uniform)
+    probabilities = torch.softmax(_scaled(logits, sampling), 1)
+    tokens = inverted(_nucleus(probabilities, sampling), uniform)
     return tokens, _at(probabilities, tokens).log()
+
+
+def distribution(logits: Tensor, sampling: Sampling) -> Tensor:
+    """What ``draw`` draws from, ``[R, V]``: at temperature 0 all of it on one token."""
+    if sampling.temperature == 0:
+        return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
+    weights = _nucleus(torch.softmax(_scaled(logits, sampling), 1), sampling)
+    return weights if sampling.top_p == 1 else weights / weights.sum(1, keepdim=True)
+
+
+def logprobs_of(logits: Tensor, tokens: Tensor, sampling: Sampling) -> Tensor:
+    """Log-probabilities of given tokens ``[R]``, as ``draw`` gives them."""
+    scaled = logits if sampling.temperature == 0 else _scaled(logits, sampling)
+    return _at(scaled, tokens) - scaled.logsumexp(1)
+
+
+def _scaled(logits: Tensor, sampling: Sampling) -> Tensor:
+    return logits if sampling.temperature == 1 else logits / sampling.temperature
+
+
+def _nucleus(probabilities: Tensor, sampling: Sampling) -> Tensor:
+    """The probabilities of the tokens that ``top_p`` leaves, 0 for the others."""
+    if sampling.top_p == 1:
+        return probabilities
+    return probabilities * (probabilities >= _nucleus_edge(probabilities, sampling.top_p))
 
 
 def likeliest(logits: Tensor, count: int, sampling: Sampling) -> list[tuple[int, float]]:
@@ -45,7 +66,7 @@ def likeliest(logits: Tensor, count: int, sampling: Sampling) -> list[tuple[int,
     return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
 
-def _inverted(weights: Tensor, uniform: Tensor) -> Tensor:
+def inverted(weights: Tensor, uniform: Tensor) -> Tensor:
     """``[R]``: where the cumulative sum of ``weights [R, V]`` passes ``uniform [R]`` of the total.
 
     First the block of columns, then the column in it: one pass over all weights instead of three.

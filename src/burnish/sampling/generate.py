@@ -12,11 +12,15 @@ import torch
 
 from burnish.config import InputError
 from burnish.sampling import usage
+from burnish.sampling.cache import context_length
 from burnish.sampling.decoding import JOIN_EVERY, Row, Rows
 from burnish.sampling.settings import Sampling
+from burnish.sampling.speculative import Draft, begin
 from burnish.sampling.stopping import Endings, find_stop
 from burnish.sampling.threads import few_threads
 from burnish.text.templates import end_tokens
+
+__all__ = ["BATCH_ROWS", "Completion", "Finish", "completion", "context_length", "generate"]
 
 BATCH_ROWS = 128
 
@@ -48,6 +52,7 @@ def generate(
     seeds: Sequence[int],
     batch_size: int = BATCH_ROWS,
     progress: Callable[[int], object] | None = None,
+    draft: Draft | None = None,
 ) -> list[Completion]:
     """Complete each prompt once.
 
@@ -62,6 +67,8 @@ def generate(
         seeds: one for each prompt, not negative.
         batch_size: completions decoded at the same time.
         progress: called with the number of completions that ended, as they end.
+        draft: a smaller model that goes ahead; see ``speculative``. Replies are those of ``model``
+            all the same: greedy ones token for token, others in distribution.
 
     Returns:
         Completions in the order of the prompts.
@@ -88,10 +95,13 @@ def generate(
     was_training = model.training
     model.eval()
     try:
-        _decode(model, requests, batch_size, progress)
+        _decode(model, requests, batch_size, progress, draft)
     finally:
         model.train(was_training)
-        usage.current().sampled += sum(len(row.tokens) for row in requests)
+        used = usage.current()
+        used.sampled += sum(len(row.tokens) for row in requests)
+        used.proposed += sum(row.proposed for row in requests)
+        used.accepted += sum(row.accepted for row in requests)
     return [completion(row) for row in requests]
 
 
@@ -115,18 +125,13 @@ def _check_lengths(model: Any, prompts: Sequence[Sequence[int]]) -> None:
             )
 
 
-def context_length(model: Any) -> int:
-    """The number of tokens the model can attend to; very large where its config names none."""
-    config = model.config.get_text_config()
-    return int(getattr(config, "max_position_embeddings", None) or 2**31)
-
-
 @torch.inference_mode()
 def _decode(
     model: Any,
     requests: Sequence[Row],
     size: int,
     progress: Callable[[int], object] | None,
+    draft: Draft | None,
 ) -> None:
     """Decode every request to its end, ``size`` at a time.
 
@@ -139,7 +144,7 @@ def _decode(
     while rows is not None or waiting:
         with few_threads(model, min(size, len(requests))):
             if rows is None:
-                rows = Rows(model, _next(waiting, size))
+                rows = begin(model, _next(waiting, size), draft)
             elif waiting and rows.joinable and steps % JOIN_EVERY == 0 and rows.alive < size:
                 rows.join(_next(waiting, size - rows.alive))
             ended = sum(not row.going for row in rows.step())

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from burnish.records import Message
 from burnish.sampling.generate import Completion, generate
 from burnish.sampling.settings import Sampling
+from burnish.sampling.speculative import Draft
 from burnish.text.templates import encode_prompts
 
 Progress = Callable[[int], object]
@@ -55,6 +56,7 @@ class LocalSampler:
 
     model: Any
     tokenizer: Any
+    draft: Draft | None = None
 
     def complete(
         self, requests: Sequence[Request], sampling: Sampling, progress: Progress | None = None
@@ -67,4 +69,5 @@ class LocalSampler:
             sampling,
             seeds=[request.seed for request in requests],
             progress=progress,
+            draft=self.draft,
         )

@@ -15,10 +15,13 @@ BYTES_A_TOKEN = 4
 
 @dataclass
 class Usage:
-    """``sampled``: tokens drawn in this process; ``served``: by model, the tokens of the prompts
-    it was sent and of the replies that came."""
+    """``sampled``: tokens drawn in this process; ``proposed``: those of which a draft model said
+    them first, and ``accepted`` how many of its proposals stayed; ``served``: by model, the tokens
+    of the prompts it was sent and of the replies that came."""
 
     sampled: int = 0
+    proposed: int = 0
+    accepted: int = 0
     served: dict[str, tuple[int, int]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock, repr=False)
 

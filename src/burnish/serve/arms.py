@@ -12,6 +12,7 @@ from itertools import accumulate
 
 from burnish.config import BurnishError, InputError, Problem
 from burnish.models.load import Loaded, load_model
+from burnish.sampling import draft_of
 from burnish.serve.engine import Engine
 from burnish.serve.settings import ServeSettings
 
@@ -31,11 +32,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Served:
-    """A model to serve: its name, its share of the users, and where its weights are now."""
+    """A model to serve: its name, its share of the users, and where its weights are now.
+
+    ``draft``: the folder or name of a model that goes ahead of it.
+    """
 
     name: str
     share: float
     locate: Callable[[], Place]
+    draft: str | None = None
 
 
 class Arm:
@@ -54,7 +59,7 @@ class Arm:
         """Load the weights.
 
         Raises:
-            InputError: they cannot be loaded.
+            InputError: they cannot be loaded, or the draft model does not go with them.
             CorruptError: they are damaged.
         """
         self._place = await asyncio.to_thread(self.served.locate)
@@ -91,7 +96,11 @@ class Arm:
 
     async def _load(self, place: Place) -> Engine:
         loaded, identity = await asyncio.to_thread(_loaded, place.path)
-        return Engine(loaded, place.ref, identity, self.settings.batch)
+        draft = None
+        if self.served.draft is not None:
+            helper = await asyncio.to_thread(load_model, self.served.draft)
+            draft = draft_of(loaded, helper, self.settings.ahead)
+        return Engine(loaded, place.ref, identity, self.settings.batch, draft)
 
 
 class Arms:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from burnish.models.load import Loaded
 from burnish.records import Message
-from burnish.sampling import Batcher, BatchLimits, Completion, Sampling
+from burnish.sampling import Batcher, BatchLimits, Completion, Draft, Sampling
 from burnish.sampling.batcher import Drawn
 from burnish.sampling.decoding import Row
 from burnish.sampling.generate import completion
@@ -73,13 +73,20 @@ class Engine:
     """A loaded model that many ask at once; use it from one event loop.
 
     ``ref`` names its weights in the registry, or as they were asked for; ``identity`` is their
-    fingerprint.
+    fingerprint; ``draft`` goes ahead of it.
     """
 
-    def __init__(self, loaded: Loaded, ref: str, identity: str, limits: BatchLimits) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        ref: str,
+        identity: str,
+        limits: BatchLimits,
+        draft: Draft | None = None,
+    ) -> None:
         self.ref, self.identity = ref, identity
         self.tokenizer = loaded.tokenizer
-        self.batcher = Batcher(loaded.model, loaded.tokenizer, limits, self._tell)
+        self.batcher = Batcher(loaded.model, loaded.tokenizer, limits, self._tell, draft)
         # A tokenizer that encodes in one thread cannot decode in another.
         self._encoder = deepcopy(loaded.tokenizer)
         self._encoding = threading.Lock()

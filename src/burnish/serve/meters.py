@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from burnish.serve.arms import Arms
@@ -50,7 +50,7 @@ class _Load(Collector):
         self.arms = arms
 
     def collect(self) -> Iterable[Metric]:
-        """Gauges of every arm."""
+        """Gauges and counters of every arm."""
         running = GaugeMetricFamily("burnish_running", "Replies being decoded.", labels=["arm"])
         waiting = GaugeMetricFamily("burnish_waiting", "Replies that wait.", labels=["arm"])
         swaps = GaugeMetricFamily("burnish_swaps", "Changes of weights.", labels=["arm"])
@@ -60,4 +60,12 @@ class _Load(Collector):
             waiting.add_metric([arm.name], arm.engine.batcher.waiting)
             swaps.add_metric([arm.name], arm.swaps)
             failed.add_metric([arm.name], arm.failures)
-        return [running, waiting, swaps, failed]
+        drafts = CounterMetricFamily(
+            "burnish_draft_tokens", "Tokens that a draft model proposed.", labels=["arm", "end"]
+        )
+        for arm in self.arms.all:
+            batcher = arm.engine.batcher
+            refused = batcher.proposed - batcher.accepted
+            for end, count in (("accepted", batcher.accepted), ("refused", refused)):
+                drafts.add_metric([arm.name, end], count)
+        return [running, waiting, swaps, failed, drafts]

@@ -62,20 +62,26 @@ def _streams(weight: float, general: bool) -> dict[str, float]:
 
 
 def load_anchor(inputs: Inputs, device: str, loaded: Loaded) -> PreTrainedModel | None:
-    """The stage's ``anchor``, frozen, where it has one; divided where the trained model is.
+    """The stage's ``anchor``, frozen, where it has one; raises as ``load_frozen``."""
+    if inputs.optional_model("anchor") is None:
+        return None
+    return load_frozen(inputs, "anchor", device, loaded).model
+
+
+def load_frozen(inputs: Inputs, name: str, device: str, loaded: Loaded) -> Loaded:
+    """The model of the field ``name``, which the one that is trained is compared with; divided
+    where that is.
 
     Raises:
-        InputError: it does not predict the same tokens as the model that is trained.
+        InputError: it does not predict the same tokens as ``loaded``, which is trained.
     """
-    folder = inputs.optional_model("anchor")
-    if folder is None:
-        return None
-    anchor = load_model(folder, device=device, divide=is_divided(loaded.model))
-    if anchor.tokenizer.get_vocab() != loaded.tokenizer.get_vocab():
+    ref = inputs.model(name)
+    frozen = load_model(ref, device=device, divide=is_divided(loaded.model))
+    if frozen.tokenizer.get_vocab() != loaded.tokenizer.get_vocab():
         expected = "a model with the vocabulary of the one that is trained"
-        raise InputError(Problem("", None, "anchor", "another vocabulary", expected))
-    model: PreTrainedModel = anchor.model.eval().requires_grad_(False)
-    return model
+        raise InputError(Problem(ref, None, name, "another vocabulary", expected))
+    frozen.model.eval().requires_grad_(False)
+    return frozen
 
 
 def language_loss(
@@ -91,14 +97,14 @@ def language_loss(
     def told(model: PreTrainedModel, batch: Batch, states: Tensor | None = None) -> Loss:
         found = token_logprobs(model, batch, mean=label_smoothing > 0, states=states)
         return cross_entropy(
-            found.logprobs, _weights(batch), label_smoothing=label_smoothing, mean=found.mean
+            found.logprobs, target_weights(batch), label_smoothing=label_smoothing, mean=found.mean
         )
 
     def kept(model: PreTrainedModel, batch: Batch, states: Tensor) -> Loss:
         assert anchor is not None
         if not batch.ids:
             return held_to(states.new_zeros(0), states.new_zeros(0))
-        return held_to(token_divergences(model, anchor, batch, states), _weights(batch))
+        return held_to(token_divergences(model, anchor, batch, states), target_weights(batch))
 
     def both(model: PreTrainedModel, batch: Batch) -> Loss:
         # One pass whatever kinds of text there are: processes that share the model must pass it
@@ -116,5 +122,6 @@ def language_loss(
     return told if anchor is None else both
 
 
-def _weights(batch: Batch) -> Tensor:
+def target_weights(batch: Batch) -> Tensor:
+    """``[N]``: the weight of each target, that of its segment."""
     return batch.per_segment["weight"][batch.target_segments()]

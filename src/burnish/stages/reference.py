@@ -47,16 +47,15 @@ def with_reference(
             neither an interrupted fit nor one with other settings computes them again.
         sums: makes ``[S]`` of log-probabilities ``[N]``, from these and the streams of the batch.
     """
-    weights = _weights_mark(model)
+    weights = weights_mark(model)
     done = []
     for units in parts:
-        path = cache / f"reference-{_fingerprint(weights, units)}.safetensors"
-        found = _kept(path)
-        if found is None:
-            found = _computed(model, units, tokens_per_batch, sums)
-            cache.mkdir(parents=True, exist_ok=True)
-            atomic.write_bytes(path, save({NAME: found}))
-        done.append(_with(units, found.tolist()))
+
+        def make(units: Units = units) -> dict[str, Tensor]:
+            return {NAME: _computed(model, units, tokens_per_batch, sums)}
+
+        name = f"reference-{fingerprint(weights, units)}.safetensors"
+        done.append(_with(units, kept(cache / name, make)[NAME].tolist()))
     return done
 
 
@@ -68,14 +67,17 @@ def _with(units: Units, values: list[float]) -> list[list[Segment]]:
     ]
 
 
-def _kept(path: Path) -> Tensor | None:
-    if not path.exists():
-        return None
-    try:
-        return read_tensors(path)[NAME]
-    except CorruptError as error:
-        log.warning("%s; it is computed again", error)
-        return None
+def kept(path: Path, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of a file; where there is none, or it is damaged, what ``make`` computes."""
+    if path.exists():
+        try:
+            return read_tensors(path)
+        except CorruptError as error:
+            log.warning("%s; it is computed again", error)
+    found = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_bytes(path, save(found))
+    return found
 
 
 @torch.no_grad()
@@ -92,7 +94,7 @@ def _computed(
     return found
 
 
-def _weights_mark(model: PreTrainedModel) -> str:
+def weights_mark(model: PreTrainedModel) -> str:
     """Of every weight. The state, not the parameters: 4-bit weights are nothing without scales."""
     mark = hashlib.sha256()
     for name, weight in model.state_dict().items():
@@ -102,7 +104,7 @@ def _weights_mark(model: PreTrainedModel) -> str:
     return mark.hexdigest()
 
 
-def _fingerprint(weights: str, units: Units) -> str:
+def fingerprint(weights: str, units: Units) -> str:
     """Of the weights, and of the tokens, targets and per-token streams of the data."""
     mark = hashlib.sha256(weights.encode())
     for segment in chain.from_iterable(units):

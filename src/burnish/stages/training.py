@@ -24,6 +24,7 @@ from burnish.engine.optim import Trainable
 from burnish.engine.window import accumulate
 from burnish.models import adapters
 from burnish.models.adapters import LoraSettings
+from burnish.models.depth import keep_layers
 from burnish.models.heads import ScalarHead
 from burnish.models.load import Loaded, load_model, save_model
 from burnish.models.quantised import is_quantised
@@ -55,12 +56,14 @@ def load_policy(
     lora: LoraSettings | None,
     template: str | None = None,
     divide: bool = False,
+    depth: int | None = None,
 ) -> Loaded:
     """The stage's ``model``, with a fresh adapter where one is asked for.
 
     With ``divide`` no process holds it whole, where there are several (``models.divided``).
 
     What is drawn here (the adapter, embeddings of a template's tokens) is set by the stage's seed.
+    ``depth``: how many of its layers are kept.
 
     Raises:
         InputError: as ``load_model``, and where the folder holds quantised weights.
@@ -71,6 +74,8 @@ def load_policy(
     if is_quantised(loaded.model) and bits is None:
         expected = "the model before that; lora.bits rounds its weights for the fit"
         raise InputError(Problem(ref, None, "model", "its weights are quantised", expected))
+    if depth is not None:
+        keep_layers(loaded.model, depth)
     if lora is not None:
         adapters.attach(loaded.model, lora)
     return loaded
