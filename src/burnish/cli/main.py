@@ -14,6 +14,7 @@ import typer
 from burnish.cli import (
     ab_commands,
     eval_commands,
+    export_commands,
     fit_commands,
     merge_commands,
     model_commands,
@@ -56,6 +57,7 @@ fit_commands.register(app)
 merge_commands.register(app)
 model_commands.register(app)
 eval_commands.register(app)
+export_commands.register(app)
 redteam_commands.register(app)
 report_commands.register(app)
 serve_commands.register(app)

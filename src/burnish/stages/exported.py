@@ -1,0 +1,146 @@
+"""An exported model asked by its real runtime: replies, log-probabilities, speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from burnish.evals.fidelity import divergence
+from burnish.evals.perplexity import DocumentLosses
+from burnish.evals.statistics import clustered_bootstrap
+from burnish.exporting.process import RuntimeProcess
+from burnish.models.load import Loaded
+from burnish.records import Document, Figure
+from burnish.sampling import Completion, Request, Sampling
+from burnish.sampling.generate import context_length
+from burnish.sampling.sampler import Progress
+from burnish.text.batches import Segment
+from burnish.text.documents import document_segments
+from burnish.text.templates import encode_prompts, end_tokens
+
+PIECE = 512
+"""Tokens of held-out text that are scored together at most."""
+
+
+@dataclass(frozen=True)
+class RuntimeSampler:
+    """A ``Sampler`` whose replies a runtime makes, greedily; ids go in, so that no other
+    tokenizer has a say."""
+
+    runtime: RuntimeProcess
+    tokenizer: Any
+    context: int
+
+    def complete(
+        self, requests: Sequence[Request], sampling: Sampling, progress: Progress | None = None
+    ) -> list[Completion]:
+        """One reply after the other; log-probabilities are not told."""
+        ends = end_tokens(self.tokenizer)
+        prompts = encode_prompts(self.tokenizer, [request.messages for request in requests])
+        replies = []
+        for prompt in prompts:
+            limit = min(sampling.max_new_tokens, self.context - len(prompt))
+            tokens = self.runtime.generate(prompt, limit, sorted(ends))
+            text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+            finish = "stop" if tokens and tokens[-1] in ends else "length"
+            replies.append(Completion(tokens, [], text, finish))  # type: ignore[arg-type]
+            if progress is not None:
+                progress(1)
+        return replies
+
+
+@dataclass(frozen=True)
+class Text:
+    """Held-out text: ``segments`` of documents, ``owners [S]`` says which, and what the source
+    model says, ``scores``: log-probabilities ``[T - 1, V]`` of each segment in float32."""
+
+    segments: list[Segment]
+    owners: list[int]
+    scores: list[np.ndarray[Any, Any]]
+
+    @property
+    def losses(self) -> DocumentLosses:
+        """The source's losses."""
+        told = [
+            scores[np.arange(len(one.tokens) - 1), one.tokens[1:]]
+            for one, scores in zip(self.segments, self.scores, strict=True)
+        ]
+        return summed(self, [values.tolist() for values in told])
+
+
+def read(loaded: Loaded, documents: Sequence[Document], context: int, tokens: int) -> Text:
+    """The first documents, up to ``tokens`` tokens, and what the source says of them."""
+    segments: list[Segment] = []
+    owners: list[int] = []
+    numbered = [Document(id=str(at), text=one.text) for at, one in enumerate(documents)]
+    used = 0
+    for one in document_segments(loaded.tokenizer, numbered, min(PIECE, context)):
+        if used >= tokens and int(one.id.split("#")[0]) not in owners:
+            break
+        used += len(one.tokens)
+        segments.append(one)
+        owners.append(int(one.id.split("#")[0]))
+    return Text(segments, owners, [_logprobs(loaded, one.tokens) for one in segments])
+
+
+@torch.no_grad()
+def _logprobs(loaded: Loaded, tokens: Sequence[int]) -> np.ndarray[Any, Any]:
+    ids = torch.tensor([list(tokens[:-1])], device=loaded.model.device)
+    found: np.ndarray[Any, Any] = loaded.model(ids).logits[0].float().log_softmax(1).cpu().numpy()
+    return found
+
+
+def summed(text: Text, logprobs: Sequence[Sequence[float]]) -> DocumentLosses:
+    """Losses by document of log-probabilities by segment."""
+    count = max(text.owners) + 1
+    nats, tokens = np.zeros(count), np.zeros(count)
+    for owner, values in zip(text.owners, logprobs, strict=True):
+        nats[owner] -= sum(values)
+        tokens[owner] += len(values)
+    return DocumentLosses(nats[tokens > 0], tokens[tokens > 0])
+
+
+def listen(runtime: RuntimeProcess, text: Text) -> tuple[DocumentLosses, Figure]:
+    """What a runtime says of the text: its losses, and its mean divergence from the source (nats),
+    with an interval over documents."""
+    logprobs, apart, owners = [], [], []
+    for segment, owner, source in zip(text.segments, text.owners, text.scores, strict=True):
+        told = runtime.score(segment.tokens)
+        logprobs.append(told.logprobs)
+        apart += [
+            divergence(scores.astype(np.float64), ids, tops)
+            for scores, ids, tops in zip(source, told.ids, told.tops, strict=True)
+        ]
+        owners += [str(owner)] * len(told.logprobs)
+    return summed(text, logprobs), clustered_bootstrap(apart, owners, draws=1000)
+
+
+def speed(
+    runtime: RuntimeProcess, tokens: int, prompt: int, new: int, repeats: int
+) -> dict[str, Figure]:
+    """Tokens a second of reading a prompt and of decoding one stream; medians over repeats with
+    bootstrap intervals, after one round that does not count."""
+    ids = (np.random.default_rng(0).integers(tokens, size=prompt)).tolist()
+    rounds = [runtime.speed(ids, new) for _ in range(repeats + 1)][1:]
+    names = ("prefill_tokens_per_second", "decode_tokens_per_second")
+    return {
+        name: clustered_bootstrap(
+            values, statistic=lambda drawn: float(np.median(drawn)), draws=1000
+        )
+        for name, values in zip(names, zip(*rounds, strict=True), strict=True)
+    }
+
+
+def size(folder: Path) -> int:
+    """Bytes of an artifact's files."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def context_of(loaded: Loaded, most: int) -> int:
+    """Tokens of the cache a runtime is opened with."""
+    return min(most, context_length(loaded.model))
