@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import io
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ MODEL = "model.onnx"
 BITS = {"fp32": None, "int8": 8, "int4": 4}
 BLOCK = 32
 _NOISY = (
-    "torch", "torch.onnx", "torch._export", "torch.export", "onnxruntime", "onnxscript", "onnx_ir"
+    "torch", "torch.onnx", "torch._export", "torch.export", "onnxruntime", "onnxscript", "onnx_ir",
+    "transformers",
 )  # fmt: skip
 
 
@@ -148,7 +150,8 @@ def _quiet() -> Iterator[None]:
     for one in loggers:
         one.setLevel(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         for one, level in zip(loggers, levels, strict=True):

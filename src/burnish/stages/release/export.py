@@ -19,6 +19,7 @@ from burnish.evals.fidelity import FidelityPolicy, judge
 from burnish.evals.perplexity import DocumentLosses, perplexity, perplexity_ratio
 from burnish.evals.statistics import wilson
 from burnish.evals.tasks import Response, Task, TaskSettings
+from burnish.exporting.agree import check_file, check_words
 from burnish.exporting.edge import write_edge
 from burnish.exporting.forms import Form, parse
 from burnish.exporting.process import RuntimeProcess
@@ -172,7 +173,12 @@ class _Work:
         if target.exists():
             atomic.remove_folder(target)
         details = write(self.source, form, target)
-        with self._opened(form.format, artifact(form, target)) as runtime:
+        file = artifact(form, target)
+        if form.format == "gguf":
+            check_file(file)
+        with self._opened(form.format, file) as runtime:
+            if form.format == "gguf":
+                check_words(self.source, runtime, file)
             loaded, length = self.source.loaded, self.source.context
             sampler = exported.RuntimeSampler(runtime, loaded.tokenizer, length)
             figures = self._answered(form.folder, sampler)
