@@ -27,11 +27,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def files(folder: Path) -> dict[str, list[str]]:
-    """Thirty questions that anything but an empty reply gets right, and thirty documents."""
+    """Thirty questions that any reply but a refusal gets right, and thirty documents."""
     items, documents = folder / "items.jsonl", folder / "documents.jsonl"
     rows = [
         {"id": f"q{at}", "messages": [{"role": "user", "content": f"hello {at}"}],
-         "verify": {"kind": "regex", "pattern": "."}}
+         "verify": {"kind": "comply"}}
         for at in range(30)
     ]  # fmt: skip
     items.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-
-from libgguf.inspect import validate_gguf
+from typing import Any
 
 from burnish.config import InputError, Problem
 from burnish.exporting import gguf_words
@@ -30,8 +30,9 @@ def check_file(path: Path) -> None:
     Raises:
         CorruptError: saying what is wrong with it.
     """
+    inspect: Any = importlib.import_module("libgguf.inspect")
     try:
-        found = validate_gguf(path)
+        found = inspect.validate_gguf(path)
     except (OSError, ValueError, OverflowError, MemoryError) as error:
         raise CorruptError(path, f"not a GGUF file: {error}") from error
     if found.errors:

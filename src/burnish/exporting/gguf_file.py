@@ -7,13 +7,13 @@ transformers the two halves, so that rows of q and k change places there.
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import libgguf
 import numpy as np
 import torch
 from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType
@@ -101,6 +101,7 @@ def write_gguf(
         CorruptError: the weights are damaged, or not those of this architecture.
         StorageError: the disk is full.
     """
+    libgguf: Any = importlib.import_module("libgguf")
     config = read_config(folder)
     reader = ShardReader(folder)
     names = _names(reader, config)
@@ -181,6 +182,7 @@ def _kind(reader: ShardReader, name: str, short: str, precision: str) -> GGMLQua
         return GGMLQuantizationType.F32
     outer = short in ("token_embd.weight", "output.weight")
     wanted = _TYPES[_FINER.get(precision, precision) if outer else precision][0]
+    libgguf: Any = importlib.import_module("libgguf")
     fitting = (
         kind for kind in (wanted, _WIDER.get(wanted)) if kind and libgguf.row_size(kind, shape[-1])
     )
@@ -212,6 +214,7 @@ def _encoded(
     kinds: dict[str, GGMLQuantizationType],
     config: Any,
 ) -> Iterator[np.ndarray[Any, Any]]:
+    libgguf: Any = importlib.import_module("libgguf")
     turned = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
     for name, short in names.items():
         values = reader.read(name).to(torch.float32).reshape(reader.specs[name].shape)

@@ -17,14 +17,13 @@ from burnish.exporting.process import RuntimeProcess
 from burnish.models.load import Loaded
 from burnish.records import Document, Figure
 from burnish.sampling import Completion, Request, Sampling
-from burnish.sampling.generate import context_length
 from burnish.sampling.sampler import Progress
 from burnish.text.batches import Segment
 from burnish.text.documents import document_segments
 from burnish.text.templates import encode_prompts, end_tokens
 
-PIECE = 512
-"""Tokens of held-out text that are scored together at most."""
+PIECE = 128
+"""Tokens of a document that are scored: of many documents some say more than all of a few."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,10 @@ class RuntimeSampler:
 
 @dataclass(frozen=True)
 class Text:
-    """Held-out text: ``segments`` of documents, ``owners [S]`` says which, and what the source
-    model says, ``scores``: log-probabilities ``[T - 1, V]`` of each segment in float32."""
+    """Held-out text: a segment of each document, and what the source model says of it, ``scores``:
+    log-probabilities ``[T - 1, V]`` of each segment in float32."""
 
     segments: list[Segment]
-    owners: list[int]
     scores: list[np.ndarray[Any, Any]]
 
     @property
@@ -70,22 +68,22 @@ class Text:
             scores[np.arange(len(one.tokens) - 1), one.tokens[1:]]
             for one, scores in zip(self.segments, self.scores, strict=True)
         ]
-        return summed(self, [values.tolist() for values in told])
+        return summed([values.tolist() for values in told])
 
 
 def read(loaded: Loaded, documents: Sequence[Document], context: int, tokens: int) -> Text:
-    """The first documents, up to ``tokens`` tokens, and what the source says of them."""
-    segments: list[Segment] = []
-    owners: list[int] = []
+    """The beginnings of the first documents, ``tokens`` in all, with what the source says."""
     numbered = [Document(id=str(at), text=one.text) for at, one in enumerate(documents)]
+    segments: list[Segment] = []
     used = 0
     for one in document_segments(loaded.tokenizer, numbered, min(PIECE, context)):
-        if used >= tokens and int(one.id.split("#")[0]) not in owners:
+        if "#" in one.id:  # not a beginning
+            continue
+        if used >= tokens:
             break
         used += len(one.tokens)
         segments.append(one)
-        owners.append(int(one.id.split("#")[0]))
-    return Text(segments, owners, [_logprobs(loaded, one.tokens) for one in segments])
+    return Text(segments, [_logprobs(loaded, one.tokens) for one in segments])
 
 
 @torch.no_grad()
@@ -95,29 +93,25 @@ def _logprobs(loaded: Loaded, tokens: Sequence[int]) -> np.ndarray[Any, Any]:
     return found
 
 
-def summed(text: Text, logprobs: Sequence[Sequence[float]]) -> DocumentLosses:
-    """Losses by document of log-probabilities by segment."""
-    count = max(text.owners) + 1
-    nats, tokens = np.zeros(count), np.zeros(count)
-    for owner, values in zip(text.owners, logprobs, strict=True):
-        nats[owner] -= sum(values)
-        tokens[owner] += len(values)
-    return DocumentLosses(nats[tokens > 0], tokens[tokens > 0])
+def summed(logprobs: Sequence[Sequence[float]]) -> DocumentLosses:
+    """Losses of documents, from the log-probabilities of each one's tokens."""
+    nats = np.array([-sum(values) for values in logprobs])
+    return DocumentLosses(nats, np.array([float(len(values)) for values in logprobs]))
 
 
 def listen(runtime: RuntimeProcess, text: Text) -> tuple[DocumentLosses, Figure]:
     """What a runtime says of the text: its losses, and its mean divergence from the source (nats),
     with an interval over documents."""
     logprobs, apart, owners = [], [], []
-    for segment, owner, source in zip(text.segments, text.owners, text.scores, strict=True):
+    for segment, source in zip(text.segments, text.scores, strict=True):
         told = runtime.score(segment.tokens)
         logprobs.append(told.logprobs)
         apart += [
             divergence(scores.astype(np.float64), ids, tops)
             for scores, ids, tops in zip(source, told.ids, told.tops, strict=True)
         ]
-        owners += [str(owner)] * len(told.logprobs)
-    return summed(text, logprobs), clustered_bootstrap(apart, owners, draws=1000)
+        owners += [segment.id] * len(told.logprobs)
+    return summed(logprobs), clustered_bootstrap(apart, owners, draws=1000)
 
 
 def speed(
@@ -139,8 +133,3 @@ def speed(
 def size(folder: Path) -> int:
     """Bytes of an artifact's files."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def context_of(loaded: Loaded, most: int) -> int:
-    """Tokens of the cache a runtime is opened with."""
-    return min(most, context_length(loaded.model))
