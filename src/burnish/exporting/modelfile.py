@@ -38,8 +38,10 @@ class Pieces:
 
 def pieces_of(render: Render) -> Pieces | None:
     """The pieces of a chat template; None where it is more than pieces around messages."""
-    user, reply = {"role": "user", "content": _A}, {"role": "assistant", "content": _B}
-    again, system = {"role": "user", "content": _B}, {"role": "system", "content": _B}
+    user: Message = {"role": "user", "content": _A}
+    reply: Message = {"role": "assistant", "content": _B}
+    again: Message = {"role": "user", "content": _B}
+    system: Message = {"role": "system", "content": _B}
     one = render([user], False)
     two = render([user, reply], False)
     three = render([user, reply, again], False)
@@ -61,7 +63,12 @@ def pieces_of(render: Render) -> Pieces | None:
          "assistant": _around(two[len(one) :], _B)},
         render([user], True)[len(one) :],
     )  # fmt: skip
-    trials = ([user], [system, user], [user, reply, again], [system, user, reply, again])
+    trials: tuple[list[Message], ...] = (
+        [user],
+        [system, user],
+        [user, reply, again],
+        [system, user, reply, again],
+    )
     fine = all(pieces.compose(trial) == render(trial, True) for trial in trials)
     return pieces if fine else None
 

@@ -93,7 +93,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         if row["decision"] == "fit" or config.keep_unfit:
             (context.scratch / form.folder).rename(context.output / form.folder)
     shutil.copytree(context.scratch / MEASURED, context.output / MEASURED)
-    found = {
+    found: dict[str, Any] = {
         "model": Path(work.source.loaded.ref).name,
         "policy": config.policy.model_dump(mode="json"),
         "tasks": [task.name for task in config.tasks],
