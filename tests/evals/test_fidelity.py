@@ -40,8 +40,26 @@ def test_too_few_items_do_not_show_it() -> None:
     found = judge(FidelityPolicy(), sides(lost=0, n=25))
     assert found.decision == "undecided"
     assert "25 items do not rule out a loss of 0.02" in found.reason
-    assert judge(FidelityPolicy(margins={"form": 0.2}), sides(0, n=10)).decision == "undecided"
-    assert judge(FidelityPolicy(margins={"other": 0.2}), sides(0)).decision == "undecided"
+    none = FidelityPolicy(margins={"tasks": None, "general": None})
+    assert "no margin is set" in judge(none, sides(0)).reason
+
+
+def test_margins_are_set_beside_the_defaults() -> None:
+    policy = FidelityPolicy(margins={"form": 0.01})
+    assert policy.margins == {"tasks": 0.02, "general": 0.05, "form": 0.01}
+    found = judge(policy, sides(lost=3))  # 1.5 points of one task
+    assert (found.decision, found.losses[1].state) == ("unfit", "lost")
+
+
+def test_tasks_are_pooled_so_that_no_change_is_certain_enough() -> None:
+    """A mean over tasks would be as uncertain as the smallest one."""
+    both = sides(lost=0)
+    for side in (both.before, both.after):
+        side["few"] = [1.0] * 12
+    both.groups["few"] = both.groups["form"][:12]  # the same items: one cluster each
+    found = judge(FidelityPolicy(), both)
+    assert found.decision == "fit"
+    assert found.losses[0].comparison.n == 212
 
 
 def test_divergence_by_hand() -> None:

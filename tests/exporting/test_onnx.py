@@ -53,6 +53,8 @@ def test_onnxruntime_computes_the_same_function(
     kinds = [node.op_type for node in graph.node]
     assert kinds.count("GroupQueryAttention") == 2
     assert kinds.count("MatMulNBits") == (0 if precision == "fp32" else 9)
+    bits = [a.i for node in graph.node for a in node.attribute if a.name == "bits"]
+    assert bits == {"fp32": [], "int8": [8] * 9, "int4": [4] * 8 + [8]}[precision]
     weights = {one.name for one in graph.initializer}
     assert ("embedding.half" in weights) == (precision != "fp32")
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from burnish.config import Settings
 from burnish.evals import reasons
@@ -21,25 +21,30 @@ from burnish.evals.statistics import sample_size, spread
 from burnish.store.metrics import finite
 
 TASKS = "tasks"
-"""The unweighted mean over all tasks, each turned so that higher is better."""
+"""The items of all tasks together, each turned so that higher is better."""
+MARGINS: dict[str, float | None] = {TASKS: 0.02, GENERAL: 0.05}
 State = Literal["held", "lost", "unclear"]
 Decision = Literal["fit", "unfit", "undecided"]
 
 
 class FidelityPolicy(Settings):
     """How much an export may lose: ``margins`` by metric, a share of right answers for tasks
-    (``tasks`` is their mean) and nats a token for ``general``. Metrics that were not measured are
+    (``tasks`` is all of their items) and nats a token for ``general``. Named ones are set beside
+    the defaults, 0.02 and 0.05; ``null`` takes one away, and metrics that were not measured are
     passed over. ``alpha``: level of each test; ``min_items``: pairs a metric needs; ``draws``,
     ``seed``: of the resampling."""
 
-    margins: dict[str, Annotated[float, Field(ge=0)]] = Field(
-        default_factory=lambda: {TASKS: 0.02, GENERAL: 0.05}, min_length=1
-    )
+    margins: dict[str, Annotated[float, Field(ge=0)] | None] = Field(default_factory=dict)
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     min_items: int = Field(default=20, ge=2)
     power: float = Field(default=0.8, gt=0.5, lt=1)
     draws: int = Field(default=4000, ge=99)
     seed: int = 0
+
+    @field_validator("margins")
+    @classmethod
+    def _beside_defaults(cls, margins: dict[str, float | None]) -> dict[str, float | None]:
+        return {**MARGINS, **margins}
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,7 @@ def judge(policy: FidelityPolicy, sides: Aligned) -> Fidelity:
         for name in sides.before
     }
     tasks = [pairs for name, pairs in measured.items() if name != GENERAL]
-    metrics: dict[str, list[Pairs]] = {TASKS: tasks} if tasks else {}
-    metrics |= {name: [pairs] for name, pairs in measured.items()}
+    metrics = {TASKS: _together(tasks), **measured} if tasks else measured
     losses = [_loss(policy, name, pairs) for name, pairs in metrics.items()]
     lost = [loss for loss in losses if loss.state == "lost"]
     unclear = [loss for loss in losses if loss.state == "unclear"]
@@ -98,12 +102,23 @@ def judge(policy: FidelityPolicy, sides: Aligned) -> Fidelity:
     return Fidelity("fit", reason.en, reason.zh, tuple(losses))
 
 
-def _loss(policy: FidelityPolicy, name: str, metrics: Sequence[Pairs]) -> Loss:
-    comparison = compare(metrics, draws=policy.draws, seed=policy.seed)
+def _together(tasks: Sequence[Pairs]) -> Pairs:
+    """One list of pairs. A mean over tasks would be as uncertain as the smallest of them where
+    nothing changed at all; items that several tasks share are one cluster."""
+    return Pairs(
+        np.concatenate([one.before for one in tasks]),
+        np.concatenate([one.after for one in tasks]),
+        tuple(group for one in tasks for group in one.groups),
+        sum(one.missing for one in tasks),
+    )
+
+
+def _loss(policy: FidelityPolicy, name: str, pairs: Pairs) -> Loss:
+    comparison = compare([pairs], draws=policy.draws, seed=policy.seed)
     margin = policy.margins.get(name)
     if margin is None:
         return Loss(name, comparison)
-    p_held = exceeds(metrics, -margin, draws=policy.draws, seed=policy.seed)
+    p_held = exceeds([pairs], -margin, draws=policy.draws, seed=policy.seed)
     if comparison.n < policy.min_items:
         state: State = "unclear"
     elif comparison.difference < -margin:

@@ -26,9 +26,9 @@ STRINGS: dict[str, tuple[str, str]] = {
     ),
     "lost": ("What was lost", "损失"),
     "lost_note": (
-        "Export less source, paired by item; below 0 is a loss. tasks is the mean over tasks, "
+        "Export less source, paired by item; below 0 is a loss. tasks is the items of all of them, "
         "general the log-probability of held-out text in nats a token.",
-        "导出减源模型，逐题配对；小于 0 为损失。tasks 为各任务均值，"
+        "导出减源模型，逐题配对；小于 0 为损失。tasks 为全部任务的题目，"
         "general 为留出文本每词元的对数概率（纳特）。",
     ),
     "form": ("form", "形式"),
