@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,24 +56,33 @@ class RuntimeSampler:
 
 @dataclass(frozen=True)
 class Text:
-    """Held-out text: a segment of each document, and what the source model says of it, ``scores``:
-    log-probabilities ``[T - 1, V]`` of each segment in float32."""
+    """Held-out text, a segment of each document, and the source model that is asked of it too."""
 
     segments: list[Segment]
-    scores: list[np.ndarray[Any, Any]]
+    loaded: Loaded
 
-    @property
+    @torch.no_grad()
+    def scores(self, segment: Segment) -> np.ndarray[Any, Any]:
+        """The source's log-probabilities ``[T - 1, V]``; made anew each time, since those of a
+        large vocabulary take more room than the model."""
+        ids = torch.tensor([segment.tokens[:-1]], device=self.loaded.model.device)
+        logits = self.loaded.model(ids).logits[0].float()
+        found: np.ndarray[Any, Any] = logits.log_softmax(1).cpu().numpy()
+        return found
+
+    @cached_property
     def losses(self) -> DocumentLosses:
         """The source's losses."""
-        told = [
-            scores[np.arange(len(one.tokens) - 1), one.tokens[1:]]
-            for one, scores in zip(self.segments, self.scores, strict=True)
-        ]
-        return summed([values.tolist() for values in told])
+        return summed(
+            [
+                self.scores(one)[np.arange(len(one.tokens) - 1), one.tokens[1:]].tolist()
+                for one in self.segments
+            ]
+        )
 
 
 def read(loaded: Loaded, documents: Sequence[Document], context: int, tokens: int) -> Text:
-    """The beginnings of the first documents, ``tokens`` in all, with what the source says."""
+    """The beginnings of the first documents, ``tokens`` tokens in all or a few more."""
     numbered = [Document(id=str(at), text=one.text) for at, one in enumerate(documents)]
     segments: list[Segment] = []
     used = 0
@@ -83,14 +93,7 @@ def read(loaded: Loaded, documents: Sequence[Document], context: int, tokens: in
             break
         used += len(one.tokens)
         segments.append(one)
-    return Text(segments, [_logprobs(loaded, one.tokens) for one in segments])
-
-
-@torch.no_grad()
-def _logprobs(loaded: Loaded, tokens: Sequence[int]) -> np.ndarray[Any, Any]:
-    ids = torch.tensor([list(tokens[:-1])], device=loaded.model.device)
-    found: np.ndarray[Any, Any] = loaded.model(ids).logits[0].float().log_softmax(1).cpu().numpy()
-    return found
+    return Text(segments, loaded)
 
 
 def summed(logprobs: Sequence[Sequence[float]]) -> DocumentLosses:
@@ -99,18 +102,19 @@ def summed(logprobs: Sequence[Sequence[float]]) -> DocumentLosses:
     return DocumentLosses(nats, np.array([float(len(values)) for values in logprobs]))
 
 
-def listen(runtime: RuntimeProcess, text: Text) -> tuple[DocumentLosses, Figure]:
+def listen(runtime: RuntimeProcess, text: Text, advance: Progress) -> tuple[DocumentLosses, Figure]:
     """What a runtime says of the text: its losses, and its mean divergence from the source (nats),
     with an interval over documents."""
     logprobs, apart, owners = [], [], []
-    for segment, source in zip(text.segments, text.scores, strict=True):
+    for segment in text.segments:
         told = runtime.score(segment.tokens)
         logprobs.append(told.logprobs)
         apart += [
             divergence(scores.astype(np.float64), ids, tops)
-            for scores, ids, tops in zip(source, told.ids, told.tops, strict=True)
+            for scores, ids, tops in zip(text.scores(segment), told.ids, told.tops, strict=True)
         ]
         owners += [segment.id] * len(told.logprobs)
+        advance(1)
     return summed(logprobs), clustered_bootstrap(apart, owners, draws=1000)
 
 

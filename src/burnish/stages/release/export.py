@@ -97,7 +97,6 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "model": Path(work.source.loaded.ref).name,
         "policy": config.policy.model_dump(mode="json"),
         "tasks": [task.name for task in config.tasks],
-        "refused": [task.name for task in config.tasks if task.metric == "refused"],
         "threads": config.speed.threads,
         "rows": [{"form": SOURCE, "figures": before}, *rows],
     }
@@ -181,14 +180,17 @@ class _Work:
                 check_words(self.source, runtime, file)
             loaded, length = self.source.loaded, self.source.context
             sampler = exported.RuntimeSampler(runtime, loaded.tokenizer, length)
-            figures = self._answered(form.folder, sampler)
+            figures = self._cost(runtime, target)  # first: what scoring takes is no part of it
+            figures |= self._answered(form.folder, sampler)
             if self._sets:
                 figures["same_answers"] = self._same(form.folder)
             if self._text is not None:
-                losses, apart = exported.listen(runtime, self._text)
+                with self.context.progress.task(
+                    f"{form.folder} text", len(self._text.segments)
+                ) as bar:
+                    losses, apart = exported.listen(runtime, self._text, bar.advance)
                 figures |= self._general(form.folder, losses) | {"kl": apart}
                 figures["general_ppl_ratio"] = perplexity_ratio(losses, self._text.losses)
-            figures |= self._cost(runtime, target)
         sides = align(self._folder(SOURCE), self._folder(form.folder))
         verdict = judge(self.config.policy, sides)
         if self.config.edge:
@@ -203,7 +205,8 @@ class _Work:
         return RuntimeProcess(format_, path, self.source.context, self.config.speed.threads)
 
     def _answered(self, name: str, sampler: Sampler) -> dict[str, Figure]:
-        with self.context.progress.task(name, None) as bar:
+        asked = len({content_id(one.messages) for task in self._sets for one in task.items})
+        with self.context.progress.task(f"{name} replies", asked) as bar:
             replies = tasks.answer(
                 sampler, self._sets, self.config.sampling, self.context.seed, bar.advance
             )
