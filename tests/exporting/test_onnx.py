@@ -36,7 +36,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> write.Source:
     return models.source("llama", tmp_path_factory.mktemp("onnx"))
 
 
-@pytest.mark.parametrize(("precision", "off"), [("fp32", 1e-4), ("int8", 0.2), ("int4", 1.5)])
+@pytest.mark.parametrize(("precision", "off"), [("fp32", 1e-4), ("int8", 0.1), ("int4", 1.0)])
 def test_onnxruntime_computes_the_same_function(
     source: write.Source, precision: str, off: float, tmp_path: Path
 ) -> None:
@@ -47,7 +47,8 @@ def test_onnxruntime_computes_the_same_function(
         told = runtime.score(tokens)
         reply = runtime.generate(tokens, 6, [])
         whole = runtime.generate([*tokens, *reply[:3]], 3, [])
-    assert told.logprobs == pytest.approx(models.expected(source.folder, tokens), abs=off)
+    wanted = np.array(models.expected(source.folder, tokens))
+    assert np.abs(np.array(told.logprobs) - wanted).mean() < off
     assert whole == reply[3:]  # the cache says what a fresh pass says
     graph = onnx.load(tmp_path / "out" / "model.onnx", load_external_data=False).graph
     kinds = [node.op_type for node in graph.node]

@@ -85,9 +85,12 @@ def _rounded(program: Any, bits: int) -> Any:
     proto = onnx_ir.to_proto(program)
     head = _open_head(proto.graph)
     _halve_embedding(proto.graph)
-    for width, only in ((8, [head]), (bits, None)):
+    others = [node.name for node in proto.graph.node if node.op_type == "MatMul"]
+    others.remove(head)
+    # What is named as included is rounded besides all others: the head alone needs exclusions.
+    for width, left_out in ((8, others), (bits, [])):
         quantizer = quantizers.MatMulNBitsQuantizer(
-            proto, bits=width, block_size=BLOCK, is_symmetric=True, nodes_to_include=only,
+            proto, bits=width, block_size=BLOCK, is_symmetric=True, nodes_to_exclude=left_out,
             accuracy_level=1,  # computed in float32: the others round activations too
         )  # fmt: skip
         quantizer.process()
@@ -102,11 +105,11 @@ def _open_head(graph: Any) -> str:
     Tied to the embedding it is a product with the transposed embedding.
     """
     onnx: Any = importlib.import_module("onnx")
+    for place, node in enumerate(graph.node):
+        node.name = node.name or f"node_{place}"
     last = next(node for node in graph.node if graph.output[0].name in node.output)
     while "MatMul" not in last.op_type:
         last = next(node for node in graph.node if last.input[0] in node.output)
-    if not last.name:
-        last.name = "head"
     if last.op_type == "MatMul":
         return str(last.name)
     weight = next(one for one in graph.initializer if one.name == last.input[1])
