@@ -15,6 +15,7 @@ from burnish.cli import (
     ab_commands,
     eval_commands,
     experts_commands,
+    export_commands,
     fit_commands,
     merge_commands,
     model_commands,
@@ -60,6 +61,7 @@ merge_commands.register(app)
 experts_commands.register(app)
 model_commands.register(app)
 eval_commands.register(app)
+export_commands.register(app)
 redteam_commands.register(app)
 report_commands.register(app)
 serve_commands.register(app)

@@ -48,6 +48,42 @@ def guard_failed(metric: str, change: Comparison, margin: float | None) -> Reaso
     )
 
 
+def lost(metric: str, change: Comparison, margin: float) -> Reason:
+    """An export lost more than its margin."""
+    return Reason(
+        f"Unfit: {metric} changed by {_span(change)}, a loss of more than the accepted {margin:g}.",
+        f"不可发布：{metric} 变化 {_span_zh(change)}，损失超过可接受的 {margin:g}。",
+    )
+
+
+def unclear_loss(
+    metric: str, change: Comparison, margin: float | None, items: int | None
+) -> Reason:
+    """Too few items to say that an export kept within its margin."""
+    if margin is None:
+        return Reason(
+            f"Undecided: no margin is set for what was measured, such as {metric}.",
+            f"未定：所测指标（如 {metric}）均未设容许损失。",
+        )
+    more = f"; about {items} would show it" if items else ""
+    more_zh = f"；约需 {items} 题才能判定" if items else ""
+    return Reason(
+        f"Undecided: {metric} changed by {_span(change)}; {change.n} items do not rule out a loss "
+        f"of {margin:g}{more}.",
+        f"未定：{metric} 变化 {_span_zh(change)}；"
+        f"{change.n} 题不足以排除 {margin:g} 的损失{more_zh}。",
+    )
+
+
+def kept_within(metrics: int) -> Reason:
+    """Every metric of an export held."""
+    held = "1 metric lost" if metrics == 1 else f"each of {metrics} metrics lost"
+    return Reason(
+        f"Fit to release: {held} less than its margin.",
+        f"可以发布：{metrics} 项指标的损失均在容许范围内。",
+    )
+
+
 def no_gain(gain: Comparison, asked: float, p: float) -> Reason:
     """The target's gain is significantly below what was asked for."""
     return Reason(

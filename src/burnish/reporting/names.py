@@ -208,6 +208,7 @@ STAGES: dict[str, str] = {
     "measure.probe": "一致性探测",
     "measure.gate": "门控",
     "release.promote": "发布",
+    "release.export": "导出",
 }
 
 

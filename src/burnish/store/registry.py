@@ -109,7 +109,7 @@ class Registry(Database):
 
         Args:
             name: see ``names.check_name``.
-            kind: model, data, reward_model or report.
+            kind: model, data, reward_model, report or export.
             path: the folder it lies in.
             fingerprint: of its content.
             figures: its measurements as JSON.

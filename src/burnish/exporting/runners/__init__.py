@@ -1,0 +1,1 @@
+"""Programs that are copied into edge folders. They import nothing of burnish."""

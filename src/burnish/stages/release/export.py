@@ -1,0 +1,251 @@
+"""Export a model, ask each export by its real runtime, and keep those that are still the model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PositiveInt, model_validator
+
+from burnish.config import DocumentRef, ModelRef, Settings
+from burnish.evals import tasks
+from burnish.evals.compare import GENERAL_LOSSES, RESPONSES, align
+from burnish.evals.fidelity import FidelityPolicy, judge
+from burnish.evals.perplexity import DocumentLosses, perplexity, perplexity_ratio
+from burnish.evals.statistics import wilson
+from burnish.evals.tasks import Response, Task, TaskSettings
+from burnish.exporting.agree import check_file, check_words
+from burnish.exporting.edge import write_edge
+from burnish.exporting.forms import Form, parse
+from burnish.exporting.process import RuntimeProcess
+from burnish.exporting.write import Source, artifact, check_packages, write
+from burnish.records import Document, Figure, content_id
+from burnish.reporting.exports import write_pages
+from burnish.sampling import Sampler, Sampling
+from burnish.sampling.generate import BATCH_ROWS
+from burnish.stages import exported, training
+from burnish.stages.base import Context, Inputs, Outcome
+from burnish.stages.replying import journal_of, journalled
+from burnish.store import atomic
+
+REPORT = "exports.json"
+MEASURED = "measured"
+SOURCE = "source"
+
+
+class SpeedSettings(Settings):
+    """One stream: a prompt of ``prompt_tokens``, a reply of ``new_tokens``, ``repeats`` times, on
+    ``threads`` cores."""
+
+    prompt_tokens: PositiveInt = 64
+    new_tokens: PositiveInt = 64
+    repeats: int = Field(default=5, ge=2)
+    threads: PositiveInt = 1
+
+
+class Config(Settings):
+    """Write ``model`` in each form of ``to`` (``gguf:q8_0``), and measure it there.
+
+    ``tasks`` are answered greedily and ``heldout`` text is scored, up to ``heldout_tokens``, by
+    the runtime that the form is for, and compared with the source item by item; ``policy`` says
+    how much may be lost. What is not fit is left out, unless ``keep_unfit``; its figures stay.
+    With ``edge`` each form is made a folder that runs without PyTorch.
+    """
+
+    model: ModelRef
+    to: list[str] = Field(default=["gguf:q8_0"], min_length=1)
+    tasks: list[TaskSettings] = []
+    heldout: DocumentRef | None = None
+    heldout_tokens: PositiveInt = 4096
+    sampling: Sampling = Sampling(temperature=0.0, max_new_tokens=32)
+    policy: FidelityPolicy = FidelityPolicy()
+    speed: SpeedSettings = SpeedSettings()
+    keep_unfit: bool = False
+    edge: bool = False
+
+    @model_validator(mode="after")
+    def _measurable(self) -> Config:
+        if not self.tasks and self.heldout is None:
+            raise ValueError("tasks, heldout: nothing to measure an export on; expected one")
+        if self.sampling.temperature != 0:
+            raise ValueError("sampling.temperature: exports are compared greedily; expected 0")
+        forms = [parse(name) for name in self.to]
+        if len(set(forms)) < len(forms):
+            raise ValueError("to: a form is named twice")
+        if self.edge and any(form.format == "torch" for form in forms):
+            raise ValueError("edge: a torch form needs PyTorch; expected gguf or onnx")
+        return self
+
+
+def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
+    """Write, ask, compare and judge; ``exports.json`` and two pages say what came out."""
+    forms = [parse(name) for name in config.to]
+    check_packages(forms)
+    work = _Work(config, inputs, context)
+    before = work.measured_source()
+    rows = [work.measured(form) for form in forms]
+    for form, row in zip(forms, rows, strict=True):
+        if row["decision"] == "fit" or config.keep_unfit:
+            (context.scratch / form.folder).rename(context.output / form.folder)
+    shutil.copytree(context.scratch / MEASURED, context.output / MEASURED)
+    found: dict[str, Any] = {
+        "model": Path(work.source.loaded.ref).name,
+        "policy": config.policy.model_dump(mode="json"),
+        "tasks": [task.name for task in config.tasks],
+        "threads": config.speed.threads,
+        "rows": [{"form": SOURCE, "figures": before}, *rows],
+    }
+    atomic.write_json(context.output / REPORT, found)
+    write_pages(context.output, found)
+    figures = {
+        f"{row['form'].replace(':', '_')}.{name}": Figure(**figure)
+        for row in found["rows"]
+        for name, figure in row["figures"].items()
+    }
+    return Outcome("report", figures, found)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One model on its way into several forms. What is finished lies in the scratch folder and
+    is not made again after an interruption."""
+
+    config: Config
+    inputs: Inputs
+    context: Context
+
+    @cached_property
+    def source(self) -> Source:
+        """The model itself, loaded by burnish."""
+        assert self._replying.loaded is not None
+        return Source(self._replying.loaded, self.context.scratch)
+
+    @cached_property
+    def _replying(self) -> Any:
+        ref = self.inputs.model("model")
+        journal = journal_of(ref, self.context)
+        return journalled(ref, journal, self.context.endpoint, self.context.device, BATCH_ROWS)
+
+    @cached_property
+    def _sets(self) -> list[Task]:
+        return [
+            tasks.load_task(task, *self.inputs.paths(f"tasks.{index}.data"))
+            for index, task in enumerate(self.config.tasks)
+        ]
+
+    @cached_property
+    def _text(self) -> exported.Text | None:
+        documents = training.read_all(self.inputs.paths("heldout"), Document)
+        if not documents:
+            return None
+        length = self.source.context
+        return exported.read(self.source.loaded, documents, length, self.config.heldout_tokens)
+
+    def _folder(self, name: str) -> Path:
+        return self.context.scratch / MEASURED / name
+
+    def measured_source(self) -> dict[str, Any]:
+        """The source's figures; replies by burnish, speed and memory by transformers."""
+        done = self._folder(SOURCE) / "row.json"
+        if done.exists():
+            return _read(done)
+        figures = self._answered(SOURCE, self._replying.sampler)
+        if self._text is not None:
+            figures |= self._general(SOURCE, self._text.losses)
+        with self._opened("torch", self.source.folder) as runtime:
+            figures |= self._cost(runtime, self.source.folder)
+        found = _plain(figures)
+        atomic.write_json(done, found)
+        return found
+
+    def measured(self, form: Form) -> dict[str, Any]:
+        """Write one form and measure it; its row of the table."""
+        done = self._folder(form.folder) / "row.json"
+        target = self.context.scratch / form.folder
+        if done.exists() and target.exists():
+            return _read(done)
+        if target.exists():
+            atomic.remove_folder(target)
+        details = write(self.source, form, target)
+        file = artifact(form, target)
+        if form.format == "gguf":
+            check_file(file)
+        with self._opened(form.format, file) as runtime:
+            if form.format == "gguf":
+                check_words(self.source, runtime, file)
+            loaded, length = self.source.loaded, self.source.context
+            sampler = exported.RuntimeSampler(runtime, loaded.tokenizer, length)
+            figures = self._cost(runtime, target)  # first: what scoring takes is no part of it
+            figures |= self._answered(form.folder, sampler)
+            if self._sets:
+                figures["same_answers"] = self._same(form.folder)
+            if self._text is not None:
+                with self.context.progress.task(
+                    f"{form.folder} text", len(self._text.segments)
+                ) as bar:
+                    losses, apart = exported.listen(runtime, self._text, bar.advance)
+                figures |= self._general(form.folder, losses) | {"kl": apart}
+                figures["general_ppl_ratio"] = perplexity_ratio(losses, self._text.losses)
+        sides = align(self._folder(SOURCE), self._folder(form.folder))
+        verdict = judge(self.config.policy, sides)
+        if self.config.edge:
+            write_edge(form, target)
+        found = {
+            "form": str(form), "details": details, "figures": _plain(figures), **verdict.as_dict()
+        }  # fmt: skip
+        atomic.write_json(done, found)
+        return found
+
+    def _opened(self, format_: str, path: Path) -> RuntimeProcess:
+        return RuntimeProcess(format_, path, self.source.context, self.config.speed.threads)
+
+    def _answered(self, name: str, sampler: Sampler) -> dict[str, Figure]:
+        asked = len({content_id(one.messages) for task in self._sets for one in task.items})
+        with self.context.progress.task(f"{name} replies", asked) as bar:
+            replies = tasks.answer(
+                sampler, self._sets, self.config.sampling, self.context.seed, bar.advance
+            )
+        tasks.write(self._folder(name) / RESPONSES, replies)
+        return tasks.figures(replies)
+
+    def _general(self, name: str, losses: DocumentLosses) -> dict[str, Figure]:
+        values = {str(index): -nats for index, nats in enumerate(losses.per_token)}
+        atomic.write_text(self._folder(name) / GENERAL_LOSSES, json.dumps(values))
+        return {"general_ppl": perplexity(losses)}
+
+    def _same(self, name: str) -> Figure:
+        """The share of conversations to which the export replies as the source does."""
+        before, after = (
+            _replies(tasks.read(self._folder(one) / RESPONSES)) for one in (SOURCE, name)
+        )
+        return wilson(sum(before[key] == after[key] for key in before), len(before))
+
+    def _cost(self, runtime: RuntimeProcess, folder: Path) -> dict[str, Figure]:
+        asked = self.config.speed
+        longest = self.source.context - asked.new_tokens - 1
+        figures = exported.speed(
+            runtime, len(self.source.loaded.tokenizer), min(asked.prompt_tokens, longest),
+            asked.new_tokens, asked.repeats,
+        )  # fmt: skip
+        return figures | {
+            "peak_memory_bytes": Figure.exact(float(runtime.peak)),
+            "size_bytes": Figure.exact(float(exported.size(folder))),
+        }
+
+
+def _replies(responses: Sequence[Response]) -> dict[str, str]:
+    return {content_id(one.messages): one.reply for one in responses}
+
+
+def _plain(figures: dict[str, Figure]) -> dict[str, Any]:
+    return {name: figure.as_json() for name, figure in figures.items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
