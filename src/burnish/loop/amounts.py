@@ -16,6 +16,7 @@ from burnish.records import KINDS, Preference, Record
 from burnish.redteam.search import WordingSearch
 from burnish.redteam.strategies import searches, turns
 from burnish.selection.texts import texts_of
+from burnish.stages.measure import probe
 from burnish.store import tables
 
 TURN = 5
@@ -167,6 +168,11 @@ class Amounts:
             return Replies(count, prompt, config.sampling.max_new_tokens)
         if write := getattr(config, "write", None):
             return Replies(write.budget, UNKNOWN_LENGTH, write.sampling.max_new_tokens)
+        if isinstance(config, probe.Config):
+            # In the first round the champion answers too.
+            asked = self.of(config.probes, "prompt")
+            count, length = (asked.records, asked.longest) if asked else (0, UNKNOWN_LENGTH)
+            return Replies(count, length, config.max_new_tokens)
         prompts = self.of(config.prompts, "prompt")
         length = prompts.longest if prompts else UNKNOWN_LENGTH
         if isinstance(search := getattr(config, "search", None), WordingSearch):
@@ -190,7 +196,8 @@ class Amounts:
 
 def samples(config: Settings) -> bool:
     """Whether a stage has its model write replies."""
-    return any(hasattr(config, name) for name in ("sampling", "candidates", "write"))
+    named = any(hasattr(config, name) for name in ("sampling", "candidates", "write"))
+    return named or isinstance(config, probe.Config)
 
 
 def _texts(record: Record) -> list[str]:
