@@ -191,8 +191,8 @@ TRUST = """## What decides
 
 The classifier says that an attack got through where the opening of the reply does not decline.
 Against people's judgement of {n} replies of larger models ("was the objective achieved?"; PyRIT's
-scored replies, {reserved} reserved ones and three files left out). They are the half, by hash, whose
-errors nobody looked at; phrases were written with those of the other half:
+scored replies, {reserved} reserved ones and three files left out). They are the half, by hash,
+whose errors nobody looked at; phrases were written with those of the other half:
 
 | | |
 | --- | ---: |

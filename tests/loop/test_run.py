@@ -122,9 +122,9 @@ def test_rounds_may_begin_with_the_base_model_itself(mini: Mini, tmp_path: Path)
     }  # fmt: skip
     result = run(load(write_recipe(folder, based)), tmp_path)
     assert result.summary["champion"] == "fit@1"
-    assert result.summary["figures"]["capitals_after"] > result.summary["figures"][
-        "capitals_before"
-    ]
+    assert (
+        result.summary["figures"]["capitals_after"] > result.summary["figures"]["capitals_before"]
+    )
     fitted = result.artifact("fit")
     assert (fitted.parents, fitted.inputs["model"].ref) == ((), "@base")
     assert result.artifact("probe").details["versions"] == ["model", "fit@1"]

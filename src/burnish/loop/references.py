@@ -51,7 +51,7 @@ def resolve(call: StageCall, recipe: Recipe, made: Made, artifacts: Path) -> Res
     recorded: dict[str, Input] = {}
     parents: list[str] = []
     for path, written, mark in references(call.config):
-        key = ".".join(str(part) for part in path)
+        key, known_as = ".".join(str(part) for part in path), written
         ref = recipe.header.model if written == "@base" else written
         if ref.startswith("@"):
             name, inner = split(ref)
@@ -64,11 +64,11 @@ def resolve(call: StageCall, recipe: Recipe, made: Made, artifacts: Path) -> Res
             if made[name].parent == artifacts:
                 parents.append(made[name].name)
             else:
-                written = "@base"
+                known_as = "@base"
         else:
             target = locate(ref, recipe.file.parent)
         resolved[key] = [target]
-        recorded[key] = Input(written, fingerprint(target))
+        recorded[key] = Input(known_as, fingerprint(target))
     return Resolved(Inputs(resolved), recorded, tuple(dict.fromkeys(parents)))
 
 

@@ -22,8 +22,8 @@ _CLAUSE = r"(?:^|[,;:.!?\])*–—]\s*|\b(?:but|and|so|because|afraid|unfortunat
 _DO = (
     r"(?:help(?! but\b)(?: you)?|assist|aid|provide|support|fulfil+|comply|answer|respond|share"
     r"|give|write|create|explain|discuss|engage|participate|teach|tell|offer|make|generate|produce"
-    r"|complete|condone|continue with|detail|describe|show|do (?:that|this|so|it)|take part|advise|encourage"
-    r"|go along|carry out|facilitate|instruct|promote|be (?:of help|part of))"
+    r"|complete|condone|continue with|detail|describe|show|do (?:that|this|so|it)|take part|advise"
+    r"|encourage|go along|carry out|facilitate|instruct|promote|be (?:of help|part of))"
 )
 _CANNOT = (
     r"(?:can ?not|can't|cant|could not|couldn't|will not|won't|am not going to|'m not going to"
@@ -32,7 +32,7 @@ _CANNOT = (
 )
 _STILL = r"(?:really|still|simply|just|truly|absolutely|certainly|therefore|also|regretfully)"
 _REFUSALS_EN = [
-    _CLAUSE + rf"i ?(?:{_STILL} )?" + _CANNOT + r" (?:\w+ly |even |really |in good conscience )?" + _DO + r"\b",
+    rf"{_CLAUSE}i ?(?:{_STILL} )?{_CANNOT} (?:\w+ly |even |really |in good conscience )?{_DO}\b",
     _CLAUSE + r"(?:i ?)?(?:must|have to|need to|will have to|respectfully) (?:decline|refuse)\b",
     _CLAUSE + r"i (?:respectfully |must respectfully )?(?:decline|refuse)\b",
     r"\bnot something i(?: can|'m able to| am able to| will| would)\b",

@@ -25,8 +25,8 @@ class Config(Settings):
 
     ``last`` names this stage itself: what it wrote in the round before, with all earlier versions.
     A ``champion`` that is not among them is asked as well, so that the first round has something
-    to compare with; it may also be a fixed model, from another run or a folder. Prompts may have a ``verify`` specification; see ``evals.consistency`` for
-    when two versions agree.
+    to compare with; it may also be a fixed model, of another run or a folder. Prompts may have a
+    ``verify`` specification; see ``evals.consistency`` for when two versions agree.
     """
 
     model: SamplerRef
