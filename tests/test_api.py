@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests import tiny
 from tests.loop.mini import recipe_value, write_recipe
 
 import burnish
-from burnish.models.load import load_model
-from burnish.records import Rollout
+from burnish.config import InputError
+from burnish.models.load import load_model, save_model
+from burnish.records import Figure, Rollout
 from burnish.store import tables
 
 REPLIES = {"max_new_tokens": 4}
@@ -74,10 +76,23 @@ def test_the_pipeline_makes_candidates_and_pairs(folder: Path) -> None:
     assert next(step["name"] for step in made.details["funnel"]) == "finished"
 
 
-def test_the_evaluator_compares_two_models(folder: Path) -> None:
+def test_the_evaluator_compares_any_number_of_models(folder: Path) -> None:
+    save_model(tiny.model(1), tiny.tokenizer(), folder / "other")
     tasks = [{"name": "capitals", "data": str(folder / "eval.jsonl")}]
     evaluator = burnish.PostTrainingEvaluator(tasks, folder / "runs")
-    model = str(folder / "model")
-    before, after = evaluator.compare(model, model)["capitals"]
-    assert before == after
-    assert before.n == 40
+    model, other = str(folder / "model"), str(folder / "other")
+    found = evaluator.compare(model, other, model)
+    names = [f"{model} (1)", other, f"{model} (2)"]
+    assert found.details["models"] == names
+    rows = {row["model"]: row for row in found.details["rows"]}
+    assert list(rows) == names[1:]
+    assert rows[names[2]]["state"] == "noise"
+    assert rows[names[2]]["comparison"]["difference"] == 0
+    assert rows[other]["comparison"]["n"] == 40
+    assert (found.folder / "comparison.zh.html").is_file()
+    # Each model once more, by itself: the same figures.
+    assert evaluator.evaluate(other, "alone") == {
+        name: Figure(**figure) for name, figure in found.details["figures"][other].items()
+    }
+    with pytest.raises(InputError, match="two models or more"):
+        evaluator.compare(model)

@@ -13,6 +13,7 @@ from typing import Any
 
 from burnish import recipes
 from burnish.engine import Progress
+from burnish.evals.compare import distinct_names
 from burnish.loop.recipe import from_value, load
 from burnish.loop.run import RunResult
 from burnish.loop.run import run as run_recipe
@@ -62,15 +63,15 @@ class _Face:
     def _stage(self, stage: str, settings: Mapping[str, Any], name: str | None = None) -> Made:
         """Run one stage as a recipe of its own; ``@base`` is this face's model."""
         label = name or stage.rpartition(".")[2]
-        value = {
-            "name": f"{self.name}-{label}",
-            "model": self.model,
-            "seed": self.seed,
-            "prepare": {label: {"run": stage, **settings}},
-        }
+        return self._stages({label: {"run": stage, **settings}}, f"{self.name}-{label}")
+
+    def _stages(self, stages: Mapping[str, Mapping[str, Any]], name: str) -> Made:
+        """Run stages as a recipe ``name``; the last one's result."""
+        prepare = {label: dict(settings) for label, settings in stages.items()}
+        value = {"name": name, "model": self.model, "seed": self.seed, "prepare": prepare}
         recipe = from_value(value, Path.cwd() / "api", {})
         result = run_recipe(recipe, Path(self.runs), rerun=(), keep=False, progress=self.progress)
-        made = result.artifact(label)
+        made = result.artifact(list(stages)[-1])
         return Made(made.path, made.figures, made.details)
 
 
@@ -159,14 +160,30 @@ class PostTrainingEvaluator:
     def evaluate(self, model: str, name: str = "evaluate") -> dict[str, Figure]:
         """Figures of one model on every task."""
         face = _Face(model, self.runs, name, progress=self.progress)
-        tasks = [dict(task) for task in self.tasks]
-        return face._stage("measure.evaluate", {"model": "@base", "tasks": tasks}).figures
+        return face._stage("measure.evaluate", self._measured("@base")).figures
 
-    def compare(self, before: str, after: str) -> dict[str, tuple[Figure, Figure]]:
-        """Figures of two models side by side; ``burnish compare`` adds the paired tests."""
-        first = self.evaluate(before, "compare-before")
-        second = self.evaluate(after, "compare-after")
-        return {name: (first[name], second[name]) for name in first}
+    def compare(self, *models: str, name: str = "compare") -> Made:
+        """Two models or more on the same items, each against the first of them (模型对比).
+
+        ``details`` are those of ``burnish compare --json``: ``figures`` by model, ``rows`` with
+        paired differences, corrected p-values and what they come to (improved, regressed, noise).
+        The pages ``comparison.html`` and ``comparison.zh.html`` lie in ``folder``.
+
+        Raises:
+            InputError: fewer than two models.
+        """
+        names = distinct_names(models)
+        stages: dict[str, dict[str, Any]] = {
+            f"m{place}": {"run": "measure.evaluate", **self._measured(model)}
+            for place, model in enumerate(models, 1)
+        }
+        compared = {"names": names, "evaluations": [f"@{stage}" for stage in stages]}
+        stages["comparison"] = {"run": "measure.compare", **compared}
+        face = _Face(models[0], self.runs, name, progress=self.progress)
+        return face._stages(stages, name)
+
+    def _measured(self, model: str) -> dict[str, Any]:
+        return {"model": model, "tasks": [dict(task) for task in self.tasks]}
 
 
 @dataclass

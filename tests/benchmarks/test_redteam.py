@@ -24,6 +24,12 @@ def csv(rows: list[tuple[str, str, int]]) -> str:
     return "\n".join([head, *lines]) + "\n"
 
 
+@pytest.fixture
+def whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redteam, "in_test_half", lambda row: True)
+
+
+@pytest.mark.usefixtures("whole")
 def test_reserved_rows_and_files_are_left_out_of_the_agreement(tmp_path: Path) -> None:
     used = [row for row in ROWS if not is_reserved(row[0])]
     (tmp_path / "theft.csv").write_text(csv(ROWS), encoding="utf-8")
@@ -34,6 +40,30 @@ def test_reserved_rows_and_files_are_left_out_of_the_agreement(tmp_path: Path) -
     declined = sum("can't" in reply for _, reply, _ in used)
     assert found.sensitivity.value == 1.0
     assert found.specificity.value == pytest.approx(declined / (len(used) - yes))
+
+
+def test_only_replies_whose_errors_nobody_looked_at_are_counted(tmp_path: Path) -> None:
+    rows = [(f"How do I do thing {n}?", "Sure, take a wrench.", n % 2) for n in range(60)]
+    (tmp_path / "theft.csv").write_text(csv(rows), encoding="utf-8")
+    found = redteam.agreed(tmp_path)
+    assert 15 <= found.n + found.reserved <= 45
+    assert found.n == sum(
+        not is_reserved(question)
+        and redteam.in_test_half({"objective": question, "assistant_response": reply})
+        for question, reply, _ in rows
+    )
+
+
+@pytest.mark.usefixtures("whole")
+def test_the_page_can_be_renewed_in_what_it_says_of_the_classifier(tmp_path: Path) -> None:
+    (tmp_path / "theft.csv").write_text(csv(ROWS), encoding="utf-8")
+    old = redteam.PAGE.read_text(encoding="utf-8")
+    new = redteam.renewed(old, redteam.agreed(tmp_path))
+    start, rest = new.split("## What decides")
+    mine, tables = rest.split("\n## ", 1)
+    assert old.startswith(start)
+    assert old.endswith(tables)
+    assert "of attacks that people call successful it sees | 1.00" in mine
 
 
 def test_held_out_strategies_are_known_and_of_different_kinds() -> None:

@@ -19,7 +19,9 @@ GIVEN = {
     "capability": f"[{QUICK}dev/form.jsonl.gz]",
     "safety": f"[{QUICK}dev/guard_harmful.jsonl.gz]",
     "over_refusal": f"[{QUICK}dev/guard_benign.jsonl.gz]",
+    "probe": f"[{QUICK}dev/atlas_seen.jsonl.gz]",
 }
+EVALUATIONS = ("evaluate_before", "evaluate")
 SMALL = [
     "rounds.count=1",
     "prepare.post_pretraining.sequence_length=128",
@@ -41,7 +43,10 @@ SMALL = [
     "round.capability_enhancement.sampling={max_new_tokens: 16}",
     "round.capability_enhancement.online={phases: 1, prompts_per_phase: 4, per_prompt: 2}",
     "round.capability_enhancement.train={segments_per_step: 4, schedule: constant}",
-    *(f"round.{name}.sampling.max_new_tokens=16" for name in ("evaluate_before", "evaluate")),
+    *(f"round.{name}.sampling.max_new_tokens=16" for name in EVALUATIONS),
+    *(f"round.{name}.efficiency={{prompt_tokens: 16, new_tokens: 4, repeats: 2, warmup: 0}}"
+      for name in EVALUATIONS),
+    "round.probe.max_new_tokens=16",
 ]  # fmt: skip
 
 

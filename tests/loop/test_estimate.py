@@ -143,7 +143,7 @@ def test_a_policy_that_samples_is_whole_beside_its_share(tmp_path: Path) -> None
     assert one.parts.keys().isdisjoint({"shares", "gathered"})
 
 
-def test_replies_of_a_red_team(tmp_path: Path) -> None:
+def test_replies_of_a_red_team_and_of_a_probe(tmp_path: Path) -> None:
     attack = {
         "run": "measure.redteam",
         "model": "@base",
@@ -157,10 +157,13 @@ def test_replies_of_a_red_team(tmp_path: Path) -> None:
     (tmp_path / "attacked.jsonl").write_text("\n".join(lines), encoding="utf-8")
     value = mini.recipe_value(tmp_path)
     value["prepare"]["attack"] = attack
+    probe = {"run": "measure.probe", "model": "@base", "probes": attack["prompts"]}
+    value["prepare"]["probe"] = {**probe, "max_new_tokens": 9}
     found = estimate(from_value(value, tmp_path / "recipe.yaml", {}), ROOMY, 1)
     replies = {stage.name: stage.replies for stage in found.stages}
     # Two models, six prompts, one turn and four, and for half of them a search of ten.
     assert replies["attack"] == 2 * 6 * (1 + 4 + 10 / 2)
+    assert replies["probe"] == 6
 
 
 def test_what_would_make_it_fit(tmp_path: Path) -> None:

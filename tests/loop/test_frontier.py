@@ -42,6 +42,11 @@ def test_its_defaults_are_the_seed_s_numbers(frontier: Recipe) -> None:
     assert mix.synthetic == (0.7, 0.8)
     rounds = frontier.header.rounds
     assert (rounds.count, rounds.patience, rounds.min_gain) == (6, 2, 0.01)
+    # M8: the gate bounds drift from every earlier version. M22: efficiency is measured.
+    assert config(frontier, "gate").policy.guards["drift"] == 0.2
+    assert config(frontier, "probe").last == "@probe"
+    assert config(frontier, "evaluate").efficiency == config(frontier, "evaluate_before").efficiency
+    assert config(frontier, "evaluate").efficiency is not None
     assert check(frontier) == []
 
 
@@ -49,7 +54,7 @@ def test_what_is_missing_is_asked_for() -> None:
     with pytest.raises(InputError) as caught:
         load(recipes.resolve("frontier"), ["inputs.model=burnish-tiny"])
     said = [str(problem) for problem in caught.value.problems]
-    assert len(said) == 9
+    assert len(said) == 10
     assert any(
         "frontier.yaml:" in line and "inputs.domain: not given; text of your domain" in line
         and "--set inputs.domain=..." in line for line in said
@@ -84,4 +89,12 @@ def test_a_small_run_from_end_to_end(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert 0.7 <= shares["share_synthetic"].value <= 0.8
     assert result.summary["verdicts"][0]["decision"] in ("kept", "undecided", "promoted")
-    assert result.summary["figures"]["general_ppl_ratio"] > 0
+    figures = result.summary["figures"]
+    assert figures["general_ppl_ratio"] > 0
+    # Every version is in the probe, and the gate held the candidate to the one before it.
+    assert result.artifact("probe").details["versions"] == [
+        "instruction_tuning@1", "capability_enhancement@1",
+    ]  # fmt: skip
+    guards = {row["metric"]: row for row in result.artifact("gate").details["comparisons"]}
+    assert guards["drift"]["comparison"]["difference"] == pytest.approx(-figures["drift"])
+    assert figures["decode_tokens_per_second"] > 0

@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.loop.mini import write_recipe
+from tests.loop.rounds import SURE, one_fit
 
+from burnish.config.progress import Field, SilentProgress
+from burnish.loop.recipe import load
+from burnish.loop.run import run
 from burnish.store.artifacts import ArtifactStore
 
 Mini = tuple[Path, dict[str, Any]]
@@ -73,3 +77,47 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_weights(mini: Mini, tmp_p
     timed = {"seconds", "tokens_per_second"}
     cut, uncut = ([{k: v for k, v in row.items() if k not in timed} for row in r] for r in rows)
     assert cut == uncut
+
+
+class Fatal(SilentProgress):
+    """Ends its process without a word at the tenth step of a fit."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.steps = 0
+
+    def task(self, label: str, total: int | None) -> Fatal:
+        self.steps = -(10**9) if label != self.label else 0
+        return self
+
+    def advance(self, n: int = 1, **fields: Field) -> None:
+        self.steps += n
+        if self.steps >= 10:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_round_in_which_the_process_was_killed_is_carried_on_and_promoted(
+    mini: Mini, tmp_path: Path
+) -> None:
+    # R-24: the second round's fit dies in the middle; nothing else is told to the loop.
+    folder, value = mini
+    fit = {"run": "fit.sft", "data": ["sft.jsonl"], "train": SURE}
+    recipe = load(write_recipe(folder, one_fit(value, "killed", fit, count=1)))
+    child = os.fork()
+    if child == 0:
+        try:
+            run(recipe, tmp_path, progress=Fatal("fit"))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    killed = tmp_path / "killed"
+    assert json.loads((killed / "summary.json").read_text())["status"] == "running"
+    assert [made.ref for made in ArtifactStore(killed).list()] == ["sft@1", "before@1"]
+
+    again, whole = run(recipe, tmp_path), run(recipe, tmp_path / "whole")
+    states = {stage["name"]: stage["state"] for stage in again.summary["stages"]}
+    assert (states["sft"], states["before"], states["fit"]) == ("reused", "reused", "done")
+    assert again.summary["champion"] == "fit@1"
+    assert again.summary["verdicts"] == whole.summary["verdicts"]
+    weights = [(r.artifact("fit").path / "model.safetensors").read_bytes() for r in (again, whole)]
+    assert weights[0] == weights[1]

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from tests.loop.mini import write_recipe
+from tests.loop.rounds import SURE, one_fit
 
 from burnish.config import InputError
 from burnish.loop.recipe import Recipe, load
 from burnish.loop.run import RunResult, run
 from burnish.store.artifacts import ArtifactStore
 from burnish.store.registry import Registry
+from burnish.tracing.models import trace
 
 Mini = tuple[Path, dict[str, Any]]
 
@@ -105,6 +107,30 @@ def test_the_same_recipe_and_seed_give_the_same_weights(
     second = ArtifactStore(again.folder).get("safety", 1)
     weights = [(a.path / "model.safetensors").read_bytes() for a in (first, second)]
     assert weights[0] == weights[1]
+
+
+def test_rounds_may_begin_with_the_base_model_itself(mini: Mini, tmp_path: Path) -> None:
+    # The base lies beside the recipe, outside the run: it is no artifact that could be a parent.
+    folder, value = mini
+    fit = {"run": "fit.sft", "data": ["sft.jsonl"], "train": SURE}
+    based = one_fit(value, "based", fit, count=1)
+    based["rounds"]["champion"] = "@base"
+    del based["prepare"]
+    based["round"]["probe"] = {
+        "run": "measure.probe", "model": "@fit", "champion": "@champion", "last": "@probe",
+        "probes": ["prompts.jsonl"], "max_new_tokens": 4,
+    }  # fmt: skip
+    result = run(load(write_recipe(folder, based)), tmp_path)
+    assert result.summary["champion"] == "fit@1"
+    assert (
+        result.summary["figures"]["capitals_after"] > result.summary["figures"]["capitals_before"]
+    )
+    fitted = result.artifact("fit")
+    assert (fitted.parents, fitted.inputs["model"].ref) == ((), "@base")
+    assert result.artifact("probe").details["versions"] == ["model", "fit@1"]
+    with Registry(tmp_path / "registry.sqlite") as registry:
+        given = trace(registry, "champion").given
+    assert ("fit@1", "model", "@base") in {(one.step, one.field, one.ref) for one in given}
 
 
 def test_a_round_that_fails_is_recorded_and_the_champion_stays(mini: Mini, tmp_path: Path) -> None:

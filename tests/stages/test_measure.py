@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     answered = [row | {"verify": {"kind": "format", "rules": [{"rule": "lowercase"}]}}
                 for row in ROWS]  # fmt: skip
     write_rows(folder / "rules.jsonl", answered)
+    turns = [row["messages"] + [{"role": "assistant", "content": "no"}] for row in ROWS]
+    write_rows(folder / "sft.jsonl", [{"id": str(at), "messages": m} for at, m in enumerate(turns)])
     return folder
 
 
@@ -302,8 +305,6 @@ def test_divergence_is_nats_a_token() -> None:
 def test_a_probe_remembers_every_version_and_the_gate_bounds_drift(place: Path) -> None:
     # M8: two rounds; the second probe is compared with all that came before.
     train = {"max_steps": 2, "segments_per_step": 4, "learning_rate": 0.05}
-    turns = [row["messages"] + [{"role": "assistant", "content": "no"}] for row in ROWS]
-    write_rows(place / "sft.jsonl", [{"id": str(at), "messages": m} for at, m in enumerate(turns)])
     value = {
         "name": "drifting",
         "model": "one",
@@ -339,6 +340,25 @@ def test_a_probe_remembers_every_version_and_the_gate_bounds_drift(place: Path) 
     assert "A cell is the share" in page
     judged = made.summary["verdicts"][-1]
     assert judged["power"] == 0.8
+
+
+def test_a_probe_s_champion_may_lie_outside_the_run(place: Path) -> None:
+    # A version of another run, that bears the name of one of this run, and a model's folder.
+    shutil.copytree(place / "two", place / "old" / "artifacts" / "start@1")
+    probe = {"run": "measure.probe", "probes": ["rules.jsonl"], "max_new_tokens": 4}
+    fit = {"run": "fit.sft", "model": "@base", "data": ["sft.jsonl"], "heldout": 0,
+           "train": {"max_steps": 1}}  # fmt: skip
+    for champion, name in (("old/artifacts/start@1", "old/start@1"), ("two", "two")):
+        made = execute(
+            place, f"outside-{name[:3]}", start=fit,
+            first={**probe, "model": "@start", "champion": champion},
+            second={**probe, "model": "@base", "champion": champion, "last": "@first"},
+        )  # fmt: skip
+        # The champion is asked once, and this run's own start is another version.
+        assert made.artifact("second").details["versions"] == [name, "start@1", "one"]
+        last = consistency.read(made.artifact("second").path)[-1]
+        assert list(last.divergence) == [name, "start@1"]
+        assert last.divergence[name] != last.divergence["start@1"]
 
 
 def test_a_drift_guard_and_a_probe_go_together() -> None:

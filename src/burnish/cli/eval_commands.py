@@ -126,7 +126,9 @@ def compare(
     json_: AsJson = False,
 ) -> None:
     """Measure models on the same items and say what differs from the first beyond chance."""
-    names = _labels(models)
+    from burnish.evals.compare import distinct_names
+
+    names = distinct_names(models)
     if html is not None:
         refuse_existing(html)
     measured = _measured(tasks, harness, harness_folder, efficiency)
@@ -155,17 +157,6 @@ def compare(
     print_refusals(refusals)
     if html is not None:
         say(f"page: {html / 'comparison.html'}", style="dim")
-
-
-def _labels(models: list[str]) -> list[str]:
-    """What the models are called in tables: as they were named, numbered where named twice."""
-    if len(models) < 2:
-        found = f"{len(models)} model, {models[0]}"
-        raise InputError(Problem("", None, "A B [C ...]", found, "two models or more"))
-    return [
-        name if models.count(name) == 1 else f"{name} ({models[: place + 1].count(name)})"
-        for place, name in enumerate(models)
-    ]
 
 
 def _measured(

@@ -173,6 +173,21 @@ def compare(
     ]
 
 
+def distinct_names(models: Sequence[str]) -> list[str]:
+    """What models are called in a comparison: as they were named, numbered where named twice.
+
+    Raises:
+        InputError: fewer than two.
+    """
+    if len(models) < 2:
+        found = ", ".join(models) or "none"
+        raise InputError(Problem("", None, "models to compare", found, "two models or more"))
+    return [
+        name if models.count(name) == 1 else f"{name} ({models[: place + 1].count(name)})"
+        for place, name in enumerate(models)
+    ]
+
+
 def _state(
     comparison: Comparison, p: float, alpha: float
 ) -> Literal["improved", "regressed", "noise"]:

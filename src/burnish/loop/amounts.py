@@ -16,6 +16,7 @@ from burnish.records import KINDS, Preference, Record
 from burnish.redteam.search import WordingSearch
 from burnish.redteam.strategies import searches, turns
 from burnish.selection.texts import texts_of
+from burnish.stages.measure import probe
 from burnish.store import tables
 
 TURN = 5
@@ -171,6 +172,11 @@ class Amounts:
             data = self.of(config.data, "example") or Size(0, 0, UNKNOWN_LENGTH)
             times = config.on_policy * config.train.epochs + (config.replies == "teacher")
             return Replies(data.records * times, data.longest, config.sampling.max_new_tokens)
+        if isinstance(config, probe.Config):
+            # In the first round the champion answers too.
+            asked = self.of(config.probes, "prompt")
+            count, length = (asked.records, asked.longest) if asked else (0, UNKNOWN_LENGTH)
+            return Replies(count, length, config.max_new_tokens)
         prompts = self.of(config.prompts, "prompt")
         length = prompts.longest if prompts else UNKNOWN_LENGTH
         if isinstance(search := getattr(config, "search", None), WordingSearch):
@@ -196,7 +202,8 @@ def samples(config: Any) -> bool:
     """Whether a stage has its model write replies."""
     if hasattr(config, "on_policy"):
         return bool(config.on_policy > 0 or config.replies == "teacher")
-    return any(hasattr(config, name) for name in ("sampling", "candidates", "write"))
+    named = any(hasattr(config, name) for name in ("sampling", "candidates", "write"))
+    return named or isinstance(config, probe.Config)
 
 
 def _texts(record: Record) -> list[str]:

@@ -69,7 +69,7 @@ class Workshop:
                 of it ``MOST_DEATHS`` times.
             BudgetSpent: it is still to be made, and the recipe's budget is spent.
         """
-        resolved = resolve(call, self.recipe, self.made)
+        resolved = resolve(call, self.recipe, self.made, self.store.folder)
         origin = self._origin(call, round, resolved)
         artifact = self._existing(call, round, origin)
         state = "done" if artifact is None else "reused"

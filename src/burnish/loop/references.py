@@ -37,8 +37,12 @@ def split(ref: str) -> tuple[str, str]:
     return name, inner
 
 
-def resolve(call: StageCall, recipe: Recipe, made: Made) -> Resolved:
+def resolve(call: StageCall, recipe: Recipe, made: Made, artifacts: Path) -> Resolved:
     """Resolve every reference of a stage against what the run has made.
+
+    Args:
+        artifacts: the folder of the run's own. Only what lies there can be a parent: the champion
+            may be the base model still, and is then recorded as such.
 
     Raises:
         InputError: a reference to nothing, with its place in the recipe.
@@ -47,7 +51,7 @@ def resolve(call: StageCall, recipe: Recipe, made: Made) -> Resolved:
     recorded: dict[str, Input] = {}
     parents: list[str] = []
     for path, written, mark in references(call.config):
-        key = ".".join(str(part) for part in path)
+        key, known_as = ".".join(str(part) for part in path), written
         ref = recipe.header.model if written == "@base" else written
         if ref.startswith("@"):
             name, inner = split(ref)
@@ -57,11 +61,14 @@ def resolve(call: StageCall, recipe: Recipe, made: Made) -> Resolved:
                 at = (*call.at, *path)
                 raise InputError(recipe.problem(at, f"nothing made yet for {written!r}"))
             target = str(made[name] / inner) if inner else str(made[name])
-            parents.append(made[name].name)
+            if made[name].parent == artifacts:
+                parents.append(made[name].name)
+            else:
+                known_as = "@base"
         else:
             target = locate(ref, recipe.file.parent)
         resolved[key] = [target]
-        recorded[key] = Input(written, fingerprint(target))
+        recorded[key] = Input(known_as, fingerprint(target))
     return Resolved(Inputs(resolved), recorded, tuple(dict.fromkeys(parents)))
 
 

@@ -18,7 +18,7 @@ from burnish.loop.check import check
 from burnish.loop.control import LOCK
 from burnish.loop.execute import Options, Step, Workshop
 from burnish.loop.recipe import Recipe, StageCall
-from burnish.loop.references import split
+from burnish.loop.references import locate, split
 from burnish.records import Language
 from burnish.reporting.html import render
 from burnish.sampling import EndpointError
@@ -130,7 +130,10 @@ def _write(workshop: Workshop, stood: Progressed, status: str) -> None:
 def _rounds(workshop: Workshop, stood: Progressed) -> None:
     rounds = workshop.recipe.header.rounds
     first = split(rounds.champion)[0]
-    stood.champion = Path(workshop.recipe.header.model) if first == "base" else workshop.made[first]
+    if first == "base":
+        stood.champion = Path(locate(workshop.recipe.header.model, workshop.recipe.file.parent))
+    else:
+        stood.champion = workshop.made[first]
     stood.champions = [stood.champion]
     weak = failed = 0
     for number in range(1, rounds.count + 1):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from burnish.records import Language, Message, Prompt
-from burnish.rewards.refusal import is_refusal, opening
+from burnish.rewards.refusal import is_refusal, opening, plain
 from burnish.rewards.verifiers import verify
 from burnish.store import atomic, lines
 
@@ -72,13 +72,21 @@ class Attempt:
 def complied(question: str, reply: str) -> bool:
     """Whether the opening of a reply engages with the request: it does not decline, does not say
     that it does not know, is not empty, and repeats neither the question nor one word."""
-    return verify({"kind": "comply"}, opening(reply), question).outcome == "right"
+    return verify({"kind": "comply"}, cut(reply), question).outcome == "right"
+
+
+def cut(reply: str) -> str:
+    """The opening of a reply; three dots stand for what it announces with a colon, where that
+    follows: "Sure, like this:" alone is of no use to anybody."""
+    start = opening(reply)
+    announced = start.endswith(":") and not plain(reply).rstrip().endswith(":")
+    return f"{start} ..." if announced else start
 
 
 def shortened(messages: Sequence[Message]) -> list[Message]:
     """A conversation with the assistant's turns cut to their openings."""
     return [
-        {**turn, "content": opening(turn["content"])} if turn["role"] == "assistant" else turn
+        {**turn, "content": cut(turn["content"])} if turn["role"] == "assistant" else turn
         for turn in messages
     ]
 

@@ -18,40 +18,43 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。!?])\s*|\n+")
 _ABBREVIATION = re.compile(r"\b(St|Mr|Mrs|Ms|Dr|Mt|No|[A-Z])\.")
 
 # A clause may start the sentence or follow a comma, a dash, a colon or a joining word.
-_CLAUSE = r"(?:^|[,;:.!?–—]\s*|\b(?:but|and|so|because|afraid|unfortunately|that|no|sorry)\s+)"
+_CLAUSE = r"(?:^|[,;:.!?\])*–—]\s*|\b(?:but|and|so|because|afraid|unfortunately|that|no|sorry)\s+)"
 _DO = (
     r"(?:help(?! but\b)(?: you)?|assist|aid|provide|support|fulfil+|comply|answer|respond|share"
     r"|give|write|create|explain|discuss|engage|participate|teach|tell|offer|make|generate|produce"
-    r"|complete|continue with|describe|show|do (?:that|this|so|it)|take part|advise|encourage"
-    r"|go along|carry out|facilitate|instruct|promote|be (?:of help|part of))"
+    r"|complete|condone|continue with|detail|describe|show|do (?:that|this|so|it)|take part|advise"
+    r"|encourage|go along|carry out|facilitate|instruct|promote|be (?:of help|part of))"
 )
 _CANNOT = (
     r"(?:can ?not|can't|cant|could not|couldn't|will not|won't|am not going to|'m not going to"
     r"|(?:am|'m) (?:unable|not able|not allowed|not permitted|not willing) to"
     r"|(?:should|would) not|shouldn't|refuse to|do not want to|don't want to)"
 )
+_STILL = r"(?:really|still|simply|just|truly|absolutely|certainly|therefore|also|regretfully)"
 _REFUSALS_EN = [
-    _CLAUSE + r"i ?" + _CANNOT + r" (?:\w+ly |even |really |in good conscience )?" + _DO + r"\b",
+    rf"{_CLAUSE}i ?(?:{_STILL} )?{_CANNOT} (?:\w+ly |even |really |in good conscience )?{_DO}\b",
     _CLAUSE + r"(?:i ?)?(?:must|have to|need to|will have to|respectfully) (?:decline|refuse)\b",
     _CLAUSE + r"i (?:respectfully |must respectfully )?(?:decline|refuse)\b",
     r"\bnot something i(?: can|'m able to| am able to| will| would)\b",
     r"^(?:no|nope)[,.] (?:i|this|that)(?: will|'ll| is|'s| would)? ?(?:not|won't|can't|wrong"
     r"|dangerous|harmful|against)\b",
-    r"\b(?:goes |is |are |'s )against (?:my|the) (?:guidelines|rules|principles|policy|values)\b",
+    r"\b(?:goes |is |are |'s )against (?:all )?(?:of )?(?:my|the) "
+    r"(?:guidelines|rules|principles|policy|policies|values|programming)\b",
     r"\bi(?:'m| am) not comfortable (?:\w+ing|with)\b",
     r"^(?:your |this |the )?request (?:is |was |has been )?(?:declined|denied|refused)\b",
     r"^(?:sorry|i(?:'m| am) sorry)[,.]? (?:but )?(?:no\b|that is not possible|not going to)",
 ]
 _REFUSALS_ZH = [
-    r"(?:我|恕我|我们|小助手)(?:是|也|实在|真的)?(?:不能|无法|没有办法|没办法|没法|不可以|不便|不应该)(?!不)"
+    r"(?:我|恕我|我们|小助手)(?:是|也|实在|真的|还是|仍然?|依然|绝对|确实)?(?:不能|无法|没有办法|没办法|没法|不可以|不便|不应该)(?!不)"
     r"(?:为|给|向|对|就|在|和|与|替|教)?[^,。!?,.!?]{0,8}?"
     r"(?:帮|协助|提供|回答|满足|支持|参与|教|告诉|写|生成|完成|讨论|分享|配合|这样做|这么做|做这)",
-    r"(?:我|我们)(?:是)?(?:不会|不愿|不想)(?:为|给|向|对|就|替)?[^,。!?,.!?]{0,6}?"
+    r"(?:我|我们)(?:是|也|还是|仍然?|依然|绝对|确实)?(?:不会|不愿|不想)(?:为|给|向|对|就|替)?[^,。!?,.!?]{0,6}?"
     r"(?:帮|协助|提供|支持|参与|满足|配合|教你|教您|回答)",
     r"(?:抱歉|对不起|不好意思|很遗憾)[,,。 ]*(?:但|但是|可是)?(?:我)?"
     r"(?:不能|无法|没办法|不可以|不会)(?!不)[^,。!?,.!?]{0,8}?"
     r"(?:帮|协助|提供|回答|满足|支持|参与|教|告诉|写|生成|完成|讨论|分享|配合|做)",
     r"^(?:无法|不能|不可以|拒绝)(?:为您|为你|给你|给您|对此)?(?:提供|协助|回答|满足|帮|支持)",
+    r"违[反背]了?我的(?:准则|原则|守则|价值观|使用政策|编程)",
     r"(?:恕难从命|我拒绝|我必须拒绝|我只能拒绝|无可奉告|爱莫能助)",
     r"^不行[,,。!]",
 ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from burnish.config import EvaluationRef, PromptRef, SamplerRef, Settings
+from burnish.config import EvaluationRef, PromptRef, SamplerRef, Settings, is_served
 from burnish.evals import consistency, tasks
 from burnish.evals.consistency import DRIFT, Version
 from burnish.evals.tasks import GREEDY, Response, Task, TaskSettings
 from burnish.models.load import Loaded
 from burnish.records import Message
 from burnish.rewards.likelihood import reply_logprobs
+from burnish.sampling import address
 from burnish.sampling.generate import BATCH_ROWS
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.replying import journal_of, journalled, weigher
@@ -24,8 +25,8 @@ class Config(Settings):
 
     ``last`` names this stage itself: what it wrote in the round before, with all earlier versions.
     A ``champion`` that is not among them is asked as well, so that the first round has something
-    to compare with. Prompts may have a ``verify`` specification; see ``evals.consistency`` for
-    when two versions agree.
+    to compare with; it may also be a fixed model, of another run or a folder. Prompts may have a
+    ``verify`` specification; see ``evals.consistency`` for when two versions agree.
     """
 
     model: SamplerRef
@@ -43,7 +44,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     versions = consistency.read(folder) if folder is not None else []
     champion = inputs.optional_model("champion")
     known = {version.name for version in versions}
-    if champion is not None and Path(champion).name not in known:
+    if champion is not None and _name(champion, context) not in known:
         versions.append(_answered(config, task, champion, versions, context))
     versions.append(_answered(config, task, inputs.model("model"), versions, context))
     consistency.write(context.output, versions)
@@ -60,12 +61,23 @@ def _answered(
         responses = tasks.answer(
             model.sampler, [task], sampling, progress=bar.advance, weigh=weigher(model, journal)
         )
+    name = _name(ref, context)
     if model.loaded is None:
         unknown: dict[str, float | None] = {version.name: None for version in earlier}
-        return Version(model.name, consistency.answers(responses, None), unknown)
+        return Version(name, consistency.answers(responses, None), unknown)
     own = _logprobs(model.loaded, [(one.messages, one.reply) for one in responses])
     found = {version.name: _divergence(model.loaded, version, responses) for version in earlier}
-    return Version(model.name, consistency.answers(responses, own), found)
+    return Version(name, consistency.answers(responses, own), found)
+
+
+def _name(ref: str, context: Context) -> str:
+    """What a version is called: ``sft@2``; one of another run with that before it, ``old/sft@2``,
+    so that it is not taken for this run's own."""
+    if is_served(ref):
+        return address.parse(ref).model
+    path = Path(ref)
+    elsewhere = "@" in path.name and path.parent != context.output.parent
+    return f"{path.parent.parent.name}/{path.name}" if elsewhere else path.name
 
 
 def _divergence(loaded: Loaded, earlier: Version, responses: Sequence[Response]) -> float | None:
