@@ -116,7 +116,8 @@ STAGES: dict[str, tuple[ModuleType, dict[str, Any], dict[str, str]]] = {
     "hybrid": (
         ppo,
         {
-            **ONLINE, "critic": {"trunk": "own"}, "credit": {"adaptive": {"target": 0.5, "horizon": 20}},
+            **ONLINE, "critic": {"trunk": "own"},
+            "credit": {"adaptive": {"target": 0.5, "horizon": 20}},
             "preferences": {"data": ["d"], "pairs_per_step": 2},
             "watch": {"prompts": ["h"], "action": "report"},
             "train": ONLINE["train"].model_copy(update={"learning_rate": 0.0005}),
