@@ -167,7 +167,7 @@ def page(results: Sequence[Result], pairs: int, members: int) -> str:
         f" ({'; '.join(', '.join(topics) for topics in LEFT_OUT)}), and each time the longest tenth"
         " and a fifth of the prompts too; of the rest each fit holds out a tenth for itself."
         f" {members} members each, {len(seeds)} seeds, `likelihood: 2.0`. Members differ by `seed`"
-        " (order of the data), by `fold` (each goes without another part of the groups) or by `base`"
+        " (order of data), by `fold` (each goes without another part of the groups) or by `base`"
         " (each starts from a model whose pre-training and SFT had another seed). No file of the"
         " quickstart's evaluation is used to measure.",
         "",
