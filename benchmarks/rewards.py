@@ -31,7 +31,7 @@ from burnish.stages.ranking import HELDOUT, scored
 from burnish.store import atomic, tables
 
 PAGE = Path(__file__).with_name("RESULTS-rewards.md")
-VARY = ("seed", "fold")
+VARY = ("seed", "fold", "base")
 LEFT_OUT = (
     ("number", "arithmetic", "poet"),
     ("capital",),
@@ -72,11 +72,28 @@ class Result:
 
 def preferences(work: Path) -> tuple[Path, Path]:
     """The quickstart's fine-tuned model, and the pairs made of its replies to training prompts."""
-    recipe = yaml.safe_load(resolve("quickstart").read_text(encoding="utf-8"))
-    stages = {name: recipe["prepare"][name] for name in ("pretrain", "sft")}
-    stages["generate"] = recipe["round"]["generate"] | {"model": "@sft"}
+    stages = started()
+    stages["generate"] = quickstart()["round"]["generate"] | {"model": "@sft"}
     made = run_stages(stages, model="burnish-tiny", work=work / "base", progress=SilentProgress())
     return made.folders["sft"], made.folders["generate"] / "preferences.jsonl"
+
+
+def another(work: Path, seed: int) -> Path:
+    """The model after the same pre-training and SFT with another seed."""
+    made = run_stages(started(), model="burnish-tiny", work=work / f"base{seed}",
+                      overrides=[f"seed={seed}"], progress=SilentProgress())  # fmt: skip
+    return made.folders["sft"]
+
+
+def quickstart() -> dict[str, Any]:
+    """The quickstart's recipe."""
+    found: dict[str, Any] = yaml.safe_load(resolve("quickstart").read_text(encoding="utf-8"))
+    return found
+
+
+def started() -> dict[str, Any]:
+    """The quickstart's stages before its first round."""
+    return {name: quickstart()["prepare"][name] for name in ("pretrain", "sft")}
 
 
 def divided(
@@ -88,15 +105,22 @@ def divided(
     return kept, {HELDOUT: heldout, **sets}
 
 
-def fitted(work: Path, model: Path, train: Path, vary: str, seed: int, members: int) -> Path:
-    """An ensemble, through the same stage as any recipe's; of its pairs a tenth is held out."""
+def fitted(
+    work: Path, models: Sequence[Path], train: Path, vary: str, seed: int, members: int
+) -> Path:
+    """An ensemble, through the same stage as any recipe's; of its pairs a tenth is held out.
+
+    Args:
+        models: what members start from; those after the first where they vary by base.
+    """
     stage = {
         "run": "fit.reward", "model": "@base", "data": [str(train.resolve())], "heldout": 0.1,
         "members": members, "vary": vary, "likelihood": 2.0, "train": TRAIN,
+        "bases": [str(one.resolve()) for one in models[1:]] if vary == "base" else [],
     }  # fmt: skip
     made = run_stages(
         {"reward": stage},
-        model=str(model.resolve()),
+        model=str(models[0].resolve()),
         work=work / f"{train.stem}-{vary}-{seed}-{members}",
         overrides=[f"seed={seed}"],
         progress=SilentProgress(),
@@ -143,8 +167,9 @@ def page(results: Sequence[Result], pairs: int, members: int) -> str:
         f" ({'; '.join(', '.join(topics) for topics in LEFT_OUT)}), and each time the longest tenth"
         " and a fifth of the prompts too; of the rest each fit holds out a tenth for itself."
         f" {members} members each, {len(seeds)} seeds, `likelihood: 2.0`. Members differ by `seed`"
-        " (order of the data) or `fold` (each goes without another part of the groups). No file of"
-        " the quickstart's evaluation is used to measure.",
+        " (order of data), by `fold` (each goes without another part of the groups) or by `base`"
+        " (each starts from a model whose pre-training and SFT had another seed). No file of the"
+        " quickstart's evaluation is used to measure.",
         "",
         "Intervals are of 95 % over groups (prompts, entities). *Gain* is the accuracy of the"
         " aggregate less the mean accuracy of its members, over all seeds and turns together; pairs"
@@ -240,6 +265,9 @@ def main() -> None:
     given = parser.parse_args()
     model, file = preferences(given.work)
     pairs = tables.read(file, Preference)
+    models = [model]
+    if "base" in given.vary:
+        models += [another(given.work, seed) for seed in range(1, given.members)]
     results: list[Result] = []
     for vary in given.vary:
         for turn, topics in enumerate(LEFT_OUT):
@@ -247,7 +275,7 @@ def main() -> None:
             train = given.work / f"train{turn}.jsonl"
             tables.write(train, kept)
             for seed in range(given.seeds):
-                folder = fitted(given.work, model, train, vary, seed, given.members)
+                folder = fitted(given.work, models, train, vary, seed, given.members)
                 results += measured(folder, vary, seed, sets)
         atomic.write_text(given.out, page(results, len(pairs), given.members))
 

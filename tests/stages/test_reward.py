@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
 from tests import tiny
 from tests.stages.fits import context, saved_model
@@ -17,6 +18,7 @@ from transformers import AutoModelForCausalLM
 
 from burnish.config import InputError, Interrupted
 from burnish.models.heads import ScalarHead
+from burnish.models.load import load_model, save_model
 from burnish.records import Preference, Prompt, Rollout
 from burnish.rewards.reward_model import RewardModel
 from burnish.stages import ranking, training
@@ -149,6 +151,29 @@ def test_members_differ_and_are_measured_as_they_were_saved(tmp_path: Path, vary
     # The folder alone is a language model with a head, as any other reward model's.
     assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() > 0
     assert ScalarHead.load(folder).names == ("score",)
+
+
+def test_members_start_from_their_own_bases(tmp_path: Path) -> None:
+    other = str(save_model(tiny.model(seed=5), tiny.tokenizer(), tmp_path / "other"))
+    still = {"train": {"max_steps": 1, "learning_rate": 1e-9}, "heldout": 0.4}
+    rows = [record(n) for n in range(24)]
+    fitted(tmp_path, rows, {"bases": [other]}, members=2, vary="base", bases=["b"], **still)
+    model = RewardModel.load(tmp_path / "output", "cpu")
+    starts = [str(tmp_path / "model"), other]
+    for member, start in zip(model.members, starts, strict=True):
+        weights = load_model(start, "cpu").model.get_input_embeddings().weight
+        own = member.model.get_input_embeddings().weight
+        torch.testing.assert_close(own, weights, atol=1e-6, rtol=0)
+    assert not torch.allclose(*(m.model.get_input_embeddings().weight for m in model.members))
+
+
+def test_bases_go_with_members_and_share_their_vocabulary(tmp_path: Path) -> None:
+    for wrong in ({"members": 3, "vary": "base", "bases": ["b"]}, {"members": 2, "bases": ["b"]}):
+        with pytest.raises(ValidationError, match="vary: base needs one for each member after"):
+            reward.Config.model_validate({"model": "m", "data": ["d"]} | wrong)
+    with pytest.raises(InputError, match="bases: another vocabulary"):
+        fitted(tmp_path, [record(n) for n in range(8)], {"bases": ["burnish-tiny"]}, members=2,
+               vary="base", bases=["b"])  # fmt: skip
 
 
 def test_a_member_goes_without_its_fold() -> None:

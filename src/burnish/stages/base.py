@@ -76,6 +76,10 @@ class Inputs:
             raise InputError(Problem("", None, name, f"found {len(found)} models", "expected one"))
         return found[0]
 
+    def models(self, name: str) -> list[str]:
+        """The models a field refers to, in order."""
+        return self._found(name)
+
     def optional_model(self, name: str) -> str | None:
         """The model a field refers to, or None where it was left empty."""
         found = self._found(name)

@@ -22,6 +22,7 @@ from burnish.config import (
 from burnish.engine import DatasetSource, FitResult, TrainSettings, named_trainable
 from burnish.models.adapters import LoraSettings
 from burnish.models.heads import ScalarHead, score_segments
+from burnish.models.load import load_tokenizer
 from burnish.objectives import Loss, bradley_terry, bradley_terry_heads
 from burnish.records import Figure, Preference
 from burnish.rewards import ensemble
@@ -48,8 +49,10 @@ class Config(Settings):
     the score, see ``heads.score_segments``. ``objectives`` makes one head each, trained on what the
     pairs' own ``objectives`` say of it (pairs that say nothing of any are left out); the score is
     then the heads' weighted sum. ``members`` above 1 make an ensemble: they differ by the ``seed``
-    of their order of data and adapter, or each goes without another ``fold`` of the groups. Pairs
-    with a ``probability`` below 1 are soft labels; a pair's objectives have none.
+    of their order of data and adapter, or each goes without another ``fold`` of the groups, or each
+    starts from another ``base``: ``model``, then ``bases`` (Eisenstein et al. 2023, arXiv
+    2312.09244: such members err apart more than those of one base). Pairs with a ``probability``
+    below 1 are soft labels; a pair's objectives have none.
     """
 
     model: ModelRef
@@ -60,7 +63,8 @@ class Config(Settings):
     ood: Unseen = Unseen()
     refresh: Refresh | None = None
     members: PositiveInt = 1
-    vary: Literal["seed", "fold"] = "seed"
+    vary: Literal["seed", "fold", "base"] = "seed"
+    bases: list[ModelRef] = Field([], description="what members after the first start from")
     use_margin: bool = False
     centring: NonNegativeFloat = 0.01
     likelihood: NonNegativeFloat = 0.0
@@ -78,6 +82,10 @@ class Config(Settings):
     def _several(self) -> Self:
         if self.vary == "fold" and self.members == 1:
             raise ValueError("members: 1 with vary: fold; folds need at least 2 members")
+        if len(self.bases) != (self.members - 1 if self.vary == "base" else 0):
+            raise ValueError(f"bases: {len(self.bases)} with members: {self.members} and vary: "
+                             f"{self.vary}; vary: base needs one for each member after the first, "
+                             "others none")  # fmt: skip
         return self
 
 
@@ -125,7 +133,10 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     records = _records(config, inputs, checked)
     split = _split(config, inputs, context, records)
     about = _about(split.kept, config.objectives)
-    fits = [_fit(config, inputs, context, split, number) for number in range(config.members)]
+    fits = [
+        _fit(config, own, context, split, number)
+        for number, own in enumerate(_starts(config, inputs))
+    ]
     if process.rank() > 0:  # the first process alone has the folder, and measures
         return Outcome("reward_model")
     if config.refresh is not None:
@@ -199,13 +210,30 @@ def _fit(config: Config, inputs: Inputs, context: Context, split: Split, number:
     return Fitted(result, levels, len(units), len(held))
 
 
+def _starts(config: Config, inputs: Inputs) -> list[Inputs]:
+    """The inputs of each member: ``model`` is what it starts from.
+
+    Raises:
+        InputError: a base predicts other tokens than ``model``.
+    """
+    if config.vary != "base":
+        return [inputs] * config.members
+    first = inputs.model("model")
+    words = load_tokenizer(first).get_vocab()
+    for base in inputs.models("bases"):
+        if load_tokenizer(base).get_vocab() != words:
+            expected = f"that of {first}"
+            raise InputError(Problem(base, None, "bases", "another vocabulary", expected))
+    return [Inputs({**inputs.resolved, "model": [one]}) for one in (first, *inputs.models("bases"))]
+
+
 def without_fold(config: Config, records: list[Preference], number: int) -> list[Preference]:
     """The pairs of all folds but the member's own; whole groups are in one fold.
 
     Raises:
         InputError: nothing is left.
     """
-    if config.vary == "seed":
+    if config.vary != "fold":
         return records
     rest = [
         record
