@@ -89,10 +89,12 @@ def test_the_gravest_is_done() -> None:
 
 @pytest.mark.parametrize("kind", SENTENCES)
 def test_every_kind_is_said_in_both_languages(kind: str) -> None:
-    alarm = asdict(Alarm(kind, 3, 0.25, 0.5))
+    # A mixture's router is measured by layers, not in phases.
+    place = {"layer": 3, "expert": 1}
+    alarm = asdict(Alarm(kind, 3, 0.25, 0.5)) | place
     english, chinese = (sentence(alarm, lang) for lang in ("en", "zh"))
-    assert english.startswith("Phase 3: ")
-    assert chinese.startswith("第 3 阶段：")
+    assert english.startswith(("Phase 3: ", "Layer 3: "))
+    assert chinese.startswith(("第 3 阶段：", "第 3 层："))
     assert "{" not in english + chinese
 
 

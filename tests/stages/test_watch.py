@@ -70,7 +70,7 @@ def fit(folder: Path, sign: float, action: str = "rollback", phases: int = 4) ->
         tables.write(folder / "prompts.jsonl", prompts("a", 6))
         tables.write(folder / "heldout.jsonl", prompts("b", 40))
     config = ppo.Config(
-        model="m", prompts=["p"], max_kl=1000.0, credit={"kl_coef": 0.0},
+        model="m", prompts=["p"], max_kl=1000.0, credit={"kl_coef": 0.0}, critic={"rate": 1},
         sampling=Sampling(temperature=0.9, max_new_tokens=8),
         online=OnlineSettings(phases=phases, prompts_per_phase=6, per_prompt=8),
         train=TrainSettings(learning_rate=0.03, schedule="constant", epochs=2,
