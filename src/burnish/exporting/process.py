@@ -53,9 +53,9 @@ class RuntimeProcess:
             self.close()
             raise
 
-    def score(self, tokens: Sequence[int]) -> Scored:
+    def score(self, tokens: Sequence[int], first: int = 1) -> Scored:
         """See ``runtimes.Runtime``."""
-        return Scored(**self._ask("score", tokens=list(tokens)))
+        return Scored(**self._ask("score", tokens=list(tokens), first=first))
 
     def generate(self, prompt: Sequence[int], limit: int, ends: Sequence[int]) -> list[int]:
         """See ``runtimes.Runtime``."""
