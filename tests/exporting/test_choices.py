@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_options_are_weighed_as_the_source_does(form: str, off: float, tmp_path:
         with pytest.raises(InputError, match=r"long.*at most 256"):
             sampler.weigh([item("long", "hello " * 300, ["the", "an"])])
     assert [len(options) for options in found] == [3, 2]
-    for ours, theirs in zip(sum(found, []), sum(wanted, []), strict=True):
+    for ours, theirs in zip(chain(*found), chain(*wanted), strict=True):
         assert ours["tokens"] == theirs["tokens"]
         assert ours["logprob"] == pytest.approx(theirs["logprob"], abs=off * ours["tokens"])
         assert ours["alone"] == pytest.approx(theirs["alone"], abs=off * ours["tokens"])

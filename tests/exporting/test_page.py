@@ -66,8 +66,13 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def opened(browser: Any, folder: Path, locale: str = "en-GB", **more: Any) -> Iterator[Any]:
-    """The page of a bundle; nothing may fail, or be asked of another machine."""
+def opened(
+    browser: Any, folder: Path, locale: str = "en-GB", before: str = "", **more: Any
+) -> Iterator[Any]:
+    """The page of a bundle; nothing may fail, or be asked of another machine.
+
+    ``before`` is a script that runs before those of the page.
+    """
     handler = functools.partial(Quiet, directory=str(folder))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -76,6 +81,7 @@ def opened(browser: Any, folder: Path, locale: str = "en-GB", **more: Any) -> It
     context = browser.new_context(locale=locale, **more)
     shown = context.new_page()
     shown.set_default_timeout(30_000)
+    shown.add_init_script(before)
     wrong: list[str] = []
     shown.on("pageerror", lambda error: wrong.append(f"error: {error}"))
     context.on(
@@ -171,6 +177,12 @@ def test_a_damaged_model_is_told(browser: Any, bundle: Path, tmp_path: Path) -> 
         told = "Failed: llama.cpp cannot load model.gguf"
         assert shown.locator("#status").text_content() == told
         assert shown.locator("#message").is_disabled()
+
+
+def test_a_browser_that_is_too_old_is_told(browser: Any, bundle: Path) -> None:
+    with opened(browser, bundle, "zh-CN", before="delete WebAssembly.Memory") as shown:
+        shown.locator("#status.bad").wait_for()
+        assert "此浏览器无法运行模型" in shown.locator("#status").text_content()
 
 
 def test_it_is_accessible(browser: Any, bundle: Path) -> None:

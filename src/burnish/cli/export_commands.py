@@ -63,7 +63,7 @@ def export(
         typer.Option(
             "--page",
             metavar="npm|FILE",
-            help="With --edge: a page that chats in the browser, with llama.cpp from npm or a file.",
+            help="With --edge: a page that chats in the browser; llama.cpp is npm's, or in FILE.",
         ),
     ] = None,
     keep_unfit: Annotated[

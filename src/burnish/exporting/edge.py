@@ -56,9 +56,9 @@ def _readme(form: Form, sizes: dict[str, int]) -> str:
         "\n## In a browser\n\n"
         f"```bash\n{START}\n```\n\n"
         "Then open http://127.0.0.1:8000. The model computes in the browser (Chrome or Edge 137,\n"
-        "Firefox 134 or later), on one core; nothing that is written there leaves the machine. Any\n"
-        "server of static files will do.\n\n"
-        f"A visitor loads {sum(sizes.values()) / 1e6:.1f} MB: {sizes['model'] / 1e6:.1f} MB of model "
-        f"and {sizes['page'] / 1e6:.1f} MB of page, most of it\n"
+        "Firefox 134, or later), on one core; nothing that is written there leaves the machine.\n"
+        "Any server of static files will do.\n\n"
+        f"A visitor loads {sum(sizes.values()) / 1e6:.1f} MB: {sizes['model'] / 1e6:.1f} of model, "
+        f"{sizes['page'] / 1e6:.1f} of page, most of it\n"
         f"llama.cpp for browsers ({PACKAGE}, MIT).\n"
     )

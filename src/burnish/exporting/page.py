@@ -23,7 +23,10 @@ NPM = "npm"
 PACKAGE = "@wllama/wllama@3.13.0"
 FILE = "wllama-wllama-3.13.0.tgz"
 """What ``npm pack`` calls it."""
-INTEGRITY = "sha512-ZvoRdQAn+E+18EvQ9qS036gudiI9rbZRBJgG/qNICPPwrA0Y6SMMdbziz/j7K/0WxcbJlhaRraVIYsnEy732NA=="
+INTEGRITY = (
+    "sha512-ZvoRdQAn+E+18EvQ9qS036gudiI9rbZRBJgG/qNICPPwrA0Y6SMMdbziz/j7K"
+    "/0WxcbJlhaRraVIYsnEy732NA=="
+)
 """Of that file, as npm writes it."""
 SECONDS = 300.0
 LARGEST = 2 * 10**9

@@ -70,6 +70,7 @@ function show(said, text) {
 function busy(yes) {
   for (const id of ["send", "fresh", "message"]) at(id).disabled = yes;
   at("stop").hidden = !yes;
+  at("turns").setAttribute("aria-busy", yes); // a reply is read aloud when it is whole
   (yes ? at("stop") : at("message")).focus();
 }
 
@@ -95,16 +96,21 @@ async function download(name) {
   }
 }
 
+function wide() {
+  try {
+    return Boolean(new WebAssembly.Memory({ address: "i64", initial: 1n }));
+  } catch {
+    return false;
+  }
+}
+
 async function load() {
+  if (!wide()) throw new Error(WORDS[language].old);
   const told = await (await fetched("burnish.json")).json();
   const engine = new Wllama({ default: "page/wllama.wasm" }, { suppressNativeLog: true });
   engine.setCompat(null); // its build for older browsers would come from another host
   const file = await download("model.gguf");
-  try {
-    await engine.loadModel([file], { n_ctx: told.context, n_gpu_layers: 0, seed: 0 });
-  } catch (error) {
-    throw "Suspending" in WebAssembly ? error : new Error(WORDS[language].old);
-  }
+  await engine.loadModel([file], { n_ctx: told.context, n_gpu_layers: 0, seed: 0 });
   if (!engine.getLoadedContextInfo().success) throw new Error(WORDS[language].damaged);
   return engine;
 }
