@@ -158,14 +158,18 @@ def test_it_speaks_chinese_and_fits_a_phone(browser: Any, bundle: Path) -> None:
         assert shown.locator("article div").last.text_content() == reply
 
 
-def test_escape_stops_a_reply(browser: Any, bundle: Path) -> None:
-    with opened(browser, bundle) as shown:
+def test_escape_stops_a_reply(browser: Any, bundle: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "edge")
+    script = copy / "page" / "page.js"
+    script.write_text(script.read_text().replace("LONGEST = 24", "LONGEST = 200"))
+    with opened(browser, copy) as shown:
         ready(shown)
         shown.keyboard.type("hello")
         shown.keyboard.press("Enter")
         shown.keyboard.press("Escape")
         ready(shown)
         assert shown.locator("#status").text_content() == "Stopped"
+        shown.locator("#fresh").click()
         assert ask(shown, "the")
 
 

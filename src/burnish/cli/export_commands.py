@@ -38,7 +38,7 @@ def register(app: typer.Typer) -> None:
             "burnish export quickstart --to gguf:q8_0 --out exported",
             "burnish export models/mine --to gguf:q4_k --to onnx:int4 --tasks mine.jsonl "
             "--edge --out edge",
-            "burnish export quickstart --edge --page npm --out edge",
+            "burnish export quickstart --edge --page npm --out browser",
         )
     )(export)
 

@@ -80,9 +80,9 @@ def write_page(folder: Path, package: Path) -> int:
         parts[f"{_FOLDER}/{name}"] = (own / name).read_bytes()
     with tarfile.open(package) as archive:
         for member, name in _MEMBERS.items():
-            content = archive.extractfile(member)
-            assert content is not None
-            parts[f"{_FOLDER}/{name}"] = content.read()
+            packed = archive.extractfile(member)
+            assert packed is not None
+            parts[f"{_FOLDER}/{name}"] = packed.read()
     (folder / _FOLDER).mkdir()
     for name, content in parts.items():
         atomic.write_bytes(folder / name, content)
