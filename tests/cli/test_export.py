@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ from tests import tiny
 from tests.cli.conftest import Burnish
 from tests.stages.test_export import files
 
-from burnish.exporting import write
+from burnish.exporting import page, write
 from burnish.models.load import save_model
 from burnish.store.registry import Registry
 
@@ -50,6 +53,27 @@ def test_export_writes_registers_and_tells(burnish: Burnish, model: str, tmp_pat
     again = burnish("export", model, *told(tmp_path, *LOOSE))
     assert again.code == 2
     assert "exists already" in again.err
+
+
+def test_a_page_is_written_and_its_size_told(
+    burnish: Burnish, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "part").write_bytes(bytes(10**6))
+    with tarfile.open(tmp_path / "own.tgz", "w:gz") as archive:
+        for name in ("esm/index.min.js", "esm/wasm/wllama.wasm", "LICENCE"):
+            archive.add(tmp_path / "part", f"package/{name}")
+    digest = hashlib.sha512((tmp_path / "own.tgz").read_bytes()).digest()
+    monkeypatch.setattr(page, "INTEGRITY", f"sha512-{base64.b64encode(digest).decode()}")
+    monkeypatch.chdir(tmp_path)
+    done = burnish("export", model, *told(tmp_path, "--edge", "--page", "own.tgz", *LOOSE))
+    assert done.code == 0, done.err
+    assert "python -m http.server --bind 127.0.0.1 --directory" in done.out + done.err
+    assert "page 3.0)" in " ".join((done.out + done.err).split())
+    folder = tmp_path / "out" / "gguf-q8_0"
+    assert (folder / "page" / "wllama.wasm").stat().st_size == 10**6
+    assert "3.0 of page" in (folder / "README.md").read_text()
+    found = json.loads((tmp_path / "out" / "exports.json").read_text())
+    assert found["rows"][1]["details"]["edge_bytes"]["page"] > 3 * 10**6
 
 
 def test_a_loss_beyond_the_margin_is_exit_4(burnish: Burnish, model: str, tmp_path: Path) -> None:

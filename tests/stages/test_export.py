@@ -85,6 +85,26 @@ def test_an_export_is_measured_by_its_runtime_and_kept(model: str, tmp_path: Pat
     assert "2 个导出中 2 个可以发布" in render(outcome.details, "zh")
 
 
+def test_multiple_choice_is_answered_by_log_probabilities(model: str, tmp_path: Path) -> None:
+    given = files(tmp_path)
+    rows = [
+        {"id": f"c{at}", "messages": [{"role": "user", "content": f"hello {at}"}],
+         "verify": {"kind": "choice", "choices": ["the", "an hello", "x"], "gold": at % 3}}
+        for at in range(30)
+    ]  # fmt: skip
+    Path(given["tasks.0.data.0"][0]).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = export.Config.model_validate(
+        {"model": model, "tasks": [TASK], "to": ["gguf:f16"], "keep_unfit": True,
+         "speed": {"prompt_tokens": 8, "new_tokens": 4, "repeats": 2}}
+    )  # fmt: skip
+    place = context(tmp_path)
+    outcome = export.run(config, Inputs({"model": [model], **given}), place)
+    scores = [row["figures"]["form"] for row in outcome.details["rows"]]
+    assert scores[0]["n"] == 30
+    assert scores[1]["value"] == scores[0]["value"]
+    assert outcome.details["rows"][1]["figures"]["same_answers"]["value"] == 1
+
+
 def test_what_lost_too_much_is_left_out(model: str, tmp_path: Path) -> None:
     strict = {"policy": {"margins": {"general": 0.0}}, "to": ["gguf:q4_0"]}
     outcome, output = exported(tmp_path, model, **strict)
@@ -118,6 +138,8 @@ def test_an_interrupted_export_goes_on(
         ({"to": ["gguf:q3"]}, "found 'gguf:q3'"),
         ({"to": ["onnx", "onnx:fp32"]}, "named twice"),
         ({"to": ["torch:bf16"], "edge": True}, "needs PyTorch"),
+        ({"page": "npm"}, "a part of edge folders"),
+        ({"to": ["onnx"], "edge": True, "page": "npm"}, "expected gguf forms only"),
         ({"tasks": [], "heldout": None}, "nothing to measure"),
         ({"sampling": {"temperature": 1}}, "compared greedily"),
     ],

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import random
 import struct
 import time
 from pathlib import Path
@@ -81,24 +80,6 @@ def test_malformed_files(tmp_path: Path, name: str) -> None:  # S-08
     with pytest.raises(CorruptError, match=r"not a valid safetensors file"):
         read_tensors(path)
     assert time.monotonic() - started < 1
-
-
-def test_mutated_files_never_crash(tmp_path: Path) -> None:  # S-08
-    path = tmp_path / "x.safetensors"
-    write_tensors(path, {"a": torch.arange(6.0), "b": torch.ones(2, 2, dtype=torch.int32)})
-    whole = path.read_bytes()
-    noise = random.Random(0)
-    refused = 0
-    for _ in range(1000):
-        data = bytearray(whole)
-        for _ in range(noise.randint(1, 4)):
-            data[noise.randrange(len(data))] = noise.randrange(256)
-        path.write_bytes(data[: noise.choice([len(data), noise.randrange(len(data))])])
-        try:
-            read_tensors(path)
-        except CorruptError:
-            refused += 1
-    assert 500 < refused < 1000
 
 
 class Touch:

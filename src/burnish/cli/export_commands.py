@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
             "burnish export quickstart --to gguf:q8_0 --out exported",
             "burnish export models/mine --to gguf:q4_k --to onnx:int4 --tasks mine.jsonl "
             "--edge --out edge",
+            "burnish export quickstart --edge --page npm --out browser",
         )
     )(export)
 
@@ -57,6 +58,14 @@ def export(
     edge: Annotated[
         bool, typer.Option("--edge", help="Folders that run without PyTorch, with a runner.")
     ] = False,
+    page: Annotated[
+        str | None,
+        typer.Option(
+            "--page",
+            metavar="npm|FILE",
+            help="With --edge: a page that chats in the browser; llama.cpp is npm's, or in FILE.",
+        ),
+    ] = None,
     keep_unfit: Annotated[
         bool, typer.Option("--keep-unfit", help="Write exports that lost too much, too.")
     ] = False,
@@ -73,6 +82,7 @@ def export(
     --set takes the other settings of the stage, such as policy.margins.tasks=0.05.
     """
     from burnish.cli.one_stage import run_stages
+    from burnish.exporting.page import NPM
     from burnish.stages.release.export import REPORT
     from burnish.store.atomic import new_folder
 
@@ -83,6 +93,7 @@ def export(
         "run": "release.export", "model": ref, "to": to or ["gguf:q8_0"], "edge": edge,
         "tasks": own_tasks(tasks) if tasks else shipped_tasks(),
         "heldout": str(heldout.resolve()) if heldout else HELDOUT, "keep_unfit": keep_unfit,
+        "page": page if page in (None, NPM) else str(Path(page).resolve()),
     }  # fmt: skip
     work = out_.with_name(f".{out_.name}.work")
     made = run_stages(
@@ -104,6 +115,9 @@ def export(
     else:
         print_exports(found)
         say(f"wrote {out_}" if written else "nothing written", style="dim")
+        for row in exports if page is not None else []:
+            if keep_unfit or row["decision"] == "fit":
+                say(_browsed(out_, row), style="dim")
     if refused:
         raise GateRefused("\n".join(f"{row['form']}: {row['reason']}" for row in refused))
 
@@ -126,6 +140,19 @@ def _register(folder: Path, ref: str, runs: Path, fit: list[dict[str, Any]]) -> 
             name = f"{parents[-1].partition('@')[0]}-{form.folder}".replace("_", "-")
             mark = content_fingerprint(path)
             registry.register(name, "export", path, mark, figures, parents[-1:])
+
+
+def _browsed(folder: Path, row: dict[str, Any]) -> str:
+    """How a form's page is opened, and what a visitor loads."""
+    from burnish.exporting.forms import parse
+    from burnish.exporting.page import START
+
+    sizes = {name: value / 1e6 for name, value in row["details"]["edge_bytes"].items()}
+    place = folder / parse(row["form"]).folder
+    return (
+        f"page: {START} --directory {place}, then http://127.0.0.1:8000; a visitor loads "
+        f"{sum(sizes.values()):.1f} MB (model {sizes['model']:.1f}, page {sizes['page']:.1f})"
+    )
 
 
 def print_exports(found: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ chat template; the mark that ends a reply is no part of an option.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from typing_extensions import TypedDict
@@ -28,12 +28,16 @@ from burnish.config import InputError, Problem
 from burnish.records import Prompt
 from burnish.rewards.likelihood import NO_PROMPT, Pair, reply_segments, segment_logprobs
 from burnish.sampling.generate import context_length
-from burnish.text.batches import Segment, together
+from burnish.text.batches import Segment, Unit, together
 
 OptionScore = Literal["sum", "per_token", "per_character", "per_byte", "unconditional"]
 OPTION_SCORES: tuple[OptionScore, ...] = (
     "sum", "per_token", "per_character", "per_byte", "unconditional"
 )  # fmt: skip
+
+
+Sums = Callable[[Sequence[Unit]], list[tuple[float, int]]]
+"""For each segment, in order, the sum of its targets' log-probabilities (nats) and their number."""
 
 
 class Option(TypedDict):
@@ -55,8 +59,24 @@ def measure(
 ) -> list[list[Option]]:
     """Each item's options under a model; a question is computed once for all its options.
 
+    Raises:
+        InputError: as ``weighed``.
+    """
+
+    def sums(units: Sequence[Unit]) -> list[tuple[float, int]]:
+        return segment_logprobs(model, units, tokens_per_batch)
+
+    return weighed(tokenizer, items, context_length(model), sums)
+
+
+def weighed(
+    tokenizer: Any, items: Sequence[Prompt], context: int, sums: Sums
+) -> list[list[Option]]:
+    """Each item's options by whatever tells the log-probabilities of given tokens.
+
     Args:
         items: with a ``verify`` of kind ``choice``.
+        context: tokens that question and option may take together.
 
     Raises:
         InputError: a question with an option is longer than the model's context.
@@ -68,11 +88,11 @@ def measure(
             pairs.append((item.messages, text))
             owners.append(item.id)
     segments = reply_segments(tokenizer, pairs, end=False)
-    _check_room(segments, owners, context_length(model))
-    given = segment_logprobs(model, together(segments, owners), tokens_per_batch)
+    _check_room(segments, owners, context)
+    given = sums(together(segments, owners))
     texts = list(dict.fromkeys(text for _, text in pairs))
     bare = reply_segments(tokenizer, [(NO_PROMPT, text) for text in texts], end=False)
-    alone = dict(zip(texts, segment_logprobs(model, bare, tokens_per_batch), strict=True))
+    alone = dict(zip(texts, sums(bare), strict=True))
     options = iter(
         Option(logprob=total, alone=alone[text][0], tokens=count)
         for (_, text), (total, count) in zip(pairs, given, strict=True)

@@ -38,6 +38,10 @@ class RuntimeProcess:
         self.peak = self.baseline = 0
         # burnish as it is imported here, wherever that is.
         places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+        paths = os.pathsep.join(filter(None, places))
+        # When a file makes llama.cpp give up, it starts a debugger to print where: seconds of
+        # work, and hundreds of megabytes, for what nobody reads.
+        quiet = {"GGML_NO_BACKTRACE": "1"}
         command = [sys.executable, "-m", LINE, format, str(path), str(context), str(threads)]
         self._process = subprocess.Popen(
             command,
@@ -45,7 +49,7 @@ class RuntimeProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))},
+            env={**os.environ, **quiet, "PYTHONPATH": paths},
         )
         try:
             self.baseline = self._hear("cannot be loaded")["value"]
@@ -53,9 +57,9 @@ class RuntimeProcess:
             self.close()
             raise
 
-    def score(self, tokens: Sequence[int]) -> Scored:
+    def score(self, tokens: Sequence[int], first: int = 1) -> Scored:
         """See ``runtimes.Runtime``."""
-        return Scored(**self._ask("score", tokens=list(tokens)))
+        return Scored(**self._ask("score", tokens=list(tokens), first=first))
 
     def generate(self, prompt: Sequence[int], limit: int, ends: Sequence[int]) -> list[int]:
         """See ``runtimes.Runtime``."""

@@ -30,8 +30,8 @@ _GREEDY = {"temperature": 0, "cache_prompt": False}
 
 @dataclass(frozen=True)
 class Scored:
-    """What a runtime says of ``tokens[1:]``: ``logprobs [T - 1]`` in nats, and at each of those
-    positions the ``TOP`` likeliest tokens, ``ids, tops [T - 1, TOP]``."""
+    """What a runtime says of the last ``N`` tokens: ``logprobs [N]`` in nats, and at each of those
+    positions the ``TOP`` likeliest tokens, ``ids, tops [N, TOP]``."""
 
     logprobs: list[float]
     ids: list[list[int]]
@@ -41,8 +41,8 @@ class Scored:
 class Runtime(Protocol):
     """A loaded artifact."""
 
-    def score(self, tokens: Sequence[int]) -> Scored:
-        """Log-probabilities of every token but the first, at temperature 1."""
+    def score(self, tokens: Sequence[int], first: int = 1) -> Scored:
+        """Log-probabilities of ``tokens[first:]``, at temperature 1."""
         ...
 
     def generate(self, prompt: Sequence[int], limit: int, ends: Sequence[int]) -> list[int]:
@@ -71,9 +71,9 @@ class LlamaCpp:
         self._server = llama.Server(params)
         self._plain = self.tokenize("a")[0]
 
-    def score(self, tokens: Sequence[int]) -> Scored:
+    def score(self, tokens: Sequence[int], first: int = 1) -> Scored:
         """One request a token, of which the cache leaves one token to compute."""
-        told = [self._next(tokens[:at], tokens[at]) for at in range(1, len(tokens))]
+        told = [self._next(tokens[:at], tokens[at]) for at in range(first, len(tokens))]
         return Scored(
             [logprob for logprob, _ in told],
             [[top["id"] for top in tops] for _, tops in told],
@@ -158,10 +158,10 @@ class Onnx:
         self._inputs = {one.name: one.shape for one in self._session.get_inputs()}
         self._caches = [name for name in self._inputs if name.startswith("past_key_values")]
 
-    def score(self, tokens: Sequence[int]) -> Scored:
+    def score(self, tokens: Sequence[int], first: int = 1) -> Scored:
         """One pass over all tokens."""
         logits, _ = self._forward(tokens[:-1], None)
-        return told_by(logits, tokens[1:])
+        return told_by(logits[first - 1 :], tokens[first:])
 
     def generate(self, prompt: Sequence[int], limit: int, ends: Sequence[int]) -> list[int]:
         """One pass over the prompt, then one a token."""
@@ -211,10 +211,10 @@ class Transformers:
             path, trust_remote_code=False, dtype="auto"
         ).eval()
 
-    def score(self, tokens: Sequence[int]) -> Scored:
+    def score(self, tokens: Sequence[int], first: int = 1) -> Scored:
         """One pass over all tokens."""
         logits = self._model(self._torch.tensor([tokens[:-1]])).logits[0].float().numpy()
-        return told_by(logits, tokens[1:])
+        return told_by(logits[first - 1 :], tokens[first:])
 
     def generate(self, prompt: Sequence[int], limit: int, ends: Sequence[int]) -> list[int]:
         """A greedy loop over the model's own cache."""
@@ -248,7 +248,7 @@ def _timed(runtime: Runtime, prompt: Sequence[int], limit: int) -> tuple[float, 
 
 
 def told_by(logits: np.ndarray[Any, Any], wanted: Sequence[int]) -> Scored:
-    """``Scored`` of logits ``[T - 1, V]`` at the tokens ``wanted [T - 1]``."""
+    """``Scored`` of logits ``[N, V]`` at the tokens ``wanted [N]``."""
     scores = logits.astype(np.float64)
     scores -= scores.max(1, keepdims=True)
     scores -= np.log(np.exp(scores).sum(1, keepdims=True))

@@ -11,15 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from burnish.evals.choices import Option, weighed
 from burnish.evals.fidelity import divergence
 from burnish.evals.perplexity import DocumentLosses
 from burnish.evals.statistics import clustered_bootstrap
 from burnish.exporting.process import RuntimeProcess
 from burnish.models.load import Loaded
-from burnish.records import Document, Figure
+from burnish.records import Document, Figure, Prompt
 from burnish.sampling import Completion, Request, Sampling
 from burnish.sampling.sampler import Progress
-from burnish.text.batches import Segment
+from burnish.text.batches import Segment, Unit
 from burnish.text.documents import document_segments
 from burnish.text.templates import encode_prompts, end_tokens
 
@@ -52,6 +53,21 @@ class RuntimeSampler:
             if progress is not None:
                 progress(1)
         return replies
+
+    def weigh(self, items: Sequence[Prompt]) -> list[list[Option]]:
+        """The options of multiple-choice items, by the runtime's log-probabilities."""
+        return weighed(self.tokenizer, items, self.context, self._sums)
+
+    def _sums(self, units: Sequence[Unit]) -> list[tuple[float, int]]:
+        found = []
+        for unit in units:
+            for one in [unit] if isinstance(unit, Segment) else unit:
+                first = one.mask.index(True)
+                told = self.runtime.score(one.tokens, first).logprobs
+                targets = [value for value, target in zip(told, one.mask[first:], strict=True)
+                           if target]  # fmt: skip
+                found.append((sum(targets), len(targets)))
+        return found
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from burnish.evals.compare import GENERAL_LOSSES, RESPONSES, align
 from burnish.evals.fidelity import FidelityPolicy, judge
 from burnish.evals.perplexity import DocumentLosses, perplexity, perplexity_ratio
 from burnish.evals.statistics import wilson
-from burnish.evals.tasks import Response, Task, TaskSettings
+from burnish.evals.tasks import Response, Task, TaskSettings, Weigh
 from burnish.exporting.agree import check_file, check_words
 from burnish.exporting.edge import write_edge
 from burnish.exporting.forms import Form, parse
+from burnish.exporting.page import fetch
 from burnish.exporting.process import RuntimeProcess
 from burnish.exporting.write import Source, artifact, check_packages, write
 from burnish.records import Document, Figure, content_id
@@ -30,7 +31,7 @@ from burnish.sampling import Sampler, Sampling
 from burnish.sampling.generate import BATCH_ROWS
 from burnish.stages import exported, training
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.stages.replying import journal_of, journalled
+from burnish.stages.replying import journal_of, journalled, weigher
 from burnish.store import atomic
 
 REPORT = "exports.json"
@@ -54,7 +55,8 @@ class Config(Settings):
     ``tasks`` are answered greedily and ``heldout`` text is scored, up to ``heldout_tokens``, by
     the runtime that the form is for, and compared with the source item by item; ``policy`` says
     how much may be lost. What is not fit is left out, unless ``keep_unfit``; its figures stay.
-    With ``edge`` each form is made a folder that runs without PyTorch.
+    With ``edge`` each form is made a folder that runs without PyTorch; ``page`` adds a page that
+    chats in the browser, whose program is fetched by ``npm`` or read from the package's file.
     """
 
     model: ModelRef
@@ -67,6 +69,7 @@ class Config(Settings):
     speed: SpeedSettings = SpeedSettings()
     keep_unfit: bool = False
     edge: bool = False
+    page: str | None = None
 
     @model_validator(mode="after")
     def _measurable(self) -> Config:
@@ -79,6 +82,12 @@ class Config(Settings):
             raise ValueError("to: a form is named twice")
         if self.edge and any(form.format == "torch" for form in forms):
             raise ValueError("edge: a torch form needs PyTorch; expected gguf or onnx")
+        if self.page is not None and not self.edge:
+            raise ValueError("page: a part of edge folders; expected edge: true")
+        if self.page is not None and any(form.format != "gguf" for form in forms):
+            raise ValueError(
+                "page: llama.cpp is what runs in the browser; expected gguf forms only"
+            )
         return self
 
 
@@ -86,7 +95,8 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     """Write, ask, compare and judge; ``exports.json`` and two pages say what came out."""
     forms = [parse(name) for name in config.to]
     check_packages(forms)
-    work = _Work(config, inputs, context)
+    package = fetch(config.page, context.scratch / "npm") if config.page else None
+    work = _Work(config, inputs, context, package)
     before = work.measured_source()
     rows = [work.measured(form) for form in forms]
     for form, row in zip(forms, rows, strict=True):
@@ -118,6 +128,7 @@ class _Work:
     config: Config
     inputs: Inputs
     context: Context
+    package: Path | None = None
 
     @cached_property
     def source(self) -> Source:
@@ -154,7 +165,9 @@ class _Work:
         done = self._folder(SOURCE) / "row.json"
         if done.exists():
             return _read(done)
-        figures = self._answered(SOURCE, self._replying.sampler)
+        journal = journal_of(self.inputs.model("model"), self.context)
+        weigh = weigher(self._replying, journal)
+        figures = self._answered(SOURCE, self._replying.sampler, weigh)
         if self._text is not None:
             figures |= self._general(SOURCE, self._text.losses)
         with self._opened("torch", self.source.folder) as runtime:
@@ -181,7 +194,7 @@ class _Work:
             loaded, length = self.source.loaded, self.source.context
             sampler = exported.RuntimeSampler(runtime, loaded.tokenizer, length)
             figures = self._cost(runtime, target)  # first: what scoring takes is no part of it
-            figures |= self._answered(form.folder, sampler)
+            figures |= self._answered(form.folder, sampler, sampler.weigh)
             if self._sets:
                 figures["same_answers"] = self._same(form.folder)
             if self._text is not None:
@@ -194,7 +207,7 @@ class _Work:
         sides = align(self._folder(SOURCE), self._folder(form.folder))
         verdict = judge(self.config.policy, sides)
         if self.config.edge:
-            write_edge(form, target)
+            details |= {"edge_bytes": write_edge(form, target, self.package)}
         found = {
             "form": str(form), "details": details, "figures": _plain(figures), **verdict.as_dict()
         }  # fmt: skip
@@ -204,11 +217,11 @@ class _Work:
     def _opened(self, format_: str, path: Path) -> RuntimeProcess:
         return RuntimeProcess(format_, path, self.source.context, self.config.speed.threads)
 
-    def _answered(self, name: str, sampler: Sampler) -> dict[str, Figure]:
+    def _answered(self, name: str, sampler: Sampler, weigh: Weigh | None) -> dict[str, Figure]:
         asked = len({content_id(one.messages) for task in self._sets for one in task.items})
         with self.context.progress.task(f"{name} replies", asked) as bar:
             replies = tasks.answer(
-                sampler, self._sets, self.config.sampling, self.context.seed, bar.advance
+                sampler, self._sets, self.config.sampling, self.context.seed, bar.advance, weigh
             )
         tasks.write(self._folder(name) / RESPONSES, replies)
         return tasks.figures(replies)
