@@ -32,7 +32,7 @@ WEIGHTS = (1e-8, 2.0, 8.0)
 """Of the cost in weighted sums, for the front; the first is as good as none."""
 BUDGET = 1.4
 """Times what the start costs."""
-SCALE = 25.0
+SCALE = 3.0
 """Of the reward model's score, so that differences between replies are about as large as the
 cost's."""
 HELDOUT = 200
