@@ -319,8 +319,10 @@ def test_a_draft_of_another_vocabulary_is_refused(folder: Path, tmp_path: Path) 
         asyncio.run(arm.start())
 
 
-def start(folder: Path, runs: Path, *more: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
-    command = [sys.executable, "-m", "burnish", "serve", str(folder), "--port", "0", "--json"]
+def start(
+    model: Path | str, runs: Path, *more: str
+) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+    command = [sys.executable, "-m", "burnish", "serve", str(model), "--port", "0", "--json"]
     process = subprocess.Popen(
         [*command, "--runs", str(runs), *more], stdout=subprocess.PIPE, text=True
     )
@@ -356,7 +358,9 @@ def test_the_command_line_refuses(folder: Path, tmp_path: Path, capsys: Any) -> 
         ([str(folder), "--host", "0.0.0.0", "--public", "--no-token"], "--no-token"),
         ([str(folder), "--split", "1,2"], "--split"),
         ([str(tmp_path / "none")], "no such model folder"),
-        (["http://127.0.0.1:1/v1#m"], "served elsewhere"),
+        (["http://127.0.0.1:1/v1"], "#name-of-the-model"),
+        (["http://127.0.0.1:1/v1#m", "--draft", str(folder)], "served elsewhere"),
+        (["http://127.0.0.1:1/v1#m", "http://127.0.0.1:2/v1#m"], "the same model twice"),
         ([str(folder), "--set", "batch.rows=0"], "batch.rows"),
         ([str(folder), "--token-file", str(tmp_path / "none")], "--token-file"),
     ):
