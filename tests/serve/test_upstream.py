@@ -26,8 +26,7 @@ from burnish.serve.upstream import Upstream
 from burnish.serve.wire import Chat
 from burnish.store.registry import Registry
 
-from .conftest import TOKEN, Running, running, saved, served
-from .test_serving import start
+from .conftest import TOKEN, Running, metrics, running, saved, served, start
 
 CANARY = "canary-7f3a91"
 
@@ -119,7 +118,7 @@ def test_routes_feedback_and_metrics(front: Running) -> None:
     assert (row.ref, row.content["arm"]) == ("one", "one")
     reply = row.content["record"]["completion"][0]["content"]
     assert reply == "".join(e["choices"][0]["delta"].get("content") or "" for e in streamed)
-    text = front.http.get("/metrics").text
+    text = metrics(front)
     assert 'burnish_running{arm="one"} 0.0' in text
     assert 'burnish_tokens_total{arm="one",what="read"}' in text
     assert 'burnish_first_token_seconds_count{arm="one"}' in text
@@ -187,7 +186,7 @@ def test_after_the_first_byte_nothing_is_tried_again(tmp_path: Path) -> None:
         assert events[0]["choices"][0]["delta"]["content"] == "Hi"
         assert "too early" in events[-1]["error"]["message"]
         assert len(other.bodies) == 1
-        text = there.http.get("/metrics").text
+        text = metrics(there)
     assert 'burnish_requests_total{arm="m",kind="chat.completion",status="502"} 1.0' in text
 
 
@@ -263,7 +262,7 @@ def test_time_and_room_are_bounded(tmp_path: Path) -> None:
         assert there.chat("x").status_code == 504
         assert there.chat("x", stream=True).status_code == 504
         assert there.chat("x", n=3).status_code == 429
-        text = there.http.get("/metrics").text
+        text = metrics(there)
     assert 'status="504"} 2.0' in text
     assert 'status="429"} 1.0' in text
 

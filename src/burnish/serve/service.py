@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from starlette.requests import Request
@@ -20,9 +21,10 @@ from burnish.sampling import QueueFull
 from burnish.serve.arms import Arm, Arms
 from burnish.serve.asking import ask
 from burnish.serve.engine import DecodingError
-from burnish.serve.feedback import Answered, Book, Recent, content_of, key_of
+from burnish.serve.feedback import Book, content_of, key_of
 from burnish.serve.meters import Meters
 from burnish.serve.protocol import Asked, ChatRequest, CompletionRequest, FeedbackRequest
+from burnish.serve.remembered import Answered, Recent
 from burnish.serve.security import error_body
 from burnish.serve.settings import ServeSettings
 from burnish.serve.wire import Chat, Dialect, Growing, Text
@@ -76,6 +78,8 @@ class Service:
     async def feedback(self, said: FeedbackRequest, request: Request) -> Response:
         """Keep what a person says about a reply, once."""
         answered = self.recent.find(said.id)
+        if answered is None and self.settings.keep:
+            answered = await asyncio.wrap_future(self.book.find(said.id))
         if answered is None:
             raise ApiError(404, "no chat reply of this id is remembered", "id", "not_found")
         if said.choice >= len(answered.replies):
@@ -86,6 +90,13 @@ class Service:
         if stored:
             self.meters.feedback.labels(answered.arm, content["kind"]).inc()
         return JSONResponse({"object": "feedback", "id": said.id, "stored": stored})
+
+    def remember(self, key: str, answered: Answered) -> None:
+        """Keep what feedback may be given on; that it cannot be written spoils no answer."""
+        self.recent.remember(key, answered)
+        if self.settings.keep:
+            kept = self.book.keep(key, answered, self.settings.remembered)
+            kept.add_done_callback(_log_failure)
 
     def models(self) -> list[dict[str, Any]]:
         """What can be asked for, as ``/v1/models`` lists it."""
@@ -198,7 +209,7 @@ class _UnderWay:
         meters.whole.labels(name).observe(time.monotonic() - self.began)
         if self.messages is not None:
             answered = Answered(self.messages, answer.texts(), name, answer.ref, self.body.user)
-            self.service.recent.remember(answer.head.key, answered)
+            self.service.remember(answer.head.key, answered)
 
     def _ended(self, status: int = GONE) -> None:
         """Give up what still runs, and count the request and its tokens, once."""
@@ -227,6 +238,12 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._ended()
+
+
+def _log_failure(done: Future[None]) -> None:
+    error = done.exception()
+    if error is not None:
+        log.error("what was answered is not kept: %s", error)
 
 
 def _status_of(error: BaseException) -> int:
