@@ -180,12 +180,11 @@ class _UnderWay:
         event = answer.head.event
         status = GONE
         try:
-            openings = answer.openings()
-            if openings:
-                yield "".join(event([opening], **more) for opening in openings)
+            for opening in answer.openings():
+                yield event([opening], **more)
             async for said in self._grown(answer):
-                if said:
-                    yield "".join(event([choice], **more) for choice in said)
+                for choice in said:
+                    yield event([choice], **more)
             if more:
                 yield event([], usage=answer.usage())
             yield "data: [DONE]\n\n"
