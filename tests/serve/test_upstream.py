@@ -199,6 +199,15 @@ def leaky(status: int) -> Answer:
     )
 
 
+def cut_error(handler: Handler, body: dict[str, Any]) -> None:
+    """An error whose text ends in the middle."""
+    handler.send_response(400)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(CANARY.encode())
+    handler.close_connection = True
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "word"),
     [
@@ -213,6 +222,7 @@ def leaky(status: int) -> Answer:
         (leaky(302), 502, "cannot answer"),
         (leaky(200), 502, "failed while"),
         (dropped, 502, "cannot be reached"),
+        (cut_error, 502, "cannot be reached"),
         (replies(b"[1]"), 502, "cannot be read"),
         (replies(b'{"choices": [{"index": 7, "message": {}}]}'), 502, "cannot be read"),
         (replies(b'{"choices": []}'), 502, "too early"),

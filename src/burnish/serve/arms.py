@@ -132,7 +132,7 @@ class Arms:
 
     def names(self) -> list[str]:
         """What requests may name as their model."""
-        return [ANY, *(arm.name for arm in self.all)]
+        return [ANY, *(arm.name for arm in self.all if arm.name != ANY)]
 
     def choose(self, model: str, user: str | None) -> Arm | None:
         """The arm of this name; of ``ANY`` the one that ``user`` always gets, one at random where

@@ -127,16 +127,17 @@ class Upstream:
         """
         try:
             response = await self._client.send(request, stream=True)
+            if response.status_code == 200:
+                return response
+            try:
+                said = await _start(response)
+            finally:
+                await response.aclose()
         except httpx2.RequestError as error:
             raise _Passing(self._broken(type(error).__name__)) from error
         except InputError as error:  # the name leads where no model is served
             raise self._broken(str(error)) from error
-        if response.status_code == 200:
-            return response
-        try:
-            told = self._refusal(response.status_code, await _start(response))
-        finally:
-            await response.aclose()
+        told = self._refusal(response.status_code, said)
         if response.status_code in PASSING:
             raise _Passing(told)
         raise told
