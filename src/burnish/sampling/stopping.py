@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
-
-from transformers import PreTrainedTokenizerFast
 
 GARBLED = "\ufffd"
 """What a decoder writes for bytes that are no character, such as half a Chinese one."""
@@ -27,8 +25,7 @@ class Endings:
     """
 
     def __init__(self, tokenizer: Any, ends: frozenset[int], stop: Sequence[str]) -> None:
-        self.ends, self.stop = ends, tuple(stop)
-        self._decode = _decoder(tokenizer)
+        self.tokenizer, self.ends, self.stop = tokenizer, ends, tuple(stop)
         added = tokenizer.added_tokens_decoder.items()
         self._silent = frozenset(token for token, what in added if what.special)
         self._size = len(tokenizer)
@@ -42,7 +39,8 @@ class Endings:
 
     def text(self, tokens: Sequence[int]) -> str:
         """The whole text of ``tokens``, without control tokens and stop strings not cut off."""
-        return self._decode(list(tokens), skip_special_tokens=True)
+        text: str = self.tokenizer.decode(list(tokens), skip_special_tokens=True)
+        return text
 
     def _stops(self, tokens: Sequence[int]) -> bool:
         """Looks at the last few tokens only; the whole text has the last word."""
@@ -58,17 +56,6 @@ class Endings:
     def _speaks(self, token: int) -> bool:
         """Whether a token has text: no control token, and not one of a padded vocabulary."""
         return token < self._size and token not in self._silent
-
-
-def _decoder(tokenizer: Any) -> Callable[..., str]:
-    """What turns ids into text. Streams do so twice a token, and around a fast tokenizer's own
-    decoder transformers spends four times its time on looking at the arguments."""
-    own: Callable[..., str] = tokenizer.decode
-    plain = getattr(type(tokenizer), "_decode", None) is PreTrainedTokenizerFast._decode
-    if not plain or tokenizer.clean_up_tokenization_spaces:
-        return own
-    inner: Callable[..., str] = tokenizer.backend_tokenizer.decode
-    return inner
 
 
 class Increments:
