@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -88,3 +91,18 @@ def up(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runni
     """A server of one random model, for tests that leave it as it was."""
     with running([served("one", folder)], tmp_path_factory.mktemp("runs")) as there:
         yield there
+
+
+def metrics(there: Running) -> str:
+    return str(there.http.get("/metrics").text)
+
+
+def start(
+    model: Path | str, runs: Path, *more: str
+) -> tuple[subprocess.Popen[str], dict[str, Any]]:
+    command = [sys.executable, "-m", "burnish", "serve", str(model), "--port", "0", "--json"]
+    process = subprocess.Popen(
+        [*command, "--runs", str(runs), *more], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, json.loads(process.stdout.readline())

@@ -7,8 +7,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -25,15 +23,13 @@ from tests import tiny
 from burnish.cli.main import invoke
 from burnish.config import InputError
 from burnish.models.load import load_model, save_model
-from burnish.records import Feedback, Preference
 from burnish.sampling import BatchLimits, Sampling, generate
 from burnish.serve.arms import Arms, Place, Served, shares
 from burnish.serve.settings import ServeSettings
-from burnish.store import tables
 from burnish.store.registry import Registry
 from burnish.text.templates import encode_prompt
 
-from .conftest import TOKEN, Running, running, saved, served
+from .conftest import TOKEN, Running, metrics, running, saved, served, start
 
 LONG = {"max_tokens": 400, "temperature": 0}
 """A request that takes a while."""
@@ -51,59 +47,6 @@ def greedy(folder: Path, text: str, tokens: int) -> str:
     ids = encode_prompt(loaded.tokenizer, [{"role": "user", "content": text}])
     sampling = Sampling(temperature=0, max_new_tokens=tokens)
     return generate(loaded.model, loaded.tokenizer, [ids], sampling, seeds=[0])[0].text
-
-
-def test_feedback_becomes_records(folder: Path, tmp_path: Path) -> None:
-    with running([served("one", folder)], tmp_path) as there:
-        answer = there.chat("Hello", n=2, seed=1, user="ann").json()
-        key = answer["id"]
-        texts = [choice["message"]["content"] for choice in answer["choices"]]
-        first = there.post("/v1/feedback", id=key, thumbs="up", comment="fine")
-        assert first.json() == {"object": "feedback", "id": key, "stored": True}
-        assert not there.post("/v1/feedback", id=key, thumbs="down").json()["stored"]  # one vote
-        assert there.post("/v1/feedback", id=key, choice=1, thumbs="down").json()["stored"]
-        assert there.post("/v1/feedback", id=key, thumbs="down", user="bob").json()["stored"]
-        assert there.post("/v1/feedback", id=key, better="Hi Ann.").json()["stored"]
-        assert there.post("/v1/feedback", id="chatcmpl-0", thumbs="up").status_code == 404
-        assert there.post("/v1/feedback", id=key, choice=2, thumbs="up").status_code == 404
-        assert there.post("/v1/feedback", id=key).status_code == 400
-        assert there.post("/v1/feedback", id=key, thumbs="up", better="x").status_code == 400
-        assert 'burnish_feedback_total{arm="one",kind="feedback"} 3.0' in metrics(there)
-    assert invoke(["feedback", "--runs", str(tmp_path), "--out", str(tmp_path / "f.jsonl")]) == 0
-    kept = tables.read(tmp_path / "f.jsonl", Feedback)
-    assert [row.label for row in kept] == [True, False, False]
-    assert kept[0].prompt == [{"role": "user", "content": "Hello"}]
-    replies = [row.completion[0]["content"] for row in kept]
-    assert replies == [texts[0], texts[1], texts[0]]
-    assert all(row.source == "serve" and row.parents == (key,) for row in kept)
-    out = ["--out", str(tmp_path / "p.jsonl"), "--kind", "preference"]
-    assert invoke(["feedback", "--runs", str(tmp_path), *out]) == 0
-    (pair,) = tables.read(tmp_path / "p.jsonl", Preference)
-    assert pair.chosen[0]["content"] == "Hi Ann."
-    assert pair.rejected[0]["content"] == texts[0]
-    with Registry(tmp_path / "registry.sqlite") as registry:
-        assert [row.content["user"] for row in registry.feedback()] == ["ann", "ann", "bob", "ann"]
-        assert {row.ref for row in registry.feedback()} == {"one"}
-
-
-def test_feedback_sent_twice_counts_once(folder: Path, tmp_path: Path) -> None:  # R-20
-    with running([served("one", folder)], tmp_path) as there:
-        key = there.chat("Hello").json()["id"]
-
-        def send(number: int) -> bool:
-            body = {"id": key, "thumbs": "up", "user": f"user {number % 2}"}
-            headers = {"idempotency-key": "the same"}
-            answer = there.http.post("/v1/feedback", json=body, headers=headers)
-            return bool(answer.json()["stored"])
-
-        with ThreadPoolExecutor(20) as pool:
-            assert sum(pool.map(send, range(20))) == 1
-    with Registry(tmp_path / "registry.sqlite") as registry:
-        assert len(registry.feedback()) == 1
-
-
-def metrics(there: Running) -> str:
-    return str(there.http.get("/metrics").text)
 
 
 def test_users_keep_their_arm(folder: Path, tmp_path: Path) -> None:
@@ -319,15 +262,6 @@ def test_a_draft_of_another_vocabulary_is_refused(folder: Path, tmp_path: Path) 
         asyncio.run(arm.start())
 
 
-def start(folder: Path, runs: Path, *more: str) -> tuple[subprocess.Popen[str], dict[str, Any]]:
-    command = [sys.executable, "-m", "burnish", "serve", str(folder), "--port", "0", "--json"]
-    process = subprocess.Popen(
-        [*command, "--runs", str(runs), *more], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    return process, json.loads(process.stdout.readline())
-
-
 def test_sigterm_lets_requests_end(folder: Path, tmp_path: Path) -> None:
     process, told = start(folder, tmp_path)
     headers = {"authorization": f"Bearer {told['token']}"}
@@ -356,7 +290,9 @@ def test_the_command_line_refuses(folder: Path, tmp_path: Path, capsys: Any) -> 
         ([str(folder), "--host", "0.0.0.0", "--public", "--no-token"], "--no-token"),
         ([str(folder), "--split", "1,2"], "--split"),
         ([str(tmp_path / "none")], "no such model folder"),
-        (["http://127.0.0.1:1/v1#m"], "served elsewhere"),
+        (["http://127.0.0.1:1/v1"], "#name-of-the-model"),
+        (["http://127.0.0.1:1/v1#m", "--draft", str(folder)], "served elsewhere"),
+        (["http://127.0.0.1:1/v1#m", "http://127.0.0.1:2/v1#m"], "the same model twice"),
         ([str(folder), "--set", "batch.rows=0"], "batch.rows"),
         ([str(folder), "--token-file", str(tmp_path / "none")], "--token-file"),
     ):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.panel import Panel
@@ -18,12 +20,11 @@ from burnish.cli.shared import DEFAULT_RUNS, AsJson, Runs, Set, example, out, pr
 from burnish.config import InputError, Problem, is_served
 from burnish.config.optional import needed
 
-if TYPE_CHECKING:
-    from burnish.routing.router import Router
-
 TOKEN = "BURNISH_SERVE_TOKEN"  # noqa: S105 the name of a variable
 
-Models = Annotated[list[str], typer.Argument(help="Runs, folders, aliases or shipped names.")]
+Models = Annotated[
+    list[str], typer.Argument(help="Runs, folders, aliases, shipped names; http://host/v1#name.")
+]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")]
 Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]
 Public = Annotated[bool, typer.Option("--public", help="Allow an address that others reach.")]
@@ -47,6 +48,7 @@ def register(app: typer.Typer) -> None:
             "burnish serve champion burnish-tiny --split 0.9,0.1 --port 8001",
             "burnish serve models/small models/large --router routers/mine",
             "burnish serve quickstart --draft models/small",
+            "burnish serve champion http://127.0.0.1:8080/v1#qwen --split 0.9,0.1",
         )
     )(serve)
     app.command(epilog=example("burnish feedback --out feedback.jsonl"))(feedback)
@@ -69,41 +71,43 @@ def serve(
 ) -> None:
     """Serve models over an OpenAI-compatible API, until Ctrl-C or SIGTERM.
 
-    Of a run its champion is served, and the next one as soon as it is promoted. Requests for the
-    model "burnish" are divided by user, or routed by what they ask; the header X-Burnish-Arm says
-    who answered. A --draft goes ahead of all models, as many tokens as --set ahead=4 says. The
-    token stands in --token-file or in the variable BURNISH_SERVE_TOKEN; else a new one is made and
-    shown once.
+    Of a run its champion is served, and the next one as soon as it is promoted. A model on another
+    server is named by its address. Requests for the model "burnish" are divided by user, or routed
+    by what they ask; the header X-Burnish-Arm says who answered. A --draft goes ahead of all
+    models, as many tokens as --set ahead=4 says. The token stands in --token-file or in the
+    variable BURNISH_SERVE_TOKEN; else a new one is made and shown once.
     """
     needed("serve", "fastapi", "uvicorn", "prometheus_client")
     from transformers.utils import logging
 
     from burnish.cli.shared import settings_from
+    from burnish.sampling.address import parse
     from burnish.serve.arms import Arms, Place, Served, shares
     from burnish.serve.feedback import Book
     from burnish.serve.server import check_address, listen, make_server, read_token, url_of
     from burnish.serve.service import Service
     from burnish.serve.settings import ServeSettings
 
-    for model in models:
-        if is_served(model):
-            found = f"{model!r:.60} is served elsewhere"
-            raise InputError(Problem("", None, "MODEL", found, "a model with weights here"))
+    # A model on another server has its name there.
+    names = [parse(model).model if is_served(model) else model for model in models]
+    if draft is not None and names != models:
+        found = "a draft model beside one that is served elsewhere"
+        raise InputError(Problem("", None, "--draft", found, "models with weights here"))
     logging.disable_progress_bar()
     settings = settings_from(ServeSettings, {}, set_)
-    parts = shares(models, split)
-    route = None if router is None else _route(router, models, split)
+    parts = shares(names, split)
+    route = None if router is None else _route(router, dict(zip(models, names, strict=True)), split)
     given = read_token(token_file) if token_file else os.environ.get(TOKEN)
     token = None if no_token else given or secrets.token_urlsafe(24)
     check_address(host, public, token)
 
-    def place_of(model: str) -> Place:
-        return Place(*located(model, runs))
+    def place_of(model: str, name: str) -> Place:
+        return Place(model, name) if is_served(model) else Place(*located(model, runs))
 
-    helper = None if draft is None else place_of(draft).path
+    helper = None if draft is None else place_of(draft, draft).path
     served = [
-        Served(model, share, lambda model=model: place_of(model), helper)  # type: ignore[misc]
-        for model, share in zip(models, parts, strict=True)
+        Served(name, share, partial(place_of, model, name), helper)
+        for model, name, share in zip(models, names, parts, strict=True)
     ]
     service = Service(Arms(served, settings, route), settings, Book(runs / "registry.sqlite"))
     with listen(host, port) as listener:
@@ -114,18 +118,18 @@ def serve(
             shown = token if given is None else None
             if json_:
                 print_json(
-                    {"url": url, "token": shown, "models": dict(zip(models, refs, strict=True))}
+                    {"url": url, "token": shown, "models": dict(zip(names, refs, strict=True))}
                 )
             else:
-                _welcome(url, shown, no_token, dict(zip(models, parts, strict=True)), refs, router)
+                _welcome(url, shown, no_token, dict(zip(names, parts, strict=True)), refs, router)
 
         make_server(service, listener, token, name or (), ready).run([listener])
     if not json_:
         say("stopped; what was under way has ended", style="dim")
 
 
-def _route(folder: Path, models: list[str], split: str | None) -> Router:
-    """The router over these models."""
+def _route(folder: Path, models: dict[str, str], split: str | None) -> Callable[[str], str]:
+    """The router over these models; it says their names here."""
     from burnish.routing.router import read
 
     if split is not None:
@@ -135,7 +139,7 @@ def _route(folder: Path, models: list[str], split: str | None) -> Router:
         said, expected = f"routes between {', '.join(found.models)}", f"{', '.join(models)}"
         raise InputError(Problem(str(folder), None, "--router", said, expected))
     found("")  # loads the encoder, so that the first request does not wait for it
-    return found
+    return lambda text: models[found(text)]
 
 
 def _welcome(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import re
@@ -86,11 +87,18 @@ def api_key(address: Address) -> str | None:
 
 def transport(address: Address, connections: int) -> httpx2.BaseTransport | None:
     """Connects to vetted addresses only; None where the environment names a proxy that connects."""
+    return None if _proxied(address) else _Vetted(address.host, connections)
+
+
+def async_transport(address: Address, connections: int) -> httpx2.AsyncBaseTransport | None:
+    """``transport`` for an event loop."""
+    return None if _proxied(address) else _AsyncVetted(address.host, connections)
+
+
+def _proxied(address: Address) -> bool:
     proxies = getproxies()
-    proxied = address.scheme in proxies or "all" in proxies
-    if proxied and not _is_local(address.host) and not proxy_bypass(address.host):
-        return None
-    return _Vetted(address.host, connections)
+    named = address.scheme in proxies or "all" in proxies
+    return named and not _is_local(address.host) and not proxy_bypass(address.host)
 
 
 class _Vetted(httpx2.BaseTransport):
@@ -108,8 +116,7 @@ class _Vetted(httpx2.BaseTransport):
         """Try the host's addresses in turn; the Host header and TLS keep the name."""
         failure: Exception = httpx2.ConnectError("the name has no address")
         for ip in resolve(self.host):
-            request.url = request.url.copy_with(host=str(ip))
-            request.extensions["sni_hostname"] = self.host
+            _aim(request, ip, self.host)
             try:
                 return self.inner.handle_request(request)
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
@@ -119,6 +126,35 @@ class _Vetted(httpx2.BaseTransport):
     def close(self) -> None:
         """Give the connections back."""
         self.inner.close()
+
+
+class _AsyncVetted(httpx2.AsyncBaseTransport):
+    """``_Vetted`` for an event loop, which a look-up does not hold up."""
+
+    def __init__(self, host: str, connections: int) -> None:
+        self.host = host
+        self.inner = httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=connections))
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Try the host's addresses in turn; the Host header and TLS keep the name."""
+        failure: Exception = httpx2.ConnectError("the name has no address")
+        for ip in await asyncio.to_thread(resolve, self.host):
+            _aim(request, ip, self.host)
+            try:
+                return await self.inner.handle_async_request(request)
+            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def aclose(self) -> None:
+        """Give the connections back."""
+        await self.inner.aclose()
+
+
+def _aim(request: httpx2.Request, ip: Ip, host: str) -> None:
+    """Send a request to an address under the host's name."""
+    request.url = request.url.copy_with(host=str(ip))
+    request.extensions["sni_hostname"] = host
 
 
 def resolve(host: str) -> list[Ip]:

@@ -90,7 +90,7 @@ def add_api_errors(app: FastAPI) -> None:
 
     @app.exception_handler(DecodingError)
     async def failed(_: Request, error: DecodingError) -> Response:
-        return ApiError(500, str(error)).response()
+        return ApiError(error.status, str(error), error.param, error.code).response()
 
 
 def _add_errors(app: FastAPI) -> None:

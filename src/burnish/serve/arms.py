@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from burnish.config import BurnishError, InputError, Problem
+from burnish.config import BurnishError, InputError, Problem, is_served
 from burnish.models.load import Loaded, load_model
 from burnish.sampling import draft_of
 from burnish.serve.engine import Engine
 from burnish.serve.settings import ServeSettings
+from burnish.serve.upstream import Upstream
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ ANY = "burnish"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a model's weights are now, and what they are called (``ppo@2``)."""
+    """Where a model's weights are now, or its address; and what it is called (``ppo@2``)."""
 
     path: str
     ref: str
@@ -44,22 +45,23 @@ class Served:
 
 
 class Arm:
-    """A served model; ``engine`` changes when the weights do."""
+    """A served model; ``engine``, or what stands for one, changes when the weights do."""
 
     def __init__(self, served: Served, settings: ServeSettings) -> None:
         self.served, self.settings = served, settings
         self.name = served.name
-        self.engine: Engine
+        self.engine: Engine | Upstream
         self.swaps = 0
         self.failures = 0
         self._place: Place | None = None
-        self._old: dict[Engine, asyncio.Task[None]] = {}
+        self._old: dict[Engine | Upstream, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
-        """Load the weights.
+        """Load the weights, or look whether the model's own server is there.
 
         Raises:
-            InputError: they cannot be loaded, or the draft model does not go with them.
+            InputError: they cannot be loaded, the draft model does not go with them, or the
+                address is none.
             CorruptError: they are damaged.
         """
         self._place = await asyncio.to_thread(self.served.locate)
@@ -94,7 +96,11 @@ class Arm:
         engines = [*self._old, self.engine]
         await asyncio.gather(*(engine.close(now) for engine in engines))
 
-    async def _load(self, place: Place) -> Engine:
+    async def _load(self, place: Place) -> Engine | Upstream:
+        if is_served(place.path):
+            upstream = Upstream(place.path, self.settings.batch)
+            await upstream.look()
+            return upstream
         loaded, identity = await asyncio.to_thread(_loaded, place.path)
         draft = None
         if self.served.draft is not None:
@@ -126,7 +132,7 @@ class Arms:
 
     def names(self) -> list[str]:
         """What requests may name as their model."""
-        return [ANY, *(arm.name for arm in self.all)]
+        return [ANY, *(arm.name for arm in self.all if arm.name != ANY)]
 
     def choose(self, model: str, user: str | None) -> Arm | None:
         """The arm of this name; of ``ANY`` the one that ``user`` always gets, one at random where

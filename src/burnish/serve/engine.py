@@ -20,7 +20,23 @@ from burnish.text.templates import encode_prompt
 
 
 class DecodingError(Exception):
-    """The model failed while it replied."""
+    """The model gave no reply; ``status``, ``param`` and ``code`` are what a client is told."""
+
+    def __init__(
+        self, message: str, status: int = 500, param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.param, self.code = status, param, code
+
+
+@dataclass(frozen=True)
+class Load:
+    """Replies that run and wait at a model, and what became of its draft's tokens so far."""
+
+    running: int
+    waiting: int = 0
+    proposed: int = 0
+    accepted: int = 0
 
 
 @dataclass(frozen=True)
@@ -43,26 +59,42 @@ class Replies:
 
     def __init__(self, engine: Engine, rows: list[Row]) -> None:
         self._engine, self._rows = engine, rows
-        self.drawn: asyncio.Queue[Drawn] = asyncio.Queue()
+        self._drawn: list[Drawn] = []
+        self._came = asyncio.Event()
+        self._places = {id(row): place for place, row in enumerate(rows)}
+        self._texts = [Increments(row.endings) for row in rows]
 
-    async def __aiter__(self) -> AsyncIterator[Piece]:
-        """Token after token, of all replies mixed.
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._rows)
+
+    def take(self, one: Drawn) -> None:
+        """One more token of one of them."""
+        self._drawn.append(one)
+        self._came.set()
+
+    async def __aiter__(self) -> AsyncIterator[list[Piece]]:
+        """Tokens in their order, of all replies mixed; those that came meanwhile together.
 
         Raises:
             DecodingError: the model failed.
         """
-        places = {id(row): place for place, row in enumerate(self._rows)}
-        texts = [Increments(row.endings) for row in self._rows]
-        going = len(texts)
+        going = self.count
         while going:
-            one = await self.drawn.get()
-            if one.error is not None or one.token is None:
-                raise DecodingError("the model failed while it replied") from one.error
-            place = places[id(one.row)]
-            done = completion(one.row) if one.last else None
-            text = texts[place].finish(done.text) if done else texts[place].push(one.token)
-            going -= one.last
-            yield Piece(place, one.token, one.logprob, one.top, text, done)
+            await self._came.wait()
+            self._came.clear()
+            drawn, self._drawn = self._drawn, []
+            going -= sum(one.last for one in drawn)
+            yield [self._piece(one) for one in drawn]
+
+    def _piece(self, one: Drawn) -> Piece:
+        if one.error is not None or one.token is None:
+            raise DecodingError("the model failed while it replied") from one.error
+        place = self._places[id(one.row)]
+        done = completion(one.row) if one.last else None
+        text = self._texts[place].finish(done.text) if done else self._texts[place].push(one.token)
+        return Piece(place, one.token, one.logprob, one.top, text, done)
 
     def close(self) -> None:
         """Give up what has not ended."""
@@ -91,9 +123,14 @@ class Engine:
         self._encoder = deepcopy(loaded.tokenizer)
         self._encoding = threading.Lock()
         self._loop = asyncio.get_running_loop()
-        self._watchers: dict[int, asyncio.Queue[Drawn]] = {}
+        self._watchers: dict[int, Replies] = {}
         self._thread = threading.Thread(target=self.batcher.run, name=f"decode {ref}", daemon=True)
         self._thread.start()
+
+    def load(self) -> Load:
+        """How busy it is."""
+        own = self.batcher
+        return Load(own.running, own.waiting, own.proposed, own.accepted)
 
     async def encode_chat(self, messages: Sequence[Message]) -> list[int]:
         """Ids of a conversation as the model's template has it.
@@ -135,7 +172,7 @@ class Engine:
             self.batcher.cancel(rows)
             raise
         replies = Replies(self, rows)
-        self._watchers |= {id(row): replies.drawn for row in rows}
+        self._watchers |= {id(row): replies for row in rows}
         return replies
 
     def give_up(self, rows: Sequence[Row]) -> None:
@@ -163,4 +200,4 @@ class Engine:
             take = self._watchers.pop if one.last else self._watchers.get
             watcher = take(key, None)
             if watcher is not None:
-                watcher.put_nowait(one)
+                watcher.take(one)

@@ -2,50 +2,23 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from burnish.records import Message, Record, content_id
 from burnish.records.types import KINDS
 from burnish.serve.protocol import FeedbackRequest
+from burnish.serve.remembered import Answered, Kept
 from burnish.store.registry import Registry
 from burnish.store.rows import record
 
 SOURCE = "serve"
+ANSWERED = "answered.sqlite"
+"""What feedback can be given on; it lies beside the registry."""
 KINDS_STORED = ("feedback", "preference")
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A request that was answered: what feedback on it has to know."""
-
-    prompt: Sequence[Message]
-    replies: Sequence[str]
-    arm: str
-    ref: str
-    user: str | None
-
-
-class Recent:
-    """The last ``most`` answered requests by id, in memory only: nobody's words stay."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._known: OrderedDict[str, Answered] = OrderedDict()
-
-    def remember(self, key: str, answered: Answered) -> None:
-        """Keep one more, and forget the oldest of too many."""
-        self._known[key] = answered
-        while len(self._known) > self.most:
-            self._known.popitem(last=False)
-
-    def find(self, key: str) -> Answered | None:
-        """What is known of the request with this id."""
-        return self._known.get(key)
 
 
 def content_of(said: FeedbackRequest, answered: Answered) -> dict[str, Any]:
@@ -83,14 +56,15 @@ def key_of(said: FeedbackRequest, answered: Answered, header: str | None) -> str
 
 
 class Book:
-    """Feedback as it is written into a registry, by one thread."""
+    """Feedback as it is written into a registry, by one thread; beside it what feedback is on."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._pool = ThreadPoolExecutor(1, "feedback")
         self._registry: Registry | None = None
+        self._kept: Kept | None = None
 
-    def add(self, key: str, ref: str, content: dict[str, Any]) -> Any:
+    def add(self, key: str, ref: str, content: dict[str, Any]) -> Future[bool]:
         """Write it down; the future says whether it is new.
 
         Raises (from the future):
@@ -98,17 +72,39 @@ class Book:
         """
         return self._pool.submit(self._add, key, ref, content)
 
+    def keep(self, key: str, answered: Answered, most: int) -> Future[None]:
+        """Keep what was answered, and ``most`` such in all.
+
+        Raises (from the future):
+            StorageError: it cannot be written.
+        """
+        return self._pool.submit(lambda: self._opened().add(key, answered, most))
+
+    def find(self, key: str) -> Future[Answered | None]:
+        """What was kept under an id, by this server or one before it.
+
+        Raises (from the future):
+            StorageError: it cannot be read.
+        """
+        return self._pool.submit(lambda: self._opened().find(key))
+
     def _add(self, key: str, ref: str, content: dict[str, Any]) -> bool:
         if self._registry is None:
             self._registry = Registry(self.path)
         return self._registry.add_feedback(key, ref, content)
 
+    def _opened(self) -> Kept:
+        if self._kept is None:
+            self._kept = Kept(self.path.with_name(ANSWERED))
+        return self._kept
+
     def close(self) -> None:
         """Finish what was begun."""
 
         def close() -> None:
-            if self._registry is not None:
-                self._registry.close()
+            for one in (self._registry, self._kept):
+                if one is not None:
+                    one.close()
 
         self._pool.submit(close)
         self._pool.shutdown()

@@ -55,17 +55,17 @@ class _Load(Collector):
         waiting = GaugeMetricFamily("burnish_waiting", "Replies that wait.", labels=["arm"])
         swaps = GaugeMetricFamily("burnish_swaps", "Changes of weights.", labels=["arm"])
         failed = GaugeMetricFamily("burnish_failed_swaps", "Weights not loaded.", labels=["arm"])
-        for arm in self.arms.all:
-            running.add_metric([arm.name], arm.engine.batcher.running)
-            waiting.add_metric([arm.name], arm.engine.batcher.waiting)
-            swaps.add_metric([arm.name], arm.swaps)
-            failed.add_metric([arm.name], arm.failures)
         drafts = CounterMetricFamily(
             "burnish_draft_tokens", "Tokens that a draft model proposed.", labels=["arm", "end"]
         )
         for arm in self.arms.all:
-            batcher = arm.engine.batcher
-            refused = batcher.proposed - batcher.accepted
-            for end, count in (("accepted", batcher.accepted), ("refused", refused)):
+            load = arm.engine.load()
+            running.add_metric([arm.name], load.running)
+            waiting.add_metric([arm.name], load.waiting)
+            swaps.add_metric([arm.name], arm.swaps)
+            failed.add_metric([arm.name], arm.failures)
+            for end, count in (
+                ("accepted", load.accepted), ("refused", load.proposed - load.accepted),
+            ):  # fmt: skip
                 drafts.add_metric([arm.name, end], count)
         return [running, waiting, swaps, failed, drafts]

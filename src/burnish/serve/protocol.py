@@ -106,6 +106,16 @@ class ChatRequest(Drawing):
         """Tokens that a reply may have."""
         return self.max_completion_tokens or self.max_tokens or MOST_TOKENS
 
+    @property
+    def top(self) -> int | None:
+        """How many likeliest tokens are told of each one; None: no log-probabilities."""
+        return self.top_logprobs if self.logprobs else None
+
+    @property
+    def replies(self) -> int:
+        """How many replies are asked for."""
+        return self.n
+
 
 class CompletionRequest(Drawing):
     """``POST /v1/completions``: text that goes on, without a template."""
@@ -121,6 +131,25 @@ class CompletionRequest(Drawing):
         if isinstance(prompt, str) or isinstance(prompt[0], int):
             return [prompt]  # type: ignore[list-item]
         return list(prompt)  # type: ignore[arg-type]
+
+    @property
+    def limit(self) -> int:
+        """Tokens that a reply may have."""
+        return self.max_tokens
+
+    @property
+    def top(self) -> int | None:
+        """How many likeliest tokens are told of each one; None: no log-probabilities."""
+        return self.logprobs
+
+    @property
+    def replies(self) -> int:
+        """How many replies are asked for."""
+        return self.n * len(self.prompts)
+
+
+Asked = ChatRequest | CompletionRequest
+"""A request for replies."""
 
 
 class FeedbackRequest(Settings):

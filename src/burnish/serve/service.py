@@ -5,31 +5,33 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from burnish.config import InputError
 from burnish.records import Message
 from burnish.routing.evidence import text_of
-from burnish.sampling import Sampling
+from burnish.sampling import QueueFull
 from burnish.serve.arms import Arm, Arms
-from burnish.serve.engine import DecodingError, Engine, Replies
-from burnish.serve.feedback import Answered, Book, Recent, content_of, key_of
+from burnish.serve.asking import ask
+from burnish.serve.engine import DecodingError
+from burnish.serve.feedback import Book, content_of, key_of
 from burnish.serve.meters import Meters
-from burnish.serve.protocol import ChatRequest, CompletionRequest, Drawing, FeedbackRequest
+from burnish.serve.protocol import Asked, ChatRequest, CompletionRequest, FeedbackRequest
+from burnish.serve.remembered import Answered, Recent
 from burnish.serve.security import error_body
 from burnish.serve.settings import ServeSettings
-from burnish.serve.wire import Answer, Chat, Choice, Dialect, Text
+from burnish.serve.wire import Chat, Dialect, Growing, Text
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1
-SEED_BITS = 48
 GONE = 499
 """What servers call a request whose client went away."""
 R = TypeVar("R")
@@ -63,32 +65,21 @@ class Service:
     async def chat(self, body: ChatRequest, request: Request) -> Response:
         """Answer a conversation."""
         messages = [turn.message() for turn in body.messages]
-        sampling = _sampling(body, body.limit)
         arm = await self._arm(body, text_of(messages))
-        under_way = _UnderWay(self, arm, Chat(), body, messages)
-        top = body.top_logprobs if body.logprobs else 0
-        await under_way.ask(
-            lambda engine: _one(engine.encode_chat(messages)), sampling, top, body.logprobs
-        )
-        return await under_way.respond(request)
+        return await _UnderWay(self, arm, Chat(), body, messages).respond(request)
 
     async def complete(self, body: CompletionRequest, request: Request) -> Response:
         """Let texts go on."""
         # A router reads words: prompts of token numbers go where one without words would.
         text = "\n".join(prompt for prompt in body.prompts if isinstance(prompt, str))
-        under_way = _UnderWay(self, await self._arm(body, text), Text(), body, None)
-        logprobs = body.logprobs is not None
-        await under_way.ask(
-            lambda engine: _prompts(engine, body),
-            _sampling(body, body.max_tokens),
-            body.logprobs or 0,
-            logprobs,
-        )
-        return await under_way.respond(request)
+        arm = await self._arm(body, text)
+        return await _UnderWay(self, arm, Text(), body, None).respond(request)
 
     async def feedback(self, said: FeedbackRequest, request: Request) -> Response:
         """Keep what a person says about a reply, once."""
         answered = self.recent.find(said.id)
+        if answered is None and self.settings.keep:
+            answered = await asyncio.wrap_future(self.book.find(said.id))
         if answered is None:
             raise ApiError(404, "no chat reply of this id is remembered", "id", "not_found")
         if said.choice >= len(answered.replies):
@@ -99,6 +90,13 @@ class Service:
         if stored:
             self.meters.feedback.labels(answered.arm, content["kind"]).inc()
         return JSONResponse({"object": "feedback", "id": said.id, "stored": stored})
+
+    def remember(self, key: str, answered: Answered) -> None:
+        """Keep what feedback may be given on; that it cannot be written spoils no answer."""
+        self.recent.remember(key, answered)
+        if self.settings.keep:
+            kept = self.book.keep(key, answered, self.settings.remembered)
+            kept.add_done_callback(_log_failure)
 
     def models(self) -> list[dict[str, Any]]:
         """What can be asked for, as ``/v1/models`` lists it."""
@@ -114,7 +112,7 @@ class Service:
             for name in self.arms.names()
         ]
 
-    async def _arm(self, body: Drawing, text: str) -> Arm:
+    async def _arm(self, body: Asked, text: str) -> Arm:
         if self.draining:
             raise ApiError(503, "this server is being stopped")
         if body.n > self.settings.choices:
@@ -128,112 +126,103 @@ class Service:
 
 
 class _UnderWay:
-    """One request, from its queueing to its end."""
+    """One request, from its queueing to its end; ``messages`` are those of a conversation."""
 
     def __init__(
-        self, service: Service, arm: Arm, dialect: Dialect, body: Drawing,
+        self, service: Service, arm: Arm, dialect: Dialect, body: Asked,
         messages: list[Message] | None,
     ) -> None:  # fmt: skip
         self.service, self.arm, self.dialect, self.body = service, arm, dialect, body
         self.messages = messages
         self.began = time.monotonic()
-        self.replies: Replies
-        self.answer: Answer
-
-    async def ask(
-        self,
-        encode: Callable[[Engine], Awaitable[list[list[int]]]],
-        sampling: Sampling,
-        top: int,
-        logprobs: bool,
-    ) -> None:
-        """Encode the prompts and queue the replies."""
-        engine, prompts = self.arm.engine, await encode(self.arm.engine)
-        while engine is not self.arm.engine:  # other weights came in the meantime
-            engine, prompts = self.arm.engine, await encode(self.arm.engine)
-        first = self.body.seed if self.body.seed is not None else secrets.randbits(SEED_BITS)
-        seeds = range(first, first + self.body.n)
-        self.replies = engine.ask(prompts, sampling, seeds, top)
-        read = sum(len(prompt) for prompt in prompts)
-        self.answer = Answer(
-            self.dialect,
-            self.dialect.prefix + secrets.token_hex(12),
-            self.body.model,
-            engine,
-            read,
-            [Choice() for _ in range(len(prompts) * self.body.n)],
-            logprobs,
-        )
-        self.service.meters.tokens.labels(self.arm.name, "read").inc(read)
+        self.until = asyncio.get_running_loop().time() + service.settings.seconds
+        self.answer: Growing | None = None
+        self.counted = False
 
     async def respond(self, request: Request) -> Response:
         """The answer, whole or as a stream."""
-        headers = {"x-burnish-arm": self.arm.name, "x-burnish-model": self.answer.engine.ref}
-        if self.body.stream:
-            events = self._events()
-            return _Stream(events, self._ended, media_type="text/event-stream", headers=headers)
-        status = 500
         try:
-            whole = await unless_gone(request, self._whole())
-            status = GONE if whole is None else 200
-        except TimeoutError:
-            status = 504
-            raise ApiError(504, f"no answer within {self.service.settings.seconds:g} s") from None
-        finally:
-            self._ended(status)
+            async with asyncio.timeout_at(self.until):
+                return await self._response(request)
+        except BaseException as error:
+            self._ended(_status_of(error))
+            if isinstance(error, TimeoutError):
+                seconds = self.service.settings.seconds
+                raise ApiError(504, f"no answer within {seconds:g} s") from None
+            raise
+
+    async def _response(self, request: Request) -> Response:
+        answer, whole = await unless_gone(request, self._begin()), None
+        headers = {"x-burnish-arm": self.arm.name}
+        if answer is not None:
+            headers["x-burnish-model"] = answer.ref
+            if self.body.stream:
+                events = self._events(answer)
+                return _Stream(events, self._ended, media_type="text/event-stream", headers=headers)
+            whole = await unless_gone(request, self._whole(answer))
+        self._ended(GONE if whole is None else 200)
         return Response(status_code=GONE) if whole is None else JSONResponse(whole, headers=headers)
 
-    async def _whole(self) -> dict[str, Any]:
-        async for _ in self._grown():
-            continue
-        return self.answer.whole()
+    async def _begin(self) -> Growing:
+        # Kept here as well: when time is over just now, nobody takes what this returns.
+        self.answer = await ask(self.arm, self.dialect, self.body, self.messages)
+        return self.answer
 
-    async def _events(self) -> AsyncIterator[str]:
+    async def _whole(self, answer: Growing) -> dict[str, Any]:
+        async for _ in self._grown(answer):
+            continue
+        return answer.head.whole(answer.choices(), answer.usage())
+
+    async def _events(self, answer: Growing) -> AsyncIterator[str]:
         """Server-sent events. Once they began, an error can only be one of them."""
         options = self.body.stream_options
         more: dict[str, Any] = {"usage": None} if options and options.include_usage else {}
+        event = answer.head.event
         status = GONE
         try:
-            for opening in self.answer.openings():
-                yield _event(self.answer.event([opening], **more))
-            async for said in self._grown():
-                if said is not None:
-                    yield _event(self.answer.event([said], **more))
+            for opening in answer.openings():
+                yield event([opening], **more)
+            async for said in self._grown(answer):
+                for choice in said:
+                    yield event([choice], **more)
             if more:
-                yield _event(self.answer.event([], usage=self.answer.usage()))
+                yield event([], usage=answer.usage())
             yield "data: [DONE]\n\n"
             status = 200
         except (DecodingError, TimeoutError) as error:
-            late = isinstance(error, TimeoutError)
-            status = 504 if late else 500
-            yield _event(error_body(status, "no answer in time" if late else str(error)))
+            status = _status_of(error)
+            told = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+            yield f"data: {json.dumps(error_body(status, told))}\n\n"
         finally:
             self._ended(status)
 
-    async def _grown(self) -> AsyncIterator[dict[str, Any] | None]:
+    async def _grown(self, answer: Growing) -> AsyncIterator[list[dict[str, Any]]]:
         meters, name = self.service.meters, self.arm.name
-        count = 0
-        async with asyncio.timeout(self.service.settings.seconds):
-            async for piece in self.replies:
-                if not count:
+        first = True
+        async with asyncio.timeout_at(self.until):
+            async for said in answer:
+                if first and answer.drawn:
                     meters.first.labels(name).observe(time.monotonic() - self.began)
-                count += 1
-                yield self.answer.add(piece)
-        meters.tokens.labels(name, "drawn").inc(count)
+                    first = False
+                yield said
         meters.whole.labels(name).observe(time.monotonic() - self.began)
         if self.messages is not None:
-            replies = [choice.text for choice in self.answer.choices]
-            ref, user = self.answer.engine.ref, self.body.user
-            answered = Answered(self.messages, replies, name, ref, user)
-            self.service.recent.remember(self.answer.key, answered)
+            answered = Answered(self.messages, answer.texts(), name, answer.ref, self.body.user)
+            self.service.remember(answer.head.key, answered)
 
     def _ended(self, status: int = GONE) -> None:
-        """Give up what still runs and count the request, once."""
-        self.replies.close()
-        if self.began >= 0:
-            self.began = -1.0
-            kind = self.dialect.whole_object
-            self.service.meters.requests.labels(self.arm.name, kind, str(status)).inc()
+        """Give up what still runs, and count the request and its tokens, once."""
+        answer = self.answer
+        if answer is not None:
+            answer.close()
+        if not self.counted:
+            self.counted = True
+            meters, name = self.service.meters, self.arm.name
+            meters.requests.labels(name, self.dialect.whole_object, str(status)).inc()
+            if answer is not None and answer.drawn:
+                usage = answer.usage()
+                meters.tokens.labels(name, "read").inc(usage["prompt_tokens"])
+                meters.tokens.labels(name, "drawn").inc(usage["completion_tokens"])
 
 
 class _Stream(StreamingResponse):
@@ -248,6 +237,20 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._ended()
+
+
+def _log_failure(done: Future[None]) -> None:
+    error = done.exception()
+    if error is not None:
+        log.error("what was answered is not kept: %s", error)
+
+
+def _status_of(error: BaseException) -> int:
+    """The status of a request that ended so."""
+    if isinstance(error, DecodingError):
+        return error.status
+    kinds = {TimeoutError: 504, QueueFull: 429, InputError: 400, asyncio.CancelledError: GONE}
+    return next((status for kind, status in kinds.items() if isinstance(error, kind)), 500)
 
 
 async def unless_gone(request: Request, work: Awaitable[R]) -> R | None:
@@ -266,28 +269,3 @@ async def unless_gone(request: Request, work: Awaitable[R]) -> R | None:
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         continue
-
-
-async def _one(prompt: Awaitable[list[int]]) -> list[list[int]]:
-    return [await prompt]
-
-
-async def _prompts(engine: Engine, body: CompletionRequest) -> list[list[int]]:
-    prompts = []
-    size = len(engine.tokenizer)
-    for prompt in body.prompts:
-        ids = await engine.encode_text(prompt) if isinstance(prompt, str) else prompt
-        if max(ids, default=0) >= size:
-            raise ApiError(400, f"found token {max(ids)}; the model has {size}", "prompt")
-        prompts.append(ids)
-    return prompts
-
-
-def _sampling(body: Drawing, limit: int) -> Sampling:
-    return Sampling(
-        temperature=body.temperature, top_p=body.top_p, max_new_tokens=limit, stop=body.stops
-    )
-
-
-def _event(value: dict[str, Any]) -> str:
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"

@@ -15,8 +15,8 @@ class ServeSettings(Settings):
     ``batch``: of each model. ``choices``: replies a request may ask for. ``seconds``: a request may
     take, its wait included. ``drain_seconds``: what runs may take when the server is told to stop.
     ``watch_seconds``: how often it is looked whether there is a new champion. ``remembered``:
-    requests that feedback can be given on; they are forgotten when the server stops. ``ahead``:
-    tokens that a draft model goes ahead, where there is one.
+    chat requests that feedback can be given on. ``keep``: they are on disk too, for feedback after
+    a restart. ``ahead``: tokens that a draft model goes ahead, where there is one.
     """
 
     batch: BatchLimits = BatchLimits()
@@ -26,4 +26,5 @@ class ServeSettings(Settings):
     drain_seconds: PositiveInt = 60
     watch_seconds: PositiveFloat = 2.0
     remembered: PositiveInt = 4096
+    keep: bool = True
     ahead: PositiveInt = AHEAD

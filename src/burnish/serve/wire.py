@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from burnish.sampling import Completion
-from burnish.serve.engine import Engine, Piece
+from burnish.serve.engine import Engine, Piece, Replies
 
 
 @dataclass
@@ -39,6 +41,10 @@ class Dialect(Protocol):
         """A whole choice."""
         ...
 
+    def said(self, choice: dict[str, Any]) -> str | None:
+        """The text of a choice, or of a piece of one, that is so worded; None where it has none."""
+        ...
+
     def worth(self, engine: Engine, pieces: Sequence[tuple[Piece, int]]) -> Any:
         """Log-probabilities of tokens, each with where its text begins."""
         ...
@@ -60,6 +66,11 @@ class Chat:
     def whole(self, text: str, logprobs: Any | None) -> dict[str, Any]:
         message = {"role": "assistant", "content": text, "refusal": None}
         return {"message": message, "logprobs": logprobs}
+
+    def said(self, choice: dict[str, Any]) -> str | None:
+        message = choice["delta"] if "delta" in choice else choice["message"]
+        text: str | None = message.get("content")
+        return text
 
     def worth(self, engine: Engine, pieces: Sequence[tuple[Piece, int]]) -> dict[str, Any]:
         content = [
@@ -86,6 +97,10 @@ class Text:
 
     whole = piece
 
+    def said(self, choice: dict[str, Any]) -> str | None:
+        text: str | None = choice["text"]
+        return text
+
     def worth(self, engine: Engine, pieces: Sequence[tuple[Piece, int]]) -> dict[str, Any]:
         return {
             "tokens": [_text(engine, piece.token) for piece, _ in pieces],
@@ -98,25 +113,104 @@ class Text:
         }
 
 
-@dataclass
+class Head:
+    """What an answer and every event of it begin with.
+
+    ``model`` is the name asked for, ``fingerprint`` that of the weights, where it is known.
+    """
+
+    def __init__(self, dialect: Dialect, model: str, fingerprint: str | None) -> None:
+        self.dialect = dialect
+        self.key = dialect.prefix + secrets.token_hex(12)
+        self._rest = {"created": int(time.time()), "model": model,
+                      "system_fingerprint": fingerprint}  # fmt: skip
+        # Every token has an event, so what they share is worded once.
+        self._opening = f"data: {_json(self._of(dialect.piece_object))[:-1]}, "
+
+    def event(self, choices: Sequence[dict[str, Any]], **more: Any) -> str:
+        """A server-sent event."""
+        return f"{self._opening}{_json({'choices': choices, **more})[1:]}\n\n"
+
+    def whole(self, choices: Sequence[dict[str, Any]], usage: dict[str, int]) -> dict[str, Any]:
+        """The answer to a request without a stream."""
+        return {**self._of(self.dialect.whole_object), "choices": choices, "usage": usage}
+
+    def _of(self, kind: str) -> dict[str, Any]:
+        return {"id": self.key, "object": kind, **self._rest}
+
+
+class Growing(Protocol):
+    """An answer under way; iterate over it once, and ``close`` it in any case.
+
+    ``ref`` names the weights. ``drawn`` counts tokens so far.
+    """
+
+    head: Head
+    ref: str
+
+    @property
+    def drawn(self) -> int: ...
+
+    def openings(self) -> list[dict[str, Any]]:
+        """What a stream begins with, choice by choice."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[list[dict[str, Any]]]:
+        """What a stream says of the choices, as it comes.
+
+        Raises:
+            DecodingError: the model failed.
+        """
+        ...
+
+    def choices(self) -> list[dict[str, Any]]:
+        """All whole choices, once it has ended."""
+        ...
+
+    def texts(self) -> list[str]:
+        """The choices' texts so far."""
+        ...
+
+    def usage(self) -> dict[str, int]:
+        """Tokens: of the prompts, and all that were drawn, end tokens too."""
+        ...
+
+    def close(self) -> None:
+        """Give up what has not ended."""
+        ...
+
+
+def counted(read: int, drawn: int) -> dict[str, int]:
+    """Counts of tokens."""
+    return {"prompt_tokens": read, "completion_tokens": drawn, "total_tokens": read + drawn}
+
+
 class Answer:
-    """An answer being made: its choices, and the counts of tokens."""
+    """An answer made here, of the replies of an engine.
 
-    dialect: Dialect
-    key: str
-    model: str
-    engine: Engine
-    prompt_tokens: int
-    choices: list[Choice]
-    logprobs: bool
-    created: int = field(default_factory=lambda: int(time.time()))
+    ``read``: tokens of the prompts. ``logprobs``: whether they are told.
+    """
 
-    def add(self, piece: Piece) -> dict[str, Any] | None:
+    def __init__(
+        self, head: Head, engine: Engine, replies: Replies, read: int, logprobs: bool
+    ) -> None:
+        self.head, self.engine, self.ref = head, engine, engine.ref
+        self.replies, self.read, self.logprobs = replies, read, logprobs
+        self.drawn = 0
+        self._choices = [Choice() for _ in range(replies.count)]
+
+    async def __aiter__(self) -> AsyncIterator[list[dict[str, Any]]]:
+        """Tokens that came together, together."""
+        async for pieces in self.replies:
+            self.drawn += len(pieces)
+            yield [said for piece in pieces if (said := self._add(piece)) is not None]
+
+    def _add(self, piece: Piece) -> dict[str, Any] | None:
         """Take in a piece; returns what a stream says of it, None where that is nothing yet.
 
         The token that ends a reply has no text and no entry in its log-probabilities.
         """
-        choice = self.choices[piece.choice]
+        dialect, choice = self.head.dialect, self._choices[piece.choice]
         ends = piece.token in self.engine.batcher.ends
         told = [] if ends or not self.logprobs else [(piece, len(choice.text))]
         choice.logprobs += told
@@ -124,59 +218,52 @@ class Answer:
         choice.done = piece.done
         if not (piece.text or told or piece.done):
             return None
-        worth = self.dialect.worth(self.engine, told) if told else None
+        worth = dialect.worth(self.engine, told) if told else None
         return {
             "index": piece.choice,
-            **self.dialect.piece(piece.text, worth),
+            **dialect.piece(piece.text, worth),
             "finish_reason": piece.done.finish if piece.done else None,
         }
 
     def openings(self) -> list[dict[str, Any]]:
         """What a stream begins with."""
-        opening = self.dialect.opening()
+        opening = self.head.dialect.opening()
         return [
             {"index": index, **opening, "logprobs": None, "finish_reason": None}
-            for index in range(len(self.choices))
+            for index in range(len(self._choices))
             if opening is not None
         ]
 
-    def event(self, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
-        """One event of a stream."""
-        return {**self._head(self.dialect.piece_object), "choices": choices, **more}
-
-    def whole(self) -> dict[str, Any]:
-        """The answer to a request without a stream."""
-        choices = [
+    def choices(self) -> list[dict[str, Any]]:
+        """All whole choices."""
+        dialect = self.head.dialect
+        return [
             {
                 "index": index,
-                **self.dialect.whole(
+                **dialect.whole(
                     choice.text,
-                    self.dialect.worth(self.engine, choice.logprobs) if self.logprobs else None,
+                    dialect.worth(self.engine, choice.logprobs) if self.logprobs else None,
                 ),
                 "finish_reason": choice.done.finish if choice.done else None,
             }
-            for index, choice in enumerate(self.choices)
+            for index, choice in enumerate(self._choices)
         ]
-        head = self._head(self.dialect.whole_object)
-        return {**head, "choices": choices, "usage": self.usage()}
+
+    def texts(self) -> list[str]:
+        """The choices' texts."""
+        return [choice.text for choice in self._choices]
 
     def usage(self) -> dict[str, int]:
-        """Tokens: of the prompts, and all that were drawn, end tokens too."""
-        drawn = sum(len(choice.done.tokens) for choice in self.choices if choice.done)
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": drawn,
-            "total_tokens": self.prompt_tokens + drawn,
-        }
+        """Tokens read and drawn."""
+        return counted(self.read, self.drawn)
 
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {
-            "id": self.key,
-            "object": kind,
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.engine.identity,
-        }
+    def close(self) -> None:
+        """Give up what has not ended."""
+        self.replies.close()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _entry(engine: Engine, token: int, logprob: float) -> dict[str, Any]:

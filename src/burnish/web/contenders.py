@@ -51,7 +51,8 @@ class Contenders:
 
     def __init__(self, registry: Path, settings: ServeSettings | None = None) -> None:
         self.registry = registry
-        self.settings = settings or ServeSettings()
+        # A duel remembers its replies itself.
+        self.settings = settings or ServeSettings(keep=False)
         self._changing = asyncio.Lock()
         self._loaded: OrderedDict[Path, Service] = OrderedDict()
 

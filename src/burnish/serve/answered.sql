@@ -1,0 +1,11 @@
+BEGIN;
+
+CREATE TABLE answered (
+  sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+  key TEXT NOT NULL UNIQUE,
+  content TEXT NOT NULL
+);
+
+PRAGMA user_version = 1;
+
+COMMIT;
