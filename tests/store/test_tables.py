@@ -14,7 +14,7 @@ from burnish.config import InputError, Problem
 from burnish.records import Document, Example, Feedback, Preference, Prompt, Record, Rollout
 from burnish.store import tables
 from burnish.store.errors import StorageError
-from burnish.store.names import NOT_RECORDS
+from burnish.store.names import IMPORTED, NOT_RECORDS, REJECTED
 
 USER = {"role": "user", "content": "Who wrote 静夜思?"}
 REPLY = {"role": "assistant", "content": "Li Bai."}
@@ -350,6 +350,13 @@ def test_reports_beside_records_are_no_records(tmp_path: Path) -> None:
     for name in NOT_RECORDS:
         (tmp_path / name).write_text('{"funnel": []}')
     assert tables.read(tmp_path, Example) == records
+    # What an import did not take lies beside its report; elsewhere the name is anybody's.
+    (tmp_path / REJECTED).write_text('{"file": "a.jsonl", "line": 1}')
+    assert tables.read(tmp_path, Example) == records
+    (tmp_path / IMPORTED).unlink()
+    with pytest.raises(InputError, match=r"rejected\.jsonl"):
+        tables.read(tmp_path, Example)
+    (tmp_path / REJECTED).unlink()
     (tmp_path / "other.json").write_text('[{"funnel": []}]')
     with pytest.raises(InputError, match=r"other\.json"):
         tables.read(tmp_path, Example)

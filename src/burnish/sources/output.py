@@ -21,10 +21,9 @@ from burnish.config import Problem
 from burnish.records import Record, content_id
 from burnish.store import atomic, manifest, tables
 from burnish.store.errors import StorageError, disk_full, storage_errors
+from burnish.store.names import IMPORTED, REJECTED
 from burnish.store.rows import content_of
 
-REJECTED = "rejected.jsonl"
-SUMMARY = "import.json"
 _CACHE_KIBIBYTES = 32 * 1024
 _TABLES = """
 CREATE TABLE IF NOT EXISTS ids (id INTEGER PRIMARY KEY, content INTEGER NOT NULL);
@@ -115,7 +114,7 @@ class Output:
         self._rejected.close()
         if not self._rejected_any():
             (self._data / REJECTED).unlink()
-        atomic.write_json(self._data / SUMMARY, summary)
+        atomic.write_json(self._data / IMPORTED, summary)
         manifest.seal(self._data)
         atomic.move_in(self._data, self._target)
         self.discard()

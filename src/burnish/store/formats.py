@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from burnish.config import InputError, Problem
 from burnish.store.jsonlists import ListError, NotJson, elements, is_text, refuse_constant, whole
-from burnish.store.names import NOT_RECORDS
+from burnish.store.names import holds_records
 from burnish.store.streams import open_bytes
 
 TABLES = (".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet", ".csv")
@@ -55,7 +55,7 @@ def below(folder: Path) -> list[Path]:
         file
         for file in sorted(folder.rglob("*"))
         if file.is_file()
-        and file.name not in NOT_RECORDS
+        and holds_records(file)
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]
 

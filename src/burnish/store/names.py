@@ -4,6 +4,7 @@ files beside records, which are not read as records."""
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from burnish.config import InputError, Problem
 
@@ -13,7 +14,9 @@ PLAN = "flow.json"
 CLEAN_REPORT = "clean.json"
 REPORT = "report.json"
 SEEN = "seen.json"
-NOT_RECORDS = frozenset({MANIFEST, ARTIFACT, PLAN, CLEAN_REPORT, REPORT, SEEN})
+IMPORTED = "import.json"
+REJECTED = "rejected.jsonl"
+NOT_RECORDS = frozenset({MANIFEST, ARTIFACT, PLAN, CLEAN_REPORT, REPORT, SEEN, IMPORTED})
 """All JSON that burnish writes into folders of records and that are none. A stage that writes more
 beside its records names it here."""
 
@@ -21,6 +24,13 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*")
 _LONGEST = 64
 _DEVICES = re.compile(r"con|nul|aux|prn|com[0-9]|lpt[0-9]")
 _GRAMMAR = "small letters, digits, single - or _ between them, a letter first, at most 64 in all"
+
+
+def holds_records(file: Path) -> bool:
+    """Whether a file in a folder of data is data, by its name; what an import rejected is not."""
+    if file.name == REJECTED:
+        return not file.with_name(IMPORTED).exists()
+    return file.name not in NOT_RECORDS
 
 
 def check_name(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from burnish.config import InputError, Problem
 from burnish.store import formats, manifest
 from burnish.store.artifacts import Artifact, ArtifactStore
-from burnish.store.names import ARTIFACT, NOT_RECORDS
+from burnish.store.names import ARTIFACT, holds_records
 
 ASSETS = Path(__file__).parents[1] / "assets"
 
@@ -113,7 +113,7 @@ def _below(folder: Path) -> list[Path]:
         for file in sorted(folder.rglob("*"))
         if file.is_file()
         and formats.suffix(file) in formats.TABLES + formats.TEXTS
-        and file.name not in NOT_RECORDS
+        and holds_records(file)
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]
 
