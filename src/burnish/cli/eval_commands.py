@@ -17,6 +17,7 @@ from rich.table import Table
 
 from burnish.cli.comparison import print_comparison, shown
 from burnish.cli.models_of import resolve_model
+from burnish.cli.one_stage import record_of
 from burnish.cli.shared import (
     DEFAULT_RUNS,
     AsJson,
@@ -29,7 +30,6 @@ from burnish.cli.shared import (
     say,
 )
 from burnish.config import InputError, Problem, is_served
-from burnish.store.names import ARTIFACT
 
 if TYPE_CHECKING:
     from burnish.cli.one_stage import Made
@@ -219,12 +219,6 @@ def figures_of(made: Made, name: str) -> dict[str, dict[str, float]]:
     stages = {stage["name"]: stage for stage in made.summary["stages"]}
     figures: dict[str, dict[str, float]] = stages[name]["figures"]
     return figures
-
-
-def record_of(folder: Path) -> dict[str, Any]:
-    """What a stage wrote down of itself."""
-    record: dict[str, Any] = json.loads((folder / ARTIFACT).read_text(encoding="utf-8"))
-    return record
 
 
 def option_figures(folder: Path) -> dict[str, dict[str, float]]:

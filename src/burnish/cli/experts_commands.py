@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from burnish.cli.merge_commands import details_of
+from burnish.cli.merge_commands import Adapters, Base, Models, Out
 from burnish.cli.models_of import resolve_model
 from burnish.cli.shared import (
     DEFAULT_RUNS,
@@ -45,18 +44,10 @@ def register(app: typer.Typer) -> None:
 
 
 def experts(
-    out_: Annotated[Path, typer.Option("--out", help="The folder the model is written to.")],
-    models: Annotated[
-        list[str] | None, typer.Argument(metavar="[A B ...]", help="Models of one architecture.")
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option("--base", help="What they were trained from; the first by default."),
-    ] = None,
-    adapter: Annotated[
-        list[Path] | None,
-        typer.Option("--adapter", help="A LoRA folder over --base (repeatable)."),
-    ] = None,
+    out_: Out,
+    models: Models = None,
+    base: Base = None,
+    adapter: Adapters = None,
     top_k: Annotated[
         int, typer.Option("--top-k", min=1, help="Experts that each token goes through.")
     ] = 2,
@@ -78,8 +69,7 @@ def experts(
     with burnish fit router. --set takes the other settings, such as shared=base; the recipe
     reference lists them under ExpertSettings.
     """
-    from burnish.cli.one_stage import run_stages
-    from burnish.store.atomic import new_folder
+    from burnish.cli.one_stage import make
 
     refuse_existing(out_)
     if not models and not adapter:
@@ -93,18 +83,14 @@ def experts(
         "prompts": [str(path.resolve()) for path in prompts or []],
         "experts": {"top_k": top_k, "gate": str(gate or ("hidden" if prompts else "random"))},
     }  # fmt: skip
-    work = out_.with_name(f".{out_.name}.work")
-    made = run_stages(
-        {"experts": settings},
+    details = make(
+        "experts",
+        settings,
+        out_,
         model=refs[0] if base is None else resolve_model(base, runs),
-        work=work,
-        overrides=[f"prepare.experts.experts.{item}" for item in set_ or []],
+        set_=set_,
         progress=progress(json_),
     )
-    with new_folder(out_) as folder:
-        shutil.copytree(made.folders["experts"], folder, dirs_exist_ok=True)
-    details = details_of(out_)
-    shutil.rmtree(work)
     if json_:
         print_json({"out": str(out_), **details})
         return

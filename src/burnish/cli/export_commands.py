@@ -81,10 +81,9 @@ def export(
     Exit code 4: an export lost more than its margin, or too few items say that it did not.
     --set takes the other settings of the stage, such as policy.margins.tasks=0.05.
     """
-    from burnish.cli.one_stage import run_stages
+    from burnish.cli.one_stage import place, run_stages, work_folder
     from burnish.exporting.page import NPM
     from burnish.stages.release.export import REPORT
-    from burnish.store.atomic import new_folder
 
     if not replace:
         refuse_existing(out_)
@@ -95,7 +94,7 @@ def export(
         "heldout": str(heldout.resolve()) if heldout else HELDOUT, "keep_unfit": keep_unfit,
         "page": page if page in (None, NPM) else str(Path(page).resolve()),
     }  # fmt: skip
-    work = out_.with_name(f".{out_.name}.work")
+    work = work_folder(out_)
     made = run_stages(
         {"export": stage}, model=ref, work=work, progress=progress(json_),
         overrides=[f"prepare.export.{item}" for item in set_ or []],
@@ -106,8 +105,7 @@ def export(
     refused = [row for row in exports if row["decision"] != "fit"]
     written = keep_unfit or len(refused) < len(exports)
     if written:
-        with new_folder(out_, replace=replace) as fresh:
-            shutil.copytree(folder, fresh, dirs_exist_ok=True)
+        place(folder, out_, replace)
         _register(out_, ref, runs, [row for row in exports if row["decision"] == "fit"])
     shutil.rmtree(work)
     if json_:

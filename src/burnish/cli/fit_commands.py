@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from enum import StrEnum
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from burnish.cli.reward_table import report_of, show_reward
-from burnish.cli.shared import AsJson, Set, example, print_json, progress, say
-from burnish.config import InputError, Problem, process
+from burnish.cli.shared import AsJson, Set, example, print_json, progress, refuse_existing, say
+from burnish.config import process
 
 
 class Fit(StrEnum):
@@ -62,17 +61,15 @@ def fit(
     --set takes the stage's own settings, such as train.learning_rate=1e-4. The recipe reference
     lists them. Started by torchrun, several processes share it.
     """
-    from burnish.cli.one_stage import run_stages
+    from burnish.cli.one_stage import place, record_of, run_stages, work_folder
     from burnish.reporting.alarms import sentence
-    from burnish.store.atomic import new_folder
 
     if followed():
         return
-    if out_.exists():
-        raise InputError(Problem(str(out_), None, "--out", "exists already", "name a new folder"))
+    refuse_existing(out_)
     settings: dict[str, Any] = {"run": f"fit.{stage}", "model": "@base"}
     settings[DATA_FIELD.get(stage, "data")] = data
-    work = out_.with_name(f".{out_.name}.work")
+    work = work_folder(out_)
     overrides = [f"prepare.{stage}.{item}" for item in set_ or []]
     made = run_stages(
         {str(stage): settings},
@@ -82,9 +79,8 @@ def fit(
         progress=progress(json_),
     )
     dismiss()
-    with new_folder(out_) as folder:
-        shutil.copytree(made.folders[str(stage)], folder, dirs_exist_ok=True)
-        details = json.loads((folder / "artifact.json").read_text(encoding="utf-8"))["details"]
+    place(made.folders[str(stage)], out_)
+    details = record_of(out_)["details"]
     too_long = details.get("too_long", 0)
     alarms = details.get("alarms", [])
     shutil.rmtree(work)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -32,6 +31,18 @@ class Kind(StrEnum):
     cma = "cma"
 
 
+Out = Annotated[Path, typer.Option("--out", help="The folder the model is written to.")]
+Models = Annotated[
+    list[str] | None, typer.Argument(metavar="[A B ...]", help="Models of one architecture.")
+]
+Base = Annotated[
+    str | None, typer.Option("--base", help="What they were trained from; the first by default.")
+]
+Adapters = Annotated[
+    list[Path] | None, typer.Option("--adapter", help="A LoRA folder over --base (repeatable).")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command(
@@ -46,18 +57,10 @@ def register(app: typer.Typer) -> None:
 
 
 def merge(
-    out_: Annotated[Path, typer.Option("--out", help="The folder the model is written to.")],
-    models: Annotated[
-        list[str] | None, typer.Argument(metavar="[A B ...]", help="Models of one architecture.")
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option("--base", help="What they were trained from; the first by default."),
-    ] = None,
-    adapter: Annotated[
-        list[Path] | None,
-        typer.Option("--adapter", help="A LoRA folder over --base (repeatable)."),
-    ] = None,
+    out_: Out,
+    models: Models = None,
+    base: Base = None,
+    adapter: Adapters = None,
     method: Annotated[
         str, typer.Option("--method", help="linear, slerp, ties, dare_ties, della and others.")
     ] = "linear",
@@ -84,8 +87,7 @@ def merge(
     --set takes the other settings of a merge, such as density=0.2 or
     layers={"model.layers.0.*": [1, 0]}; the recipe reference lists them under MergeSettings.
     """
-    from burnish.cli.one_stage import run_stages
-    from burnish.store.atomic import new_folder
+    from burnish.cli.one_stage import make
 
     refuse_existing(out_)
     _possible(models or [], adapter or [], base, method)
@@ -96,18 +98,14 @@ def merge(
         "merge": {"method": method, "weights": weight or []},
         **_search(search, tasks or [], budget),
     }  # fmt: skip
-    work = out_.with_name(f".{out_.name}.work")
-    made = run_stages(
-        {"merge": settings},
+    details = make(
+        "merge",
+        settings,
+        out_,
         model=refs[0] if base is None else resolve_model(base, runs),
-        work=work,
-        overrides=[f"prepare.merge.merge.{item}" for item in set_ or []],
+        set_=set_,
         progress=progress(json_),
     )
-    with new_folder(out_) as folder:
-        shutil.copytree(made.folders["merge"], folder, dirs_exist_ok=True)
-    details = details_of(out_)
-    shutil.rmtree(work)
     if json_:
         print_json({"out": str(out_), **details})
         return
@@ -142,11 +140,3 @@ def _search(kind: Kind | None, tasks: list[Path], budget: int | None) -> dict[st
         raise InputError(Problem("", None, "--search", "given without --tasks", "both"))
     given = {"kind": str(kind)} | ({} if budget is None else {"budget": budget})
     return {"search": given, "tasks": own_tasks(tasks)}
-
-
-def details_of(folder: Path) -> dict[str, Any]:
-    """The details that a stage recorded with a model."""
-    from burnish.cli.eval_commands import record_of
-
-    details: dict[str, Any] = record_of(folder)["details"]
-    return details

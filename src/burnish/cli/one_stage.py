@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from burnish.store.atomic import write_text
+from burnish.store.atomic import new_folder, write_text
+from burnish.store.names import ARTIFACT
 
 if TYPE_CHECKING:
     from burnish.engine import Progress
@@ -61,3 +63,46 @@ def run_stages(
         if stage["artifact"]
     }
     return Made(summary, folders)
+
+
+def make(
+    name: str,
+    stage: Mapping[str, Any],
+    out: Path,
+    *,
+    model: str,
+    set_: Sequence[str] | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Run one stage and write what it made as the new folder ``out``.
+
+    Args:
+        set_: ``key=value`` items of what the stage calls ``name``, its own settings.
+
+    Returns:
+        The details that the stage recorded.
+    """
+    work = work_folder(out)
+    overrides = [f"prepare.{name}.{name}.{item}" for item in set_ or []]
+    made = run_stages({name: stage}, model=model, work=work, overrides=overrides, progress=progress)
+    place(made.folders[name], out)
+    shutil.rmtree(work)
+    details: dict[str, Any] = record_of(out)["details"]
+    return details
+
+
+def work_folder(out: Path) -> Path:
+    """Where a command works that writes ``out``: given again, it continues there."""
+    return out.with_name(f".{out.name}.work")
+
+
+def place(folder: Path, out: Path, replace: bool = False) -> None:
+    """Copy what a stage made to ``out``, whole or not at all."""
+    with new_folder(out, replace=replace) as fresh:
+        shutil.copytree(folder, fresh, dirs_exist_ok=True)
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    """What a stage wrote down of itself."""
+    record: dict[str, Any] = json.loads((folder / ARTIFACT).read_text(encoding="utf-8"))
+    return record

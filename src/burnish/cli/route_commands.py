@@ -71,13 +71,14 @@ def train(
 
     --set takes the router's settings: heldout, strength, embed.encoder.
     """
+    from burnish.cli.one_stage import work_folder
     from burnish.routing import measure, router
     from burnish.routing.evidence import divided
     from burnish.store import atomic, manifest
 
     refuse_existing(out_)
     settings = settings_from(router.RouterSettings, {"margin": margin}, set_)
-    work = out_.with_name(f".{out_.name}.work")
+    work = work_folder(out_)
     evidence = _evidence(models, price, results, tasks, work, runs, json_)
     kept, heldout = divided(evidence, settings.heldout, seed=0)
     made = router.train(kept, settings)

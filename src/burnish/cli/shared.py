@@ -69,9 +69,9 @@ def settings_from(kind: type[S], given: Mapping[str, Any], items: Sequence[str] 
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise InputError where a file that is to be written exists."""
+    """Raise InputError where a file or folder that is to be written exists."""
     if path.exists():
-        raise InputError(Problem(str(path), None, "--out", "exists already", "name a new file"))
+        raise InputError(Problem(str(path), None, "--out", "exists already", "name a new one"))
 
 
 def progress(quiet: bool) -> Progress:

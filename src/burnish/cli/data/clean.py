@@ -18,10 +18,10 @@ from burnish.cli.shared import (
     out,
     print_json,
     progress,
+    refuse_existing,
     say,
     settings_from,
 )
-from burnish.config import InputError, Problem
 
 if TYPE_CHECKING:
     from burnish.selection.corpus import CleanReport
@@ -46,8 +46,7 @@ def clean(
     from burnish.selection.clean_settings import CleanSettings
     from burnish.store.atomic import new_folder
 
-    if out_.exists():
-        raise InputError(Problem(str(out_), None, "--out", "exists already", "name a new folder"))
+    refuse_existing(out_)
     settings = settings_from(CleanSettings, {}, set_)
     named = settings.quality.bad_words if settings.quality else None
     words = read_words(Path(named)) if named else []
