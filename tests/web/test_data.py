@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 from burnish.config import InputError
 from burnish.records import Preference, Rollout
 from burnish.store import tables
+from burnish.store.sheets import neutral
 from burnish.web import records
-from burnish.web.csvfile import neutral
 from burnish.web.records import Filters, listing, matching, sources_of
 from burnish.web.site import Site
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +27,7 @@ from burnish.cli.shared import (
 )
 from burnish.config import InputError, Problem
 from burnish.store.metrics import finite
+from burnish.store.sheets import lines
 
 if TYPE_CHECKING:
     from burnish.evals.agreement import Agreement
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Human review: open, status, export.", no_args_is_help=True)
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name or folder.")]
-FORMULA = tuple("=+-@\t\r")
-"""What makes a spreadsheet take a cell for a formula."""
 
 
 @app.command(
@@ -186,18 +183,9 @@ def _spots(cases: Sequence[Case]) -> int:
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV; a spreadsheet takes no cell for a formula."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else ["sequence"])
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    plain = not isinstance(value, str) or not value.lstrip(" ").startswith(FORMULA)
-    return value if plain else f"'{value}"
+    """Rows of the same columns as CSV."""
+    head = list(rows[0]) if rows else ["sequence"]
+    return "".join(lines(head, [[row[name] for name in head] for row in rows]))
 
 
 def _desk(run: str, runs: Path) -> Path:

@@ -1,16 +1,17 @@
-"""A table taken away as a CSV file that no spreadsheet takes for a program."""
+"""A table taken away as a CSV file."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from urllib.parse import quote
 
 from starlette.responses import StreamingResponse
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-Cell = str | int | float | None
+from burnish.store.sheets import Cell, lines
+
+MARK = "\ufeff"
+"""Spreadsheets read a file as UTF-8 only with it."""
 
 
 def csv_file(name: str, head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> StreamingResponse:
@@ -21,27 +22,5 @@ def csv_file(name: str, head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> 
     """
     headers = {"content-disposition": f"attachment; filename*=utf-8''{quote(name)}.csv"}
     return StreamingResponse(
-        _lines(head, rows), media_type="text/csv; charset=utf-8", headers=headers
+        chain([MARK], lines(head, rows)), media_type="text/csv; charset=utf-8", headers=headers
     )
-
-
-def _lines(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
-    yield "\ufeff" + _line(head)  # spreadsheets read it as UTF-8 only with this mark
-    for row in rows:
-        if len(row) != len(head):
-            raise ValueError(f"row: {len(row)} cells, expected {len(head)}")
-        yield _line(row)
-
-
-def _line(row: Sequence[Cell]) -> str:
-    line = io.StringIO(newline="")
-    csv.writer(line).writerow([neutral(cell) for cell in row])
-    return line.getvalue()
-
-
-def neutral(cell: Cell) -> Cell:
-    """The cell as a spreadsheet shows it without running it: text that begins a formula gets an
-    apostrophe before it, as spreadsheets themselves mark text. Numbers stay numbers."""
-    if isinstance(cell, str) and cell.lstrip(" \n").startswith(FORMULA):
-        return f"'{cell}"
-    return cell

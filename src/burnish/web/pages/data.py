@@ -26,11 +26,12 @@ from burnish.reporting.training import funnels
 from burnish.selection import dedup
 from burnish.selection.texts import texts_of
 from burnish.serve.security import Access
+from burnish.store.sheets import Cell
 from burnish.tracing.files import Found, records_of, scores_of, shortened
 from burnish.tracing.index import Index
 from burnish.tracing.quarantine import find, removed
 from burnish.tracing.why import explain
-from burnish.web.csvfile import Cell, csv_file
+from burnish.web.csvfile import csv_file
 from burnish.web.i18n import language
 from burnish.web.quarantines import carry_out, earlier
 from burnish.web.records import Filters, Source, choices, listing, matching, sources_of, turns
