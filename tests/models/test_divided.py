@@ -17,6 +17,8 @@ from transformers import AutoModelForCausalLM
 from burnish.models import divided
 from burnish.models.load import load_model
 from burnish.models.save import save_model
+from burnish.store import shards
+from burnish.store.errors import CorruptError
 
 ROOT = Path(__file__).parents[2]
 ROWS = 269
@@ -94,7 +96,7 @@ def test_it_computes_as_the_whole_model(
 def test_it_is_saved_in_files_that_transformers_reads(name: str, folder: Path) -> None:
     saved = folder / f"{name}-saved"
     assert equal(weights(saved), weights(folder / name))
-    index = json.loads((saved / divided.INDEX).read_text())
+    index = json.loads((saved / shards.INDEX).read_text())
     files = sorted(path.name for path in saved.glob("model-*.safetensors"))
     assert sorted(set(index["weight_map"].values())) == files
     sizes = {n: t.numel() * 4 for n, t in weights(saved).items()}
@@ -128,6 +130,13 @@ def test_a_template_is_no_reason_to_load_it_whole_unless_it_needs_more_embedding
     both: list[dict[str, Any]],
 ) -> None:
     assert (both[0]["fits"], both[0]["wider"]) == (True, False)
+
+
+def test_an_index_of_files_elsewhere_is_refused(tmp_path: Path) -> None:  # S-08
+    index = {"weight_map": {"model.norm.weight": "../model.safetensors"}}
+    (tmp_path / shards.INDEX).write_text(json.dumps(index))
+    with pytest.raises(CorruptError, match="outside the folder"):
+        divided.loadable(tiny.model(), tmp_path)
 
 
 def test_a_weight_of_another_shape_is_named(both: list[dict[str, Any]]) -> None:

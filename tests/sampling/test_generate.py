@@ -10,7 +10,7 @@ from tests import tiny
 from burnish.config import InputError
 from burnish.models import adapters, attention
 from burnish.models.forward import token_logprobs
-from burnish.sampling import Completion, Sampling, generate
+from burnish.sampling import Completion, Draft, Sampling, generate
 from burnish.text.batches import Segment, pack
 
 
@@ -20,11 +20,32 @@ def prompts(count: int, seed: int = 0, longest: int = 24) -> list[list[int]]:
 
 
 def sample(
-    model: Any, asked: list[list[int]], seeds: list[int], **changes: Any
+    model: Any,
+    asked: list[list[int]],
+    seeds: list[int],
+    draft: Draft | None = None,
+    **changes: Any,
 ) -> list[Completion]:
     size = changes.pop("batch_size", 128)
     settings = Sampling(**({"max_new_tokens": 12} | changes))
-    return generate(model, tiny.tokenizer(), asked, settings, seeds=seeds, batch_size=size)
+    return generate(
+        model, tiny.tokenizer(), asked, settings, seeds=seeds, batch_size=size, draft=draft
+    )
+
+
+def rescored(
+    model: Any, asked: list[list[int]], replies: list[Completion], temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities of the tokens of all replies: as training finds them, and as told."""
+    batch = pack(
+        [
+            Segment(ask + reply.tokens, [False] * len(ask) + [True] * len(reply.tokens))
+            for ask, reply in zip(asked, replies, strict=True)
+        ]
+    )
+    with torch.no_grad():
+        scores = token_logprobs(model, batch, temperature=temperature).logprobs
+    return scores, torch.tensor([x for reply in replies for x in reply.logprobs])
 
 
 def often_ending(seed: int = 0, **changes: Any) -> Any:
@@ -84,15 +105,7 @@ def test_logprobs_are_the_trainers(temperature: float, top_p: float, adapter: bo
                     parameter.normal_(std=0.2)
     asked = prompts(12, seed=2)
     replies = sample(model, asked, list(range(12)), temperature=temperature, top_p=top_p)
-    batch = pack(
-        [
-            Segment(ask + reply.tokens, [False] * len(ask) + [True] * len(reply.tokens))
-            for ask, reply in zip(asked, replies, strict=True)
-        ]
-    )
-    with torch.no_grad():
-        scores = token_logprobs(model, batch, temperature=temperature).logprobs
-    told = torch.tensor([x for reply in replies for x in reply.logprobs])
+    scores, told = rescored(model, asked, replies, temperature)
     assert (scores - told).abs().max().item() <= 1e-4
     if top_p < 1:
         # Renormalised log-probabilities would be higher by -log(kept mass) on average.

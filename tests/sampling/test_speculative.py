@@ -10,10 +10,9 @@ import torch
 from scipy.stats import chisquare
 from tests import tiny
 from tests.sampling.test_batcher import Told, asked, gemma, gpt2
-from tests.sampling.test_generate import often_ending, prompts, sample
+from tests.sampling.test_generate import often_ending, prompts, rescored, sample
 
 from burnish.config import InputError
-from burnish.models.forward import token_logprobs
 from burnish.models.load import Loaded
 from burnish.sampling import Sampling, generate, speculative
 from burnish.sampling.batcher import BatchLimits
@@ -21,25 +20,13 @@ from burnish.sampling.draw import distribution, inverted
 from burnish.sampling.generate import completion
 from burnish.sampling.speculative import Draft, draft_of, verified
 from burnish.sampling.usage import counted
-from burnish.text.batches import Segment, pack
 
 END = 2
 SETTINGS = [(0.0, 1.0), (1.0, 1.0), (0.7, 0.8)]
 
 
-def helped(
-    model: Any, prompts: list[list[int]], seeds: list[int], draft: Draft, **changes: Any
-) -> Any:
-    size = changes.pop("batch_size", 128)
-    settings = Sampling(**({"max_new_tokens": 12} | changes))
-    return generate(
-        model, tiny.tokenizer(), prompts, settings, seeds=seeds, batch_size=size, draft=draft
-    )
-
-
-def near(seed: int = 0, noise: float = 0.05) -> Any:
-    """A draft model that often agrees with ``often_ending``."""
-    model = often_ending(seed)
+def near(model: Any, noise: float = 0.05) -> Any:
+    """A draft model that often agrees with ``model``: it, with some noise on its weights."""
     draw = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for weight in model.parameters():
@@ -138,7 +125,7 @@ def test_whole_replies_are_distributed_as_the_model_says(monkeypatch: pytest.Mon
     model, draft = tiny.model(3), Draft(tiny.model(4), 3)
     sampling = Sampling(temperature=0.5, top_p=0.5, max_new_tokens=3)
     assert pvalue(model, draft, sampling) > 1e-3
-    close = Draft(near_model(model), 3)
+    close = Draft(near(tiny.model(3), 0.2), 3)
     assert pvalue(model, close, sampling) > 1e-3
     monkeypatch.setattr(
         speculative, "verified", lambda p, q, *rest: verified(
@@ -149,25 +136,16 @@ def test_whole_replies_are_distributed_as_the_model_says(monkeypatch: pytest.Mon
         assert pvalue(model, close, sampling) > 1e-3
 
 
-def near_model(model: Any) -> Any:
-    """The model with a little noise on its weights."""
-    draw, other = torch.Generator().manual_seed(9), tiny.model(3)
-    with torch.no_grad():
-        for weight, same in zip(other.parameters(), model.parameters(), strict=True):
-            weight.copy_(same + 0.2 * same.std() * torch.randn(same.shape, generator=draw))
-    return other
-
-
 @pytest.mark.parametrize("make", [often_ending, gpt2], ids=["llama", "gpt2"])
 @pytest.mark.parametrize("ahead", [1, 4])
 def test_greedy_replies_are_the_models_token_for_token(make: Any, ahead: int) -> None:
     """Ragged prompts, also of one token; replies that end at a token, a string or a limit."""
     model = make()
-    draft = Draft(tiny.model(5) if make is gpt2 else near(), ahead)
+    draft = Draft(tiny.model(5) if make is gpt2 else near(often_ending()), ahead)
     asked, seeds = prompts(24), list(range(24))
     for stop in ([], ["e", "an"]):
         alone = sample(model, asked, seeds, temperature=0, stop=stop)
-        found = helped(model, asked, seeds, draft, temperature=0, stop=stop)
+        found = sample(model, asked, seeds, draft, temperature=0, stop=stop)
         assert [one.tokens for one in found] == [one.tokens for one in alone]
         assert [(one.text, one.finish) for one in found] == [(o.text, o.finish) for o in alone]
         for one, other in zip(found, alone, strict=True):
@@ -177,12 +155,12 @@ def test_greedy_replies_are_the_models_token_for_token(make: Any, ahead: int) ->
 @pytest.mark.parametrize(("temperature", "top_p"), SETTINGS)
 def test_a_reply_depends_on_its_seed_and_not_on_the_batch(temperature: float, top_p: float) -> None:
     # C-08
-    model, draft = often_ending(), Draft(near(), 3)
+    model, draft = often_ending(), Draft(near(often_ending()), 3)
     asked, seeds = prompts(30), list(range(100, 130))
     chosen = {"temperature": temperature, "top_p": top_p}
-    together = helped(model, asked, seeds, draft, **chosen)
-    alone = [helped(model, [a], [s], draft, **chosen)[0] for a, s in zip(asked, seeds, strict=True)]
-    small = helped(model, asked, seeds, draft, batch_size=7, **chosen)
+    together = sample(model, asked, seeds, draft, **chosen)
+    alone = [sample(model, [a], [s], draft, **chosen)[0] for a, s in zip(asked, seeds, strict=True)]
+    small = sample(model, asked, seeds, draft, batch_size=7, **chosen)
     for others in (alone, small):
         same = [(a, b) for a, b in zip(others, together, strict=True) if a.tokens == b.tokens]
         # A uniform number may fall within rounding of an edge.
@@ -195,28 +173,24 @@ def test_a_reply_depends_on_its_seed_and_not_on_the_batch(temperature: float, to
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.6, 0.8), (2.0, 0.5)])
 def test_logprobs_are_the_trainers(temperature: float, top_p: float) -> None:
     # C-24: the model's, not the draft's, and not renormalised by top-p.
-    model, draft = often_ending(), Draft(near(noise=0.3), 4)
+    model, draft = often_ending(), Draft(near(often_ending(), 0.3), 4)
     asked = prompts(12, seed=2)
     chosen = {"temperature": temperature, "top_p": top_p}
-    replies = helped(model, asked, list(range(12)), draft, **chosen)
-    batch = pack(
-        [
-            Segment(ask + reply.tokens, [False] * len(ask) + [True] * len(reply.tokens))
-            for ask, reply in zip(asked, replies, strict=True)
-        ]
-    )
-    with torch.no_grad():
-        scores = token_logprobs(model, batch, temperature=temperature).logprobs
-    told = torch.tensor([x for reply in replies for x in reply.logprobs])
+    replies = sample(model, asked, list(range(12)), draft, **chosen)
+    scores, told = rescored(model, asked, replies, temperature)
     assert (scores - told).abs().max().item() <= 1e-4
 
 
 def test_usage_says_what_was_proposed_and_what_stayed() -> None:
     model = often_ending()
     rates = {}
-    for name, other in (("itself", model), ("near", near()), ("other", often_ending(7))):
+    for name, other in (
+        ("itself", model),
+        ("near", near(often_ending())),
+        ("other", often_ending(7)),
+    ):
         with counted() as used:
-            replies = helped(
+            replies = sample(
                 model, prompts(20), list(range(20)), Draft(other, 3), max_new_tokens=20
             )
         assert used.sampled == sum(len(reply.tokens) for reply in replies)
@@ -225,7 +199,7 @@ def test_usage_says_what_was_proposed_and_what_stayed() -> None:
     # All of its own proposals stay, but for those behind the end of a reply.
     assert rates["itself"] > rates["near"] > rates["other"]
     with counted() as used:
-        helped(model, prompts(8), list(range(8)), Draft(model, 3), max_new_tokens=9, stop=[])
+        sample(model, prompts(8), list(range(8)), Draft(model, 3), max_new_tokens=9, stop=[])
     assert used.proposed > 0
     with counted() as used:
         sample(model, prompts(3), [0, 1, 2])
@@ -239,7 +213,7 @@ def test_rounds_are_fewer_than_tokens() -> None:
         lambda module, args, kwargs: passes.append(tuple(kwargs["input_ids"].shape)),
         with_kwargs=True,
     )
-    (reply,) = helped(model, [[7, 8, 9]], [0], Draft(tiny.model(), 3), max_new_tokens=13,
+    (reply,) = sample(model, [[7, 8, 9]], [0], Draft(tiny.model(), 3), max_new_tokens=13,
                       temperature=0)  # fmt: skip
     assert len(reply.tokens) == 13
     assert passes == [(1, 3), (1, 4), (1, 4), (1, 4)]
@@ -250,7 +224,7 @@ def test_the_context_ends_each_reply_by_itself() -> None:
     model, draft = gpt2(), Draft(tiny.model(max_position_embeddings=20), 4)
     asked = [[7] * 62, [7] * 4, [7]]
     plain = sample(model, asked, [0, 1, 2], max_new_tokens=80, temperature=0)
-    found = helped(model, asked, [0, 1, 2], draft, max_new_tokens=80, temperature=0)
+    found = sample(model, asked, [0, 1, 2], draft, max_new_tokens=80, temperature=0)
     assert [one.tokens for one in found] == [one.tokens for one in plain]
     assert len(found[0].tokens) == 2
 
@@ -309,7 +283,7 @@ def test_heads_padded_to_different_sizes() -> None:
         model, draft = tiny.model(vocab_size=own), Draft(tiny.model(5, vocab_size=others), 3)
         asked = prompts(6)
         plain = sample(model, asked, [0] * 6, temperature=0)
-        found = helped(model, asked, [0] * 6, draft, temperature=0)
+        found = sample(model, asked, [0] * 6, draft, temperature=0)
         assert [one.tokens for one in found] == [one.tokens for one in plain]
-        hot = helped(model, asked, list(range(6)), draft, temperature=5.0)
+        hot = sample(model, asked, list(range(6)), draft, temperature=5.0)
         assert max(max(one.tokens) for one in hot) < own

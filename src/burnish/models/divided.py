@@ -7,7 +7,6 @@ the last norm, the head) for a whole ``compute``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -30,13 +29,13 @@ from transformers.core_model_loading import WeightConverter
 from burnish.models import adapters
 from burnish.objectives.types import Loss
 from burnish.store import atomic
+from burnish.store.shards import INDEX, SINGLE, listed
 from burnish.store.tensors import write_tensors
 
 R = TypeVar("R")
 
 FILE = 64 * 2**20
 """Bytes of one file of weights at most, where no tensor is larger."""
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def several() -> bool:
@@ -93,6 +92,9 @@ def loadable(model: PreTrainedModel, folder: Path) -> bool:
     """Whether the files of ``folder`` hold the weights as ``model`` has them, name by name.
 
     Where transformers renames or converts weights as it reads them, only it can.
+
+    Raises:
+        CorruptError: its index is malformed, or names files outside of it.
     """
     if any(isinstance(one, WeightConverter) for one in get_model_conversion_mapping(model)):
         return False
@@ -135,13 +137,12 @@ def _names(model: nn.Module) -> dict[str, list[str]]:
 
 def _files(folder: Path) -> dict[str, Path]:
     """The file of each tensor; empty where there are no safetensors."""
-    if (folder / INDEX).is_file():
-        listed = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
-        return {name: folder / file for name, file in listed.items()}
-    if not (folder / WEIGHTS).is_file():
+    if files := listed(folder):
+        return {name: folder / file for name, file in files.items()}
+    if not (folder / SINGLE).is_file():
         return {}
-    with safe_open(folder / WEIGHTS, "pt") as file:
-        return dict.fromkeys(file.keys(), folder / WEIGHTS)
+    with safe_open(folder / SINGLE, "pt") as file:
+        return dict.fromkeys(file.keys(), folder / SINGLE)
 
 
 def _rows(path: Path, name: str, empty: Tensor) -> Tensor:

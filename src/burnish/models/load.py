@@ -99,7 +99,7 @@ def load_model(
     Raises:
         InputError: nothing there, a broken folder, an unknown architecture, weights that are not
             safetensors, a model whose logits burnish cannot reproduce, or no 4-bit weights here.
-        CorruptError: the folder differs from its manifest.
+        CorruptError: the folder differs from its manifest, or the index of a divided one lies.
     """
     place = locate(ref)
     tokenizer = _load_tokenizer(ref, place)

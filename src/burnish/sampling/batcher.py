@@ -198,7 +198,7 @@ class Batcher:
             elif coming:
                 self._running.join(coming)
             before = [(row, len(row.tokens), row.proposed, row.accepted)
-                      for row in [*self._running.rows] if row.going]  # fmt: skip
+                      for row in self._running.rows if row.going]  # fmt: skip
             self._running.step()
         self._steps += 1
         if not self._running.alive:

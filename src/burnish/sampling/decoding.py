@@ -111,11 +111,17 @@ class Rows:
         if not self._drawn:
             return
         self._make_room(coming)
-        # A row that ended is given its first position: others may not exist in the model.
-        lengths = [row.length if row.going else 1 for row in self.rows]
         last = torch.tensor([row.tokens[-1:] or [0] for row in self.rows], device=self.past.device)
-        self.logits = self.past.feed(last, torch.tensor(lengths, device=self.past.device))[:, -1]
+        self.logits = self.past.feed(last, self._lengths())[:, -1]
         self._drawn = False
+
+    def _lengths(self, more: int = 0) -> Tensor:
+        """Tokens of each row, ``[R]``, with ``more`` proposals of a draft model.
+
+        A row that ended is given its first position: others may not exist in the model.
+        """
+        lengths = [row.length + more if row.going else 1 for row in self.rows]
+        return torch.tensor(lengths, device=self.past.device)
 
     def _take_in(self, rows: Sequence[Row], places: Tensor, count: int) -> None:
         """Compute the prompts of ``rows``, which come to these places of ``count``."""

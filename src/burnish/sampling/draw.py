@@ -28,9 +28,10 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, T
     """
     if sampling.temperature == 0:
         tokens = logits.argmax(1)
-        return tokens, _at(logits, tokens) - logits.logsumexp(1)
+        return tokens, logprobs_of(logits, tokens, sampling)
     probabilities = torch.softmax(_scaled(logits, sampling), 1)
-    tokens = inverted(_nucleus(probabilities, sampling), uniform)
+    weights = probabilities if sampling.top_p == 1 else _nucleus(probabilities, sampling.top_p)
+    tokens = inverted(weights, uniform)
     return tokens, _at(probabilities, tokens).log()
 
 
@@ -38,31 +39,32 @@ def distribution(logits: Tensor, sampling: Sampling) -> Tensor:
     """What ``draw`` draws from, ``[R, V]``: at temperature 0 all of it on one token."""
     if sampling.temperature == 0:
         return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
-    weights = _nucleus(torch.softmax(_scaled(logits, sampling), 1), sampling)
-    return weights if sampling.top_p == 1 else weights / weights.sum(1, keepdim=True)
+    probabilities = torch.softmax(_scaled(logits, sampling), 1)
+    if sampling.top_p == 1:
+        return probabilities
+    weights = _nucleus(probabilities, sampling.top_p)
+    return weights / weights.sum(1, keepdim=True)
 
 
 def logprobs_of(logits: Tensor, tokens: Tensor, sampling: Sampling) -> Tensor:
     """Log-probabilities of given tokens ``[R]``, as ``draw`` gives them."""
-    scaled = logits if sampling.temperature == 0 else _scaled(logits, sampling)
+    scaled = _scaled(logits, sampling)
     return _at(scaled, tokens) - scaled.logsumexp(1)
 
 
 def _scaled(logits: Tensor, sampling: Sampling) -> Tensor:
-    return logits if sampling.temperature == 1 else logits / sampling.temperature
+    """Logits as log-probabilities are told of them: at temperature 0 as at 1."""
+    return logits if sampling.temperature in (0, 1) else logits / sampling.temperature
 
 
-def _nucleus(probabilities: Tensor, sampling: Sampling) -> Tensor:
+def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
     """The probabilities of the tokens that ``top_p`` leaves, 0 for the others."""
-    if sampling.top_p == 1:
-        return probabilities
-    return probabilities * (probabilities >= _nucleus_edge(probabilities, sampling.top_p))
+    return probabilities * (probabilities >= _nucleus_edge(probabilities, top_p))
 
 
 def likeliest(logits: Tensor, count: int, sampling: Sampling) -> list[tuple[int, float]]:
     """The ``count`` likeliest tokens of ``logits [V]`` with log-probabilities as ``draw`` gives."""
-    scaled = logits / (sampling.temperature or 1.0)
-    best = torch.log_softmax(scaled, 0).topk(min(count, len(scaled)))
+    best = torch.log_softmax(_scaled(logits, sampling), 0).topk(min(count, len(logits)))
     return list(zip(best.indices.tolist(), best.values.tolist(), strict=True))
 
 
@@ -111,8 +113,7 @@ def kept_mass(logits: Tensor, top_p: float) -> Tensor:
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p: {top_p}, expected above 0 and at most 1")
     # As in ``draw``, bit for bit: a sum may come out just below or just above top_p.
-    probabilities = torch.softmax(widened(logits), 1)
-    return (probabilities * (probabilities >= _nucleus_edge(probabilities, top_p))).sum(1)
+    return _nucleus(torch.softmax(widened(logits), 1), top_p).sum(1)
 
 
 def _at(values: Tensor, tokens: Tensor) -> Tensor:

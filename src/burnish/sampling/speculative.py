@@ -177,11 +177,6 @@ class Drafted(Rows):
                 row.accepted += number < accepted[place]
             row.proposed += own[place]
 
-    def _lengths(self, more: int) -> Tensor:
-        """Tokens of each row with ``more`` proposals; of one that ended the first position's."""
-        lengths = [row.length + more if row.going else 1 for row in self.rows]
-        return torch.tensor(lengths, device=self.past.device)
-
     @staticmethod
     def _last(row: Row, count: int) -> list[int]:
         """A row's last tokens; of one that ended any."""

@@ -58,9 +58,11 @@ class Kept(Database):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
         super().__init__(path)
-        with self._errors():
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("PRAGMA secure_delete = ON")
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute("PRAGMA secure_delete = ON")
 
     def add(self, key: str, answered: Answered, most: int) -> None:
         """Keep one more, and forget the oldest of more than ``most``."""

@@ -26,7 +26,6 @@ from burnish.serve.wire import Dialect, Head, counted
 
 log = logging.getLogger(__name__)
 
-PATHS = {"chat.completion": "/chat/completions", "text_completion": "/completions"}
 CONNECT_SECONDS = 5.0
 ATTEMPTS = 3
 PAUSE = 0.25
@@ -103,7 +102,7 @@ class Upstream:
             raise QueueFull
         self._under_way += body.replies
         answer = Relayed(self, dialect, body)
-        url = self.address.url + PATHS[dialect.whole_object]
+        url = self.address.url + dialect.path
         sent = self._sent(body, messages)
         try:
             for attempt in range(1, ATTEMPTS + 1):

@@ -25,6 +25,7 @@ class Choice:
 class Dialect(Protocol):
     """How one of the two kinds of completion is worded."""
 
+    path: str
     prefix: str
     whole_object: str
     piece_object: str
@@ -53,6 +54,7 @@ class Dialect(Protocol):
 class Chat:
     """``/v1/chat/completions``."""
 
+    path = "/chat/completions"
     prefix = "chatcmpl-"
     whole_object = "chat.completion"
     piece_object = "chat.completion.chunk"
@@ -86,6 +88,7 @@ class Chat:
 class Text:
     """``/v1/completions``."""
 
+    path = "/completions"
     prefix = "cmpl-"
     whole_object = piece_object = "text_completion"
 

@@ -64,10 +64,10 @@ class ShardReader:
         self.folder = Path(folder)
         self.specs: dict[str, Spec] = {}
         self._places: dict[str, tuple[Path, int]] = {}
-        listed = _listed(self.folder)
-        for name in dict.fromkeys(listed.values()) if listed else [SINGLE]:
+        files = listed(self.folder)
+        for name in dict.fromkeys(files.values()) if files else [SINGLE]:
             self._scan(self.folder / name)
-        missing = sorted(set(listed) - set(self.specs))
+        missing = sorted(set(files) - set(self.specs))
         if missing:
             raise CorruptError(
                 self.folder / INDEX, f"{len(missing)} tensors are missing, such as {missing[0]}"
@@ -103,22 +103,26 @@ class ShardReader:
             self._places[name] = (path, begin + entry["data_offsets"][0])
 
 
-def _listed(folder: Path) -> dict[str, str]:
-    """File by tensor as the index says; nothing where there is one file."""
+def listed(folder: Path) -> dict[str, str]:
+    """File by tensor as the index says; nothing where there is one file.
+
+    Raises:
+        CorruptError: the index is malformed, or names a file outside the folder.
+    """
     path = folder / INDEX
     if not path.is_file():
         return {}
     try:
-        listed = json.loads(path.read_bytes())["weight_map"]
-        plain = isinstance(listed, dict) and all(
+        files = json.loads(path.read_bytes())["weight_map"]
+        plain = isinstance(files, dict) and all(
             isinstance(file, str) and file.endswith(".safetensors") and Path(file).name == file
-            for file in listed.values()
+            for file in files.values()
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         plain = False
     if not plain:
         raise CorruptError(path, "is damaged, or names files outside the folder")
-    return dict(listed)
+    return dict(files)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
