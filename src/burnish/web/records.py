@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from burnish.config import InputError, Problem
-from burnish.records import Document, Example, Feedback, Preference, Prompt, Record, Rollout
+from burnish.records import Record
 from burnish.selection.texts import texts_of
 from burnish.store import tables
 from burnish.tracing.collect import DataFile, collect
@@ -213,21 +213,6 @@ def _choices(path: Path, stamp: int) -> dict[str, tuple[str, ...]]:
                 seen[name][value] = None
         seen["score"] |= dict.fromkeys(scores_of(found))
     return {name: tuple(values) for name, values in seen.items()}
-
-
-def turns(record: Record) -> list[tuple[str, str]]:
-    """A record's texts, each with what it is: ``user``, ``assistant``, ``chosen``, ``text`` ..."""
-    if isinstance(record, Document):
-        return [("text", record.text)]
-    if isinstance(record, Example | Prompt):
-        return [(turn["role"], turn["content"]) for turn in record.messages]
-    if isinstance(record, Preference | Feedback | Rollout):
-        said = [(turn["role"], turn["content"]) for turn in record.prompt]
-        if isinstance(record, Rollout):
-            return [*said, ("completion", record.completion)]
-        sides = ("chosen", "rejected") if isinstance(record, Preference) else ("completion",)
-        return said + [(side, turn["content"]) for side in sides for turn in getattr(record, side)]
-    raise TypeError(f"no texts known of a {type(record).__name__}")
 
 
 def _number(name: str, given: str, missing: float) -> float:
