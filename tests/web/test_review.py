@@ -229,4 +229,4 @@ def test_nothing_is_made_by_looking(site: Site, person: TestClient) -> None:
     assert person.post("/review/demo/desk/items", data=asked, headers=OWN).status_code == 303
     with Desk(place(folder)) as desk:
         assert desk.settings == ReviewSettings(most=10, overlap=0.5, spot=0)
-        assert len(desk.known()) == 1
+        assert len(desk.cases()) == 1
