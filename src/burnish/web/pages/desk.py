@@ -22,7 +22,7 @@ from burnish.review.open import fill
 from burnish.review.people import People, people
 from burnish.review.queue import ReviewSettings
 from burnish.serve.security import Access
-from burnish.stages.constitutional import as_lines
+from burnish.store.lines import as_lines
 from burnish.web.i18n import language
 from burnish.web.live import follow
 from burnish.web.pages.review import open_desk
