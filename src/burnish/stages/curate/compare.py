@@ -24,8 +24,8 @@ from burnish.stages.judging import JOURNAL
 from burnish.stages.replying import Replying, reply_with, replying
 from burnish.store import atomic, tables
 from burnish.store.lines import as_lines
+from burnish.store.names import LABELS
 
-LABELS = "labels.jsonl"
 VOTES = 5
 """Where ``votes`` are needed and not set."""
 
