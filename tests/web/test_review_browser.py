@@ -115,6 +115,29 @@ def test_thirty_items_by_keyboard(browser: Any, runs: Path) -> None:
     assert sum(row["action"] == "decide" for row in audit) == 30
 
 
+def test_what_was_lost_on_the_way_is_sent_again(browser: Any, runs: Path) -> None:
+    folder = make_desk(runs, 6)
+    tried: list[str] = []
+
+    def lose(route: Any) -> None:
+        tried.append(route.request.post_data)
+        if len(tried) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    with served(runs) as link, reviewing(browser, link, "ann") as page:
+        page.route("**/decisions", lose)
+        one = shown(page)
+        page.keyboard.press("1")
+        another(page, one)
+        settled(page)
+        assert page.locator("#status").inner_text() == ""
+    assert tried[0] == tried[1]
+    with Desk(place(folder)) as desk:
+        assert [case.item.id for case in desk.cases() if case.votes] == [one]
+
+
 @pytest.mark.parametrize(
     ("locale", "words"),
     [
