@@ -21,6 +21,11 @@ def turn(text: str, role: str = "user") -> Any:
     return {"role": role, "content": text}
 
 
+GOLD = [Preference(id="k", prompt=[turn("2 + 2?")], chosen=[turn("4", "assistant")],
+                   rejected=[turn("5", "assistant")])]  # fmt: skip
+"""A pair whose answer is known."""
+
+
 def pair(number: int, chosen: str, rejected: str, **more: Any) -> Preference:
     return Preference(
         id=f"p{number}",

@@ -79,11 +79,16 @@ def width_on_a_phone(page: Any, path: str) -> int:
 
 
 def seriously_wrong(page: Any, path: str) -> list[tuple[str, str, list[str]]]:
-    """What axe finds serious or critical on a page."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    """What axe finds serious or critical on the page of a path."""
     page.goto(page.own + path)
+    return serious_here(page)
+
+
+def serious_here(page: Any) -> list[tuple[str, str, list[str]]]:
+    """What axe finds serious or critical on a page as it stands."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     return [
-        (path, one["id"], [node["html"] for node in one["nodes"]])
+        (page.url, one["id"], [node["html"] for node in one["nodes"]])
         for one in axe.run(page).response["violations"]
         if one["impact"] in ("serious", "critical")
     ]

@@ -75,6 +75,11 @@ def test_logging_in(nobody: TestClient, site: Site) -> None:
     assert Site(site.runs, "another-token-here", 8600).cookie[1] != site.cookie[1]
 
 
+@pytest.mark.parametrize("said", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"Bearer  {TOKEN}"])
+def test_whoever_says_the_token_is_the_owner(nobody: TestClient, said: str) -> None:
+    assert nobody.get("/", headers={"authorization": said}).headers["location"] == "/runs"
+
+
 @pytest.mark.parametrize(
     ("method", "origin"),
     list(

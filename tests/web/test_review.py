@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from tests.review.desks import make_run, pair, turn
+from tests.review.desks import GOLD, make_run, pair
 
 from burnish.records import Preference
 from burnish.review.desk import Desk, place
@@ -22,9 +22,6 @@ from burnish.web.passes import holder, make_pass
 from burnish.web.site import Site
 
 from .conftest import OWN, TOKEN, client_of
-
-GOLD = [Preference(id="k", prompt=[turn("2 + 2?")], chosen=[turn("4", "assistant")],
-                   rejected=[turn("5", "assistant")])]  # fmt: skip
 
 
 @pytest.fixture
@@ -229,4 +226,4 @@ def test_nothing_is_made_by_looking(site: Site, person: TestClient) -> None:
     assert person.post("/review/demo/desk/items", data=asked, headers=OWN).status_code == 303
     with Desk(place(folder)) as desk:
         assert desk.settings == ReviewSettings(most=10, overlap=0.5, spot=0)
-        assert len(desk.known()) == 1
+        assert len(desk.cases()) == 1

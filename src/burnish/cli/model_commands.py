@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,6 +74,7 @@ def generate(
     from burnish.sampling import EndpointSettings, LocalSampler, Sampling, ServedSampler, draft_of
     from burnish.sampling.usage import counted
     from burnish.store.atomic import write_text
+    from burnish.store.lines import as_lines
 
     asked = _asked(prompt, prompts)
     sampling = Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_tokens)
@@ -93,7 +93,7 @@ def generate(
     with counted() as used:
         rows = answer(sampler, asked, sampling, seed, quiet=json_ or len(asked) == 1)
     if out_ is not None and journal is not None:
-        write_text(out_, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        write_text(out_, as_lines(rows))
         journal.unlink(missing_ok=True)
         say(f"wrote {len(rows)} replies to {out_}")
     elif json_:

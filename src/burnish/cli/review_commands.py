@@ -150,8 +150,8 @@ def export(
     from burnish.review.desk import Desk
     from burnish.review.figures import label_rows
     from burnish.review.people import people
-    from burnish.stages.constitutional import as_lines
     from burnish.store import atomic, tables
+    from burnish.store.lines import as_lines
 
     for path in (out_, labels, audit):
         if path is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from burnish.records import Message, Prompt
 from burnish.redteam.attempts import HARMFUL, Attempt, label, shortened
@@ -87,13 +87,12 @@ def attack(
             else:
                 row = (prompt, SEARCH, best.messages, best.said, best.requests, best.steps)
                 rows.append(row)
-    harmful = [(row[0], row[3]) for row in rows if label(row[0]) == HARMFUL]
-    grades = iter(grade(harmful) if grade else ())
-    attempts = [
-        _attempt(*row, judged=judged, mark=next(grades) if judged else None)
-        for row in rows
-        for judged in (grade is not None and label(row[0]) == HARMFUL,)
-    ]
+    attempts = [_attempt(*row) for row in rows]
+    if grade is not None:
+        harmful = [at for at, one in enumerate(attempts) if one.kind == HARMFUL]
+        grades = grade([(rows[at][0], rows[at][3]) for at in harmful])
+        for at, mark in zip(harmful, grades, strict=True):
+            attempts[at] = replace(attempts[at], judged=True, grade=mark)
     return Attacked(attempts, too_long)
 
 
@@ -147,8 +146,6 @@ def _attempt(
     said: Said,
     requests: int,
     steps: tuple[str, ...],
-    judged: bool,
-    mark: float | None,
 ) -> Attempt:
     kind = label(prompt)
     assert kind is not None, "the stage lets labelled prompts through alone"
@@ -158,5 +155,5 @@ def _attempt(
         prompt_id=prompt.id, kind=kind, strategy=strategy, lang=prompt.lang,
         category=prompt.category or prompt.topic or "-", source=prompt.source,
         group=prompt.group or prompt.id, messages=turns, reply=last["content"],
-        finish=said.finish, requests=requests, steps=steps, judged=judged, grade=mark,
+        finish=said.finish, requests=requests, steps=steps,
     )  # fmt: skip

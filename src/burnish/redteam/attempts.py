@@ -6,7 +6,6 @@ written down without what it was after. Every figure follows from the attempts a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,8 +98,7 @@ def label(prompt: Prompt) -> Kind | None:
 
 def write(path: Path, attempts: Sequence[Attempt]) -> None:
     """Write attempts as JSON lines, whole or not at all."""
-    rows = [json.dumps(asdict(one), ensure_ascii=False) for one in attempts]
-    atomic.write_text(path, "".join(row + "\n" for row in rows))
+    atomic.write_text(path, lines.as_lines(map(asdict, attempts)))
 
 
 def read(path: Path) -> list[Attempt]:

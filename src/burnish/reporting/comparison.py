@@ -9,7 +9,7 @@ from typing import Any
 
 from burnish.reporting.charts import Interval, interval_chart, legend
 from burnish.reporting.comparisonstrings import told
-from burnish.reporting.html import document
+from burnish.reporting.html import SPRING, document, other_language, top_bar
 from burnish.reporting.markup import Markup, el, join
 from burnish.reporting.names import DIMENSIONS, figure_name, place_of, show
 from burnish.reporting.strings import Lang
@@ -32,13 +32,7 @@ def write_pages(folder: Path, found: Row) -> None:
 def render(found: Row, lang: Lang = "en") -> str:
     """The page as one HTML document that needs nothing else."""
     first = found["models"][0]
-    other: Lang = "en" if lang == "zh" else "zh"
-    bar = el(
-        "nav",
-        el("div", el("span", "burnish", class_="brand"), el("span", class_="spring"),
-           el("a", told(lang, "other"), href=FILES[other], hreflang=other),
-           el("button", told(lang, "theme"), class_="theme", type="button"), class_="wrap"),
-    )  # fmt: skip
+    top = top_bar(told(lang, "theme"), SPRING, other_language(told(lang, "other"), FILES, lang))
     metrics = {row["metric"] for row in found["rows"]}
     head = el(
         "header",
@@ -50,7 +44,7 @@ def render(found: Row, lang: Lang = "en") -> str:
     footer = el("footer", told(lang, "footer"))
     main = el("main", head, parts, _duels(found, lang), _all(found, lang), footer, class_="wrap")
     title = f"{' · '.join(found['models'])} · {told(lang, 'title')} · burnish"
-    return document(title, join(bar, main), lang)
+    return document(title, join(top, main), lang)
 
 
 def _against(model: str, found: Row, lang: Lang) -> Markup:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from burnish.reporting.charts import short
 from burnish.reporting.datastrings import named, said
-from burnish.reporting.html import document
+from burnish.reporting.html import SPRING, document, top_bar
 from burnish.reporting.markup import Markup, el, join
 from burnish.reporting.plots import Dot, Histogram, Share, histogram, point_map, shares
 from burnish.reporting.strings import Lang
@@ -68,11 +68,7 @@ def render(profile: Profile, lang: Lang = "en") -> str:
     shown = sections(profile, lang)
     links = [el("a", said(lang, name), href=f"#{name}") for name in shown]
     body = join(
-        el(
-            "nav",
-            el("div", el("span", "burnish", class_="brand"), links, el("span", class_="spring"),
-               el("button", said(lang, "theme"), class_="theme", type="button"), class_="wrap"),
-        ),
+        top_bar(said(lang, "theme"), links, SPRING),
         el(
             "main",
             _header(profile, lang),
@@ -83,7 +79,7 @@ def render(profile: Profile, lang: Lang = "en") -> str:
             el("footer", said(lang, "footer")),
             class_="wrap",
         ),
-    )  # fmt: skip
+    )
     return document(f"{profile.name} · {said(lang, 'title')} · burnish", body, lang)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish.reporting.exportstrings import STRINGS, told
-from burnish.reporting.html import document
+from burnish.reporting.html import SPRING, document, other_language, top_bar
 from burnish.reporting.markup import Markup, el, join
 from burnish.reporting.names import figure_name
 from burnish.reporting.strings import Lang
@@ -34,13 +34,7 @@ def render(found: Row, lang: Lang = "en") -> str:
     """The page as one HTML document that needs nothing else."""
     exports = [row for row in found["rows"] if "decision" in row]
     fit = sum(row["decision"] == "fit" for row in exports)
-    other: Lang = "en" if lang == "zh" else "zh"
-    bar = el(
-        "nav",
-        el("div", el("span", "burnish", class_="brand"), el("span", class_="spring"),
-           el("a", told(lang, "other"), href=FILES[other], hreflang=other),
-           el("button", told(lang, "theme"), class_="theme", type="button"), class_="wrap"),
-    )  # fmt: skip
+    top = top_bar(told(lang, "theme"), SPRING, other_language(told(lang, "other"), FILES, lang))
     head = el(
         "header",
         el("span", told(lang, "title"), class_="badge"),
@@ -50,7 +44,7 @@ def render(found: Row, lang: Lang = "en") -> str:
     footer = el("footer", told(lang, "footer"))
     main = el("main", head, _measured(found, lang), _lost(exports, lang), footer, class_="wrap")
     title = f"{found['model']} · {told(lang, 'title')} · burnish"
-    return document(title, join(bar, main), lang)
+    return document(title, join(top, main), lang)
 
 
 def _measured(found: Row, lang: Lang) -> Markup:

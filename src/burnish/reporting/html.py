@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from burnish.reporting import evidence, optimisation, overview, redteam, refusals, rewards, training
 from burnish.reporting.consistency import consistency
 from burnish.reporting.lineage import lineage
-from burnish.reporting.markup import Markup, el, join, raw
+from burnish.reporting.markup import Child, Markup, el, join, raw
 from burnish.reporting.rundata import RunData, read_run
 from burnish.reporting.strings import Lang, text
 from burnish.store.atomic import write_text
@@ -24,6 +25,9 @@ THEME_SCRIPT = (
     "d=r.dataset.theme?r.dataset.theme==='dark':matchMedia('(prefers-color-scheme: dark)').matches;"
     "r.dataset.theme=d?'light':'dark'}"
 )
+
+SPRING = el("span", class_="spring")
+"""In a bar: what comes after it stands at the end."""
 
 
 def render(run_folder: Path, lang: Lang = "en") -> str:
@@ -87,6 +91,19 @@ def document(title: str, body: Markup, lang: Lang) -> str:
     return "<!doctype html>\n" + el("html", head, shown, lang=lang)
 
 
+def top_bar(theme: str, *parts: Child) -> Markup:
+    """The bar above a page: ``parts`` between the brand and the switch called ``theme``."""
+    brand = el("span", "burnish", class_="brand")
+    switch = el("button", theme, class_="theme", type="button")
+    return el("nav", el("div", brand, parts, switch, class_="wrap"))
+
+
+def other_language(word: str, files: Mapping[Lang, str], lang: Lang) -> Markup:
+    """The link from a page in ``lang`` to the same page in the other language."""
+    other: Lang = "en" if lang == "zh" else "zh"
+    return el("a", word, href=files[other], hreflang=other)
+
+
 def _navigation(run: RunData, sections: list[str], lang: Lang) -> Markup:
     written = "".join(sections)
     links = [
@@ -94,13 +111,8 @@ def _navigation(run: RunData, sections: list[str], lang: Lang) -> Markup:
         for name in NAVIGATION
         if f'id="{name}"' in written
     ]
-    other: Lang = "en" if lang == "zh" else "zh"
-    return el(
-        "nav",
-        el("div", el("span", "burnish", class_="brand"), el("div", links, class_="links"),
-           el("a", text(lang, "other_language"), href=FILES[other], hreflang=other),
-           el("button", text(lang, "theme"), class_="theme", type="button"), class_="wrap"),
-    )  # fmt: skip
+    other = other_language(text(lang, "other_language"), FILES, lang)
+    return top_bar(text(lang, "theme"), el("div", links, class_="links"), other)
 
 
 def _footer(lang: Lang) -> Markup:

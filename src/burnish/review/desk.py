@@ -131,10 +131,6 @@ class Desk(Database):
             self._note(OWNER, "add", "", {"new": new, "settings": settings.model_dump()})
         return new
 
-    def known(self) -> set[str]:
-        """The ids of all items."""
-        return {row["id"] for row in self._rows("SELECT id FROM items")}
-
     def add_reviewer(self, name: str) -> str:
         """Let somebody review; a name that is there already stays. Returns it without outer space.
 

@@ -13,7 +13,6 @@ from burnish.records import Figure
 from burnish.review.desk import Case
 
 MACHINE = "machine"
-TIE = "tie"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ priority is the sum of the two.
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,15 +25,15 @@ from typing import Literal
 from burnish.records import Language, Message, Preference, Prompt, Record, Rollout, content_id
 from burnish.rewards.refusal import is_refusal
 from burnish.rewards.verifiers import verify_prompt
-from burnish.store import tables
+from burnish.store import lines, tables
 from burnish.store.artifacts import Artifact
+from burnish.store.names import LABELS
 from burnish.tracing.collect import collect
 
 Side = Literal["first", "second"]
 Kind = Literal["critical", "spot", "gold"]
 SIDES: tuple[Side, Side] = ("first", "second")
 REFUSE, COMPLY = "refuse", "comply"
-LABELS = "labels.jsonl"
 DANGER = {"complied": 3.0, "refused": 2.0, "refusal": 1.5, "other_complied": 0.5}
 SMALL_MARGIN = 0.25
 """The share of a file's margins that counts as small."""
@@ -165,7 +164,7 @@ def _turned(labels: Path) -> frozenset[str]:
     """Preferences whose label depends on the order in which the replies were shown."""
     if not labels.is_file():
         return frozenset()
-    rows = [json.loads(line) for line in labels.read_text(encoding="utf-8").splitlines()]
+    rows = lines.read(labels, dict, "a label")
     return frozenset(
         row["preference"]
         for row in rows

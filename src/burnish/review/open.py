@@ -30,11 +30,12 @@ def fill(run: Path, settings: ReviewSettings, gold: Sequence[Preference] = ()) -
         expected = "preferences.jsonl or rollouts.jsonl in an artifact"
         raise InputError(Problem(str(run), None, "", "made no pairs of replies yet", expected))
     with Desk(place(run)) as desk:
-        lying = Counter(case.item.round for case in desk.cases())
-        known, new = desk.known(), 0
+        lying = [case.item for case in desk.cases()]
+        known, held = {one.id for one in lying}, Counter(one.round for one in lying)
+        new = 0
         for round in sorted({one.round for one in found}):
             fresh = [one for one in found if one.round == round and one.id not in known]
-            room = settings.most - lying[round]
+            room = settings.most - held[round]
             if fresh and room > 0:
                 given = gold_items(gold, GIVEN, round) if gold else []
                 placed = arrange(fresh, given, settings.model_copy(update={"most": room}))

@@ -18,15 +18,19 @@ def words(text: str) -> list[str]:
 
 def texts_of(record: Record) -> list[str]:
     """Every text of a record that training on it would show to the model, one a turn."""
+    return [text for _, text in turns_of(record)]
+
+
+def turns_of(record: Record) -> list[tuple[str, str]]:
+    """A record's texts, each with what it is: ``user``, ``assistant``, ``chosen``, ``text`` ..."""
     if isinstance(record, Document):
-        return [record.text]
+        return [("text", record.text)]
     if isinstance(record, Example | Prompt):
-        return [message["content"] for message in record.messages]
-    if isinstance(record, Preference):
-        turns = [*record.prompt, *record.chosen, *record.rejected]
-        return [message["content"] for message in turns]
-    if isinstance(record, Feedback):
-        return [message["content"] for message in [*record.prompt, *record.completion]]
-    if isinstance(record, Rollout):
-        return [*(message["content"] for message in record.prompt), record.completion]
+        return [(turn["role"], turn["content"]) for turn in record.messages]
+    if isinstance(record, Preference | Feedback | Rollout):
+        said = [(turn["role"], turn["content"]) for turn in record.prompt]
+        if isinstance(record, Rollout):
+            return [*said, ("completion", record.completion)]
+        sides = ("chosen", "rejected") if isinstance(record, Preference) else ("completion",)
+        return said + [(side, turn["content"]) for side in sides for turn in getattr(record, side)]
     raise TypeError(f"no texts known of a {type(record).__name__}")

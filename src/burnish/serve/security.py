@@ -162,11 +162,7 @@ class Guard:
         return None
 
     def _knows_token(self, headers: Headers) -> bool:
-        if self.policy.token is None:
-            return True
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        same = hmac.compare_digest(given.strip().encode(), self.policy.token.encode())
-        return scheme.lower() == "bearer" and same
+        return self.policy.token is None or says_token(headers, self.policy.token)
 
     def _knows_cookie(self, method: str, headers: Headers, access: Access | None) -> bool:
         given = cookie_parser(headers.get("cookie", ""))
@@ -216,6 +212,13 @@ def _given(body: bytes, receive: Receive) -> Receive:
         return pending.pop() if pending else await receive()
 
     return given
+
+
+def says_token(headers: Headers, token: str) -> bool:
+    """Whether ``Authorization: Bearer`` says the token."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    same = hmac.compare_digest(given.strip().encode(), token.encode())
+    return scheme.lower() == "bearer" and same
 
 
 def host_name(host: str) -> str:

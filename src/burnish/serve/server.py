@@ -47,8 +47,7 @@ class DrainingServer(uvicorn.Server):
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-            await self.service.arms.close(now=self.force_exit)
-            await asyncio.to_thread(self.service.book.close)
+            await self.service.close(now=self.force_exit)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""

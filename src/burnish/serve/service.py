@@ -112,6 +112,11 @@ class Service:
             for name in self.arms.names()
         ]
 
+    async def close(self, now: bool) -> None:
+        """Wait until all that runs has ended, or end it ``now``; then finish writing."""
+        await self.arms.close(now)
+        await asyncio.to_thread(self.book.close)
+
     async def _arm(self, body: Asked, text: str) -> Arm:
         if self.draining:
             raise ApiError(503, "this server is being stopped")

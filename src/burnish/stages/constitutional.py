@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from burnish.config import InputError, Problem
 from burnish.evals.statistics import wilson
@@ -143,8 +141,3 @@ def by_principle(
         one.id: {name: column[one.id] for name, column in columns.items()}
         for one in constitution.principles
     }
-
-
-def as_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows as JSON lines."""
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -1,15 +1,20 @@
-"""What a stage wrote as JSON lines, read back by its own type."""
+"""What a stage writes as JSON lines, and how it is read back by its own type."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from burnish.config import InputError, Problem
 
 T = TypeVar("T")
+
+
+def as_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Rows as JSON lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def read(path: Path, make: Callable[[dict[str, Any]], T], what: str) -> list[T]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from burnish.store import atomic
 from burnish.store.errors import storage_errors
+from burnish.store.lines import as_lines
 
 Row = dict[str, Any]
 
@@ -70,7 +71,7 @@ class Metrics:
                 continue
             kept.append(row)
             mine += [row] if tagged else []
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
+        text = as_lines(kept)
         if text.encode() != self.path.read_bytes():
             atomic.write_text(self.path, text)
         return mine

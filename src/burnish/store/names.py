@@ -16,6 +16,7 @@ REPORT = "report.json"
 SEEN = "seen.json"
 IMPORTED = "import.json"
 REJECTED = "rejected.jsonl"
+LABELS = "labels.jsonl"
 NOT_RECORDS = frozenset({MANIFEST, ARTIFACT, PLAN, CLEAN_REPORT, REPORT, SEEN, IMPORTED})
 """All JSON that burnish writes into folders of records and that are none. A stage that writes more
 beside its records names it here."""

@@ -59,5 +59,4 @@ class Champion:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
         if self._service is not None:
-            await self._service.arms.close(now=True)
-            await asyncio.to_thread(self._service.book.close)
+            await self._service.close(now=True)

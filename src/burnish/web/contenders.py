@@ -68,7 +68,7 @@ class Contenders:
             self._loaded.move_to_end(contender.path)
             while len(self._loaded) > MOST_LOADED:
                 _, oldest = self._loaded.popitem(last=False)
-                await _closed(oldest, now=False)
+                await oldest.close(now=False)
             return self._loaded[contender.path]
 
     async def _started(self, contender: Contender) -> Service:
@@ -81,9 +81,4 @@ class Contenders:
         """End what runs."""
         while self._loaded:
             _, service = self._loaded.popitem()
-            await _closed(service, now=True)
-
-
-async def _closed(service: Service, now: bool) -> None:
-    await service.arms.close(now)
-    await asyncio.to_thread(service.book.close)
+            await service.close(now=True)

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from burnish.config import InputError, Problem
-from burnish.records import Document, Example, Feedback, Preference, Prompt, Record, Rollout
+from burnish.records import Record
 from burnish.selection.texts import texts_of
 from burnish.store import tables
 from burnish.tracing.collect import DataFile, collect
@@ -82,9 +82,7 @@ class Filters:
     def fit(self, found: Found) -> bool:
         """Whether a record has all that is asked for, its file aside."""
         columns = ((name, getattr(self, name)) for name in COLUMNS)
-        if any(value and found.column(name) != value for name, value in columns if name != "kind"):
-            return False
-        if self.kind and found.kind != self.kind:
+        if any(value and _column(found, name) != value for name, value in columns):
             return False
         if self.score and not self._scored(scores_of(found).get(self.score)):
             return False
@@ -207,27 +205,16 @@ def _choices(path: Path, stamp: int) -> dict[str, tuple[str, ...]]:
     kind = _kind(path, stamp)
     seen: dict[str, dict[str, None]] = {name: {} for name in (*COLUMNS, "score")}
     for found in islice(records_of(path, kind, []) if kind else (), FIRST):
-        values = {name: found.column(name) for name in COLUMNS if name != "kind"}
-        for name, value in (values | {"kind": found.kind}).items():
-            if value:
+        for name in COLUMNS:
+            if value := _column(found, name):
                 seen[name][value] = None
         seen["score"] |= dict.fromkeys(scores_of(found))
     return {name: tuple(values) for name, values in seen.items()}
 
 
-def turns(record: Record) -> list[tuple[str, str]]:
-    """A record's texts, each with what it is: ``user``, ``assistant``, ``chosen``, ``text`` ..."""
-    if isinstance(record, Document):
-        return [("text", record.text)]
-    if isinstance(record, Example | Prompt):
-        return [(turn["role"], turn["content"]) for turn in record.messages]
-    if isinstance(record, Preference | Feedback | Rollout):
-        said = [(turn["role"], turn["content"]) for turn in record.prompt]
-        if isinstance(record, Rollout):
-            return [*said, ("completion", record.completion)]
-        sides = ("chosen", "rejected") if isinstance(record, Preference) else ("completion",)
-        return said + [(side, turn["content"]) for side in sides for turn in getattr(record, side)]
-    raise TypeError(f"no texts known of a {type(record).__name__}")
+def _column(found: Found, name: str) -> str:
+    """A column that is a filter; the kind is the record's own, whatever its row says."""
+    return found.kind if name == "kind" else found.column(name)
 
 
 def _number(name: str, given: str, missing: float) -> float:

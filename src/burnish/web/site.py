@@ -21,6 +21,7 @@ from burnish.loop.status import run_folders
 from burnish.reporting import strings
 from burnish.reporting.names import figure_name
 from burnish.reporting.strings import Lang
+from burnish.serve.security import says_token
 from burnish.web import passes
 from burnish.web.champion import Champion
 from burnish.web.contenders import Contenders
@@ -116,9 +117,9 @@ def is_owner(request: Request) -> bool:
     """Whether the request has the token's cookie, or the token itself."""
     site = site_of(request)
     name, value = site.cookie
-    bearer = f"Bearer {site.token}"
-    return hmac.compare_digest(request.cookies.get(name, "").encode(), value.encode()) or (
-        hmac.compare_digest(request.headers.get("authorization", "").encode(), bearer.encode())
+    shown = request.cookies.get(name, "")
+    return hmac.compare_digest(shown.encode(), value.encode()) or (
+        says_token(request.headers, site.token)
     )
 
 

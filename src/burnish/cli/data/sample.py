@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -82,8 +81,9 @@ def _check(output: Path) -> None:
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     from burnish.store.atomic import write_text
+    from burnish.store.lines import as_lines
 
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, as_lines(rows))
 
 
 def register(app: typer.Typer) -> None:

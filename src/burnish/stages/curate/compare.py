@@ -19,12 +19,13 @@ from burnish.rewards.options import Shares, Weigh, by_likelihood, by_top_tokens,
 from burnish.sampling import Sampling, ServedSampler
 from burnish.stages import constitutional, training
 from burnish.stages.base import Context, Inputs, Outcome, derived_seed
-from burnish.stages.constitutional import as_lines, balanced
+from burnish.stages.constitutional import balanced
 from burnish.stages.judging import JOURNAL
 from burnish.stages.replying import Replying, reply_with, replying
 from burnish.store import atomic, tables
+from burnish.store.lines import as_lines
+from burnish.store.names import LABELS
 
-LABELS = "labels.jsonl"
 VOTES = 5
 """Where ``votes`` are needed and not set."""
 

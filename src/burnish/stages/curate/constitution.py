@@ -28,9 +28,10 @@ from burnish.rewards.ensemble import Aggregate
 from burnish.sampling import Sampler, Sampling
 from burnish.stages import constitutional, training
 from burnish.stages.base import Context, Inputs, Outcome, derived_seed
-from burnish.stages.constitutional import as_lines, balanced, opening
+from burnish.stages.constitutional import balanced, opening
 from burnish.stages.replying import replying
 from burnish.store import atomic, tables
+from burnish.store.lines import as_lines
 
 CRITIQUES = "critiques.jsonl"
 

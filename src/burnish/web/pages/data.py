@@ -24,7 +24,7 @@ from burnish.reporting.datapage import sections
 from burnish.reporting.names import size
 from burnish.reporting.training import funnels
 from burnish.selection import dedup
-from burnish.selection.texts import texts_of
+from burnish.selection.texts import texts_of, turns_of
 from burnish.serve.security import Access
 from burnish.store.sheets import Cell
 from burnish.tracing.files import Found, records_of, scores_of, shortened
@@ -34,7 +34,7 @@ from burnish.tracing.why import explain
 from burnish.web.csvfile import csv_file
 from burnish.web.i18n import language
 from burnish.web.quarantines import carry_out, earlier
-from burnish.web.records import Filters, Source, choices, listing, matching, sources_of, turns
+from burnish.web.records import Filters, Source, choices, listing, matching, sources_of
 from burnish.web.run_view import RunView
 from burnish.web.site import form, page, run_folder, see_other, site_of
 
@@ -170,7 +170,7 @@ def record(request: Request, run: str) -> Response:
     alike = _alike(folder, found) if request.query_params.get("alike") else None
     row = json.dumps(dict(found.row), ensure_ascii=False, indent=1, default=str)
     return page(
-        request, "record.html", run=run, found=found, turns=turns(found.record), known=known,
+        request, "record.html", run=run, found=found, turns=turns_of(found.record), known=known,
         scores=scores_of(found), row=row, alike=alike,
     )  # fmt: skip
 

@@ -19,10 +19,10 @@ from burnish.reporting.strings import Lang
 from burnish.review import figures
 from burnish.review.desk import LONGEST_EDIT, Choice, Desk, place
 from burnish.review.open import fill
-from burnish.review.people import people
+from burnish.review.people import People, people
 from burnish.review.queue import ReviewSettings
 from burnish.serve.security import Access
-from burnish.stages.constitutional import as_lines
+from burnish.store.lines import as_lines
 from burnish.web.i18n import language
 from burnish.web.live import follow
 from burnish.web.pages.review import open_desk
@@ -52,16 +52,16 @@ def desk(request: Request, run: str) -> Response:
     if not place(folder).is_file():
         return page(request, "review_begin.html", run=run, settings=ReviewSettings())
     with Desk(place(folder)) as opened:
-        cases, names = opened.cases(), opened.reviewers()
         audit = opened.audit()[-40:]
+    found = people(place(folder))
     return page(
         request,
         "review_desk.html",
         run=run,
-        names=names,
-        disputed=[case for case in cases if case.disputed],
-        settled=[case for case in cases if case.settled],
-        figures=parts(folder, language(request))["figures"],
+        names=found.names,
+        disputed=[case for case in found.cases if case.disputed],
+        settled=[case for case in found.cases if case.settled],
+        figures=parts(found, language(request))["figures"],
         audit=[{**row, "detail": _brief(row["detail"])} for row in audit],
     )
 
@@ -84,15 +84,14 @@ def events(request: Request, run: str) -> Response:
             mark = opened.mark()
         if mark not in looked:  # intervals are drawn anew only when somebody did something
             looked.clear()
-            looked[mark] = parts(folder, lang)
+            looked[mark] = parts(people(place(folder)), lang)
         return looked[mark]
 
     return follow(site, look)
 
 
-def parts(folder: Path, lang: Lang) -> dict[str, str]:
+def parts(found: People, lang: Lang) -> dict[str, str]:
     """The parts of the page that change, rendered."""
-    found = people(place(folder))
     values = {
         "told": figures.progress(found.cases),
         "reviewers": figures.reviewers(found.cases, found.names, found.settings.bound),

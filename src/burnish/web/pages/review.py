@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from burnish.config import Settings
 from burnish.loop.status import run_folders
 from burnish.records import content_id
 from burnish.reporting.strings import Lang
@@ -35,18 +36,14 @@ MOST_HELD = 20
 router = APIRouter()
 
 
-class Held(BaseModel):
+class Held(Settings):
     """The items that the page has before it or on the way."""
-
-    model_config = ConfigDict(extra="forbid")
 
     held: list[str] = Field(max_length=MOST_HELD)
 
 
-class Said(BaseModel):
+class Said(Settings):
     """A decision as the page sends it; who sends it is known from the pass alone."""
-
-    model_config = ConfigDict(extra="forbid")
 
     item: str = Field(max_length=64)
     choice: Literal["left", "right", "tie", "skip"]
@@ -55,10 +52,8 @@ class Said(BaseModel):
     seconds: float = Field(0.0, ge=0, le=86_400, allow_inf_nan=False)
 
 
-class Undone(BaseModel):
+class Undone(Settings):
     """Which decision is taken back."""
-
-    model_config = ConfigDict(extra="forbid")
 
     key: str = Field(min_length=8, max_length=64)
 

@@ -99,12 +99,7 @@ at("ask").addEventListener("submit", (event) => {
   at("message").value = "";
   ask(text);
 });
-at("message").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    at("ask").requestSubmit();
-  }
-});
+enterSends(at("message"));
 at("halt").addEventListener("click", () => running.abort());
 at("afresh").addEventListener("click", () => {
   running?.abort();

@@ -87,12 +87,7 @@ at("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   ask();
 });
-at("prompt").addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
-    event.preventDefault();
-    at("ask").requestSubmit();
-  }
-});
+enterSends(at("prompt"));
 for (const one of at("votes").querySelectorAll("button")) {
   one.addEventListener("click", () => vote(one.dataset.choice));
 }

@@ -1,7 +1,6 @@
 // Shows one pair after the other and sends what is decided. The next items are here before they are
 // asked for, and a decision is on its way while the next one is read. Replies are only set as text.
 "use strict";
-const at = (id) => document.getElementById(id);
 const root = at("review");
 const words = root.dataset;
 const FEW = 3; // with fewer items in hand, more are fetched
@@ -26,24 +25,16 @@ const fresh = () => {
 };
 
 async function call(path, body) {
-  const options = {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(body),
-  };
   for (let tries = 1; ; tries += 1) {
-    let answer;
     try {
-      answer = await fetch(words.base + path, options);
+      const answer = await post(words.base + path, body);
+      return await answer.json().catch(() => null);
     } catch (error) {
       // The answer was lost, perhaps not the request: the same key makes it one decision.
-      if (tries === TRIES) throw error;
+      const lost = error instanceof TypeError; // what fetch throws; a refusal is no such error
+      if (!lost || tries === TRIES) throw error;
       await wait(250 * 2 ** tries);
-      continue;
     }
-    const told = await answer.json().catch(() => null);
-    if (answer.ok) return told;
-    throw new Error(told?.error?.message ?? answer.statusText);
   }
 }
 
@@ -121,7 +112,7 @@ function decide(choice, edited = null) {
   track(item.id, body);
   tell("");
   next();
-  sending = sending.then(() => send(item, body));
+  sending = sending.then(() => deliver(item, body));
 }
 
 // Remembers what is on its way; the page is busy while anything is.
@@ -131,7 +122,7 @@ function track(id, body) {
   root.setAttribute("aria-busy", String(sent.size > 0));
 }
 
-async function send(item, body) {
+async function deliver(item, body) {
   try {
     const told = await call("/decisions", body);
     track(item.id, null);

@@ -1,4 +1,5 @@
-// What the pages that talk to the server share: requests with errors in words, and streams.
+// What the pages that talk to the server share: requests with errors in words, streams, and a
+// box whose Enter sends.
 "use strict";
 const at = (id) => document.getElementById(id);
 
@@ -29,4 +30,14 @@ async function* events(body) {
     rest = pieces.pop();
     for (const piece of pieces) if (piece.startsWith("data: ")) yield piece.slice(6);
   }
+}
+
+// Enter sends the form that a box is in; with Shift it begins a new line.
+function enterSends(box) {
+  box.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      box.form.requestSubmit();
+    }
+  });
 }

@@ -12,7 +12,6 @@ REVIEW = {
     ),
     "review_open": ("Open the desk", "打开审核台"),
     "review_begin": ("Begin a review", "开始审核"),
-    "review_work": ("Review as {name}", "以 {name} 的身份审核"),
     "review_go": ("Review", "去审核"),
     "review_left": ("{left} left for you", "还有 {left} 条待你审核"),
     "col_pairs": ("Items", "条目"),
