@@ -68,9 +68,12 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         said = f"no pair: people decided {len(people.found.items)} items"
         expected = "decisions in burnish ui, or data and machine: always"
         raise InputError(Problem(str(place(context.run)), None, context.name, said, expected))
-    tables.write(context.output / "preferences.jsonl", [*_locked(people, context), *machine])
-    atomic.write_json(context.output / SEEN, {"items": [*before, *fresh]})
+    people = _locked(people, context)
+    fresh = [name for name in people.found.items if name not in before]
+    machine = _undecided(given, people.cases) if used else []
     pairs = people.found.pairs
+    tables.write(context.output / "preferences.jsonl", [*pairs, *machine])
+    atomic.write_json(context.output / SEEN, {"items": [*before, *fresh]})
     figures = {"people": Figure.exact(len(pairs)), "machine": Figure.exact(len(machine))}
     details = {
         "items": len(people.found.items),
@@ -87,14 +90,19 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     return Outcome("data", figures, details)
 
 
-def _locked(people: People, context: Context) -> list[Preference]:
-    """People's pairs, after which nobody can change what they are made from."""
-    if not people.found.items:
-        return []
-    with Desk(place(context.run)) as desk:
-        desk.lock(people.found.items, f"{context.name}, round {context.round}")
-    # Somebody may have changed a decision between the look at the desk and the lock.
-    return standing(place(context.run)).found.pairs
+def _locked(people: People, context: Context) -> People:
+    """What stands once nobody can change what people's pairs are made from.
+
+    Somebody may change a decision, or make one, between a look at the desk and the lock: the desk
+    is looked at until all that was found is locked.
+    """
+    closed: set[str] = set()
+    while not closed.issuperset(people.found.items):
+        with Desk(place(context.run)) as desk:
+            desk.lock(people.found.items, f"{context.name}, round {context.round}")
+        closed.update(people.found.items)
+        people = standing(place(context.run))
+    return people
 
 
 def _seen(inputs: Inputs) -> list[str]:
