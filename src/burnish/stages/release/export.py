@@ -14,7 +14,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from burnish.config import DocumentRef, ModelRef, Settings
 from burnish.evals import tasks
-from burnish.evals.compare import GENERAL_LOSSES, RESPONSES, align
+from burnish.evals.compare import RESPONSES, align, write_general
 from burnish.evals.fidelity import FidelityPolicy, judge
 from burnish.evals.perplexity import DocumentLosses, perplexity, perplexity_ratio
 from burnish.evals.statistics import wilson
@@ -227,8 +227,7 @@ class _Work:
         return tasks.figures(replies)
 
     def _general(self, name: str, losses: DocumentLosses) -> dict[str, Figure]:
-        values = {str(index): -nats for index, nats in enumerate(losses.per_token)}
-        atomic.write_text(self._folder(name) / GENERAL_LOSSES, json.dumps(values))
+        write_general(self._folder(name), losses)
         return {"general_ppl": perplexity(losses)}
 
     def _same(self, name: str) -> Figure:
