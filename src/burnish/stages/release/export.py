@@ -33,6 +33,7 @@ from burnish.stages import exported, training
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.replying import journal_of, journalled, weigher
 from burnish.store import atomic
+from burnish.store.manifest import folder_size
 
 REPORT = "exports.json"
 MEASURED = "measured"
@@ -246,7 +247,7 @@ class _Work:
         )  # fmt: skip
         return figures | {
             "peak_memory_bytes": Figure.exact(float(runtime.peak)),
-            "size_bytes": Figure.exact(float(exported.size(folder))),
+            "size_bytes": Figure.exact(float(folder_size(folder))),
         }
 
 
