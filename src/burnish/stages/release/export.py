@@ -105,7 +105,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
             (context.scratch / form.folder).rename(context.output / form.folder)
     shutil.copytree(context.scratch / MEASURED, context.output / MEASURED)
     found: dict[str, Any] = {
-        "model": Path(work.source.loaded.ref).name,
+        "model": Path(inputs.model("model")).name,
         "policy": config.policy.model_dump(mode="json"),
         "tasks": [task.name for task in config.tasks],
         "threads": config.speed.threads,
