@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from benchmarks.selection import SHIPPED, Right, made, pretrained, right
-from burnish import recipes
+from benchmarks.selection import SHIPPED, Right, made, pretrained, quickstart, right
 from burnish.cli.one_stage import Made
 from burnish.evals.statistics import clustered_bootstrap, paired_comparison
 from burnish.store import atomic
@@ -38,7 +36,7 @@ LEAST_FALL, MOST_RISE = 2 / 3, 0.05
 
 def stages() -> dict[str, Any]:
     """Every arm of one seed, with the quickstart's own settings where it has the stage."""
-    recipe = yaml.safe_load(recipes.resolve("quickstart").read_text(encoding="utf-8"))
+    recipe = quickstart()
     own = recipe["prepare"] | recipe["round"]
     prompts, rules = own["constitution"]["prompts"], own["constitution"]["constitution"]
     replay = [one for one in own["safety"]["replay"] if not one.startswith("@")]

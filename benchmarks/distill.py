@@ -19,10 +19,17 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
-from benchmarks.selection import SHIPPED, Right, difference, made, right
-from burnish import recipes
+from benchmarks.selection import (
+    SHIPPED,
+    Right,
+    averaged,
+    difference,
+    instructed,
+    made,
+    right,
+    shown,
+)
 from burnish.evals.perplexity import (
     DocumentLosses,
     document_losses,
@@ -31,7 +38,7 @@ from burnish.evals.perplexity import (
 )
 from burnish.models.forward import token_divergences
 from burnish.models.load import Loaded, load_model
-from burnish.records import Document, Figure
+from burnish.records import Document
 from burnish.store import atomic, tables
 from burnish.text.batches import batches
 from burnish.text.documents import document_segments
@@ -58,13 +65,6 @@ PLAIN = "text"
 
 def shipped(name: str) -> str:
     return f"burnish:quickstart/{name}.jsonl.gz"
-
-
-def teacher(work: Path) -> Path:
-    """The quickstart's instructed model."""
-    recipe = yaml.safe_load(recipes.resolve("quickstart").read_text(encoding="utf-8"))
-    stages = {name: recipe["prepare"][name] for name in ("pretrain", "sft")}
-    return made(stages, "burnish-tiny", work / "teacher", 0).folders["sft"]
 
 
 def evaluation(model: str) -> dict[str, Any]:
@@ -132,12 +132,7 @@ def distance(student: Loaded, teacher: Loaded, documents: Sequence[Document]) ->
 
 def mean_losses(runs: Sequence[Run], arm: str) -> DocumentLosses:
     """Each document's losses, averaged over the seeds."""
-    nats = np.mean([run.losses[arm].nats for run in runs], axis=0)
-    return DocumentLosses(nats, runs[0].losses[arm].tokens)
-
-
-def shown(figure: Figure, digits: int) -> str:
-    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
+    return averaged([run.losses[arm] for run in runs])
 
 
 def knowledge(runs: Sequence[Run], arm: str) -> float:
@@ -206,7 +201,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=list(ARMS)[1:], default=list(ARMS)[1:],
                         help="beside plain training; all by default")  # fmt: skip
     given = parser.parse_args()
-    base = (given.teacher or teacher(given.work)).resolve()
+    base = (given.teacher or instructed(given.work / "teacher", 0)).resolve()
     runs = []
     for seed in given.seeds:
         begun = time.monotonic()

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from burnish.cli.one_stage import Made, run_stages
-from burnish.engine import SilentProgress
+from benchmarks.selection import SHIPPED, averaged, made, shown
+from burnish.cli.one_stage import Made
 from burnish.evals.perplexity import (
     DocumentLosses,
     document_losses,
@@ -29,12 +29,11 @@ from burnish.evals.perplexity import (
 from burnish.models import routers
 from burnish.models.forward import hidden
 from burnish.models.load import load_model
-from burnish.records import Document, Figure
+from burnish.records import Document
 from burnish.store import atomic, tables
 from burnish.text.batches import batches
 from burnish.text.documents import document_segments
 
-SHIPPED = Path(__file__).resolve().parents[1] / "src/burnish/assets/quickstart"
 PAGE = Path(__file__).with_name("RESULTS-experts.md")
 MODULES = ("ast", "argparse", "asyncio/base_events", "calendar", "configparser", "csv", "datetime",
            "difflib", "doctest", "email/message", "ftplib", "heapq", "http/client", "imaplib",
@@ -118,8 +117,7 @@ def run_seed(work: Path, seed: int) -> Made:
     for kind, documents in texts().items():
         files[kind] = str((work / f"{kind}.jsonl").resolve())
         tables.write(Path(files[kind]), divided(documents)[0])
-    return run_stages(stages(files), model="burnish-tiny", work=work.resolve(),
-                      overrides=[f"seed={seed}"], progress=SilentProgress())  # fmt: skip
+    return made(stages(files), "burnish-tiny", work.resolve(), seed)
 
 
 Losses = dict[str, dict[str, DocumentLosses]]
@@ -140,11 +138,6 @@ def joined(parts: Sequence[DocumentLosses]) -> DocumentLosses:
     """The documents of all kinds."""
     return DocumentLosses(np.concatenate([part.nats for part in parts]),
                           np.concatenate([part.tokens for part in parts]))  # fmt: skip
-
-
-def averaged(runs: Sequence[DocumentLosses]) -> DocumentLosses:
-    """Each document's mean loss over the seeds."""
-    return DocumentLosses(np.mean([run.nats for run in runs], axis=0), runs[0].tokens)
 
 
 def weights(run: Made, documents: Sequence[Document]) -> list[list[float]]:
@@ -176,8 +169,8 @@ def page(seeds: Sequence[int], runs: Sequence[Losses], shares: Mapping[str, list
     routed = joined([means["routed"][kind] for kind in KINDS])
     for arm, about in ARMS.items():
         mixed = joined([means[arm][kind] for kind in KINDS])
-        cells = [_shown(perplexity(one)) for one in (*(means[arm][k] for k in KINDS), mixed)]
-        ratio = "" if arm == "routed" else _shown(perplexity_ratio(mixed, routed), 3)
+        cells = [shown(perplexity(one)) for one in (*(means[arm][k] for k in KINDS), mixed)]
+        ratio = "" if arm == "routed" else shown(perplexity_ratio(mixed, routed), 3)
         lines.append(f"| {about} | {' | '.join(cells)} | {ratio} |")
     lines += ["", "The mean weight of the atlas expert (the code expert has the rest) in each",
               f"layer of the routed mixture, seed {seeds[0]}:", "", "| held-out text | "
@@ -186,10 +179,6 @@ def page(seeds: Sequence[int], runs: Sequence[Losses], shares: Mapping[str, list
     lines += [f"| {kind} | {' | '.join(f'{row[0]:.2f}' for row in rows)} |"
               for kind, rows in shares.items()]  # fmt: skip
     return "\n".join(lines) + "\n"
-
-
-def _shown(figure: Figure, digits: int = 2) -> str:
-    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
 
 
 INTRODUCTION = """# A mixture of two experts
@@ -215,9 +204,9 @@ def main() -> None:
     given = parser.parse_args()
     parts = {kind: divided(documents) for kind, documents in texts().items()}
     heldout = {kind: aside for kind, (_, aside) in parts.items()}
-    made = [run_seed(given.work / f"seed{seed}", seed) for seed in given.seeds]
-    runs = [measure(run, heldout) for run in made]
-    shares = {kind: weights(made[0], documents) for kind, documents in heldout.items()}
+    done = [run_seed(given.work / f"seed{seed}", seed) for seed in given.seeds]
+    runs = [measure(run, heldout) for run in done]
+    shares = {kind: weights(done[0], documents) for kind, documents in heldout.items()}
     counts = {"train": len(parts["atlas"][0]), "heldout": len(heldout["atlas"])}
     text = page(given.seeds, runs, shares, counts)
     print(text)

@@ -90,7 +90,7 @@ def measured(job: Job) -> dict[str, float]:
     fit(make({**job.config(), **FIRST}), replace(job, tokens=64, length=64, recompute=False))
     gc.collect()
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak so far
+    forget()
     seconds = fit(make(job.config()), job)
     tokens = job.tokens * MICRO_BATCHES
     return {"bytes": resident("VmHWM") - before, "tokens_per_second": tokens / seconds}
@@ -131,6 +131,11 @@ def resident(name: str) -> int:
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     raise RuntimeError("this system does not tell the memory of a process")
+
+
+def forget() -> None:
+    """The peak of this process begins anew."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def compare(job: Job, keep: bool = False) -> dict[str, Any]:

@@ -19,11 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from benchmarks import constitution
-from benchmarks.selection import SHIPPED, made, pretrained
-from burnish import recipes
+from benchmarks.selection import SHIPPED, made, pretrained, quickstart, shown
 from burnish.cli.one_stage import Made
 from burnish.evals.agreement import agreement
 from burnish.evals.statistics import wilson
@@ -46,7 +43,7 @@ def stages() -> dict[str, Any]:
     """Instruction tuning, phase 1 of the constitution, and one more fit on the attacks."""
     before = constitution.stages()
     found = {name: before[name] for name in (constitution.START, "constitution", "phase1")}
-    own = yaml.safe_load(recipes.resolve("quickstart").read_text(encoding="utf-8"))["round"]
+    own = quickstart()["round"]
     shared = {"run": "measure.redteam", "held_out": HELD_OUT, "search": {"budget": BUDGET},
               "sampling": {"temperature": 0.0, "max_new_tokens": 24}}  # fmt: skip
     dev = [str(SHIPPED / "dev" / f"guard_{kind}.jsonl.gz") for kind in ("harmful", "benign")]
@@ -114,10 +111,6 @@ def agreed(folder: Path) -> Agreed:
     kappa = agreement({"people": people}, ("classifier", found)).judge
     return Agreed(len(people), reserved, kappa, wilson(sum(yes), len(yes)),
                   wilson(len(no) - sum(no), len(no)))  # fmt: skip
-
-
-def shown(figure: Figure) -> str:
-    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
 
 
 def page(work: Made, trust: Agreed) -> str:

@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 
+from benchmarks.selection import instructed, made, quickstart, started
 from burnish.cli.one_stage import run_stages
 from burnish.engine import SilentProgress
 from burnish.evals.ranking import Ranked, accuracy, report
 from burnish.evals.statistics import clustered_bootstrap
-from burnish.recipes import resolve
 from burnish.records import Figure, Preference
 from burnish.rewards.ensemble import Aggregate
 from burnish.rewards.reward_model import RewardModel
@@ -74,26 +73,8 @@ def preferences(work: Path) -> tuple[Path, Path]:
     """The quickstart's fine-tuned model, and the pairs made of its replies to training prompts."""
     stages = started()
     stages["generate"] = quickstart()["round"]["generate"] | {"model": "@sft"}
-    made = run_stages(stages, model="burnish-tiny", work=work / "base", progress=SilentProgress())
-    return made.folders["sft"], made.folders["generate"] / "preferences.jsonl"
-
-
-def another(work: Path, seed: int) -> Path:
-    """The model after the same pre-training and SFT with another seed."""
-    made = run_stages(started(), model="burnish-tiny", work=work / f"base{seed}",
-                      overrides=[f"seed={seed}"], progress=SilentProgress())  # fmt: skip
-    return made.folders["sft"]
-
-
-def quickstart() -> dict[str, Any]:
-    """The quickstart's recipe."""
-    found: dict[str, Any] = yaml.safe_load(resolve("quickstart").read_text(encoding="utf-8"))
-    return found
-
-
-def started() -> dict[str, Any]:
-    """The quickstart's stages before its first round."""
-    return {name: quickstart()["prepare"][name] for name in ("pretrain", "sft")}
+    done = run_stages(stages, model="burnish-tiny", work=work / "base", progress=SilentProgress())
+    return done.folders["sft"], done.folders["generate"] / "preferences.jsonl"
 
 
 def divided(
@@ -118,14 +99,8 @@ def fitted(
         "members": members, "vary": vary, "likelihood": 2.0, "train": TRAIN,
         "bases": [str(one.resolve()) for one in models[1:]] if vary == "base" else [],
     }  # fmt: skip
-    made = run_stages(
-        {"reward": stage},
-        model=str(models[0].resolve()),
-        work=work / f"{train.stem}-{vary}-{seed}-{members}",
-        overrides=[f"seed={seed}"],
-        progress=SilentProgress(),
-    )
-    return made.folders["reward"]
+    place = work / f"{train.stem}-{vary}-{seed}-{members}"
+    return made({"reward": stage}, str(models[0].resolve()), place, seed).folders["reward"]
 
 
 def measured(
@@ -267,7 +242,7 @@ def main() -> None:
     pairs = tables.read(file, Preference)
     models = [model]
     if "base" in given.vary:
-        models += [another(given.work, seed) for seed in range(1, given.members)]
+        models += [instructed(given.work / f"base{seed}", seed) for seed in range(1, given.members)]
     results: list[Result] = []
     for vary in given.vary:
         for turn, topics in enumerate(LEFT_OUT):

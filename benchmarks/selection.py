@@ -26,9 +26,10 @@ from burnish import recipes
 from burnish.cli.one_stage import Made, run_stages
 from burnish.engine import SilentProgress
 from burnish.evals.compare import item_values
+from burnish.evals.perplexity import DocumentLosses
 from burnish.evals.statistics import paired_comparison
 from burnish.models.load import load_model
-from burnish.records import Example, Prompt, Rollout
+from burnish.records import Example, Figure, Prompt, Rollout
 from burnish.rewards import scorers, scoring
 from burnish.rewards.scorers import Calibration, Resources, ScorerSettings
 from burnish.store import atomic, tables
@@ -146,15 +147,41 @@ def scores(model: Path, pool: Pool) -> list[float]:
 
 def pretrained(work: Path) -> Path:
     """The quickstart's post-pretrained model."""
-    recipe = yaml.safe_load(recipes.resolve("quickstart").read_text(encoding="utf-8"))
-    stages = {"pretrain": recipe["prepare"]["pretrain"]}
+    stages = {"pretrain": quickstart()["prepare"]["pretrain"]}
     return made(stages, "burnish-tiny", work / "pretrain", 0).folders["pretrain"]
+
+
+def instructed(work: Path, seed: int) -> Path:
+    """The quickstart's model after post-pretraining and instruction."""
+    return made(started(), "burnish-tiny", work, seed).folders["sft"]
+
+
+def started() -> dict[str, Any]:
+    """The quickstart's stages before its first round."""
+    return {name: quickstart()["prepare"][name] for name in ("pretrain", "sft")}
+
+
+def quickstart() -> dict[str, Any]:
+    """The quickstart's recipe."""
+    text = recipes.resolve("quickstart").read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
 
 
 def made(stages: Mapping[str, Any], model: str, work: Path, seed: int) -> Made:
     return run_stages(
         stages, model=model, work=work, overrides=[f"seed={seed}"], progress=SilentProgress()
     )
+
+
+def averaged(runs: Sequence[DocumentLosses]) -> DocumentLosses:
+    """Each document's mean loss over the seeds."""
+    return DocumentLosses(np.mean([run.nats for run in runs], axis=0), runs[0].tokens)
+
+
+def shown(figure: Figure, digits: int = 2) -> str:
+    """A figure with its interval."""
+    return f"{figure.value:.{digits}f} [{figure.low:.{digits}f}, {figure.high:.{digits}f}]"
 
 
 def fitted(data: Sequence[str], settings: Mapping[str, Any] = TRAIN) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.memory import AT_ONCE, FIRST, ROOT, resident
+from benchmarks.memory import AT_ONCE, FIRST, ROOT, forget, resident
 from burnish.config import process
 
 PROCESSES = 2
@@ -63,11 +63,6 @@ def measure(work: Path) -> dict[str, int]:
     save_model(loaded.model, loaded.tokenizer, work / f"saved-{ranks.count()}")
     found["saving"] = resident("VmHWM") - before
     return found
-
-
-def forget() -> None:
-    """The peak of this process begins anew."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def job(work: Path) -> None:

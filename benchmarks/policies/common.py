@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from benchmarks.selection import SHIPPED, made, pretrained
-from burnish import recipes
+from benchmarks.selection import SHIPPED, made, pretrained, quickstart
 from burnish.evals.compare import RESPONSES
 from burnish.reporting.markup import Markup
 from burnish.store import atomic
@@ -48,7 +45,7 @@ class Start:
 def start(work: Path) -> Start:
     """The quickstart's model after instruction tuning, and its pairs."""
     base = pretrained(work.resolve())
-    recipe = yaml.safe_load(recipes.resolve("quickstart").read_text(encoding="utf-8"))
+    recipe = quickstart()
     stages = {"sft": recipe["prepare"]["sft"], "generate": recipe["round"]["generate"]}
     stages["generate"] |= {"limit": ASKED, "instructions": []}
     written = json.dumps(stages).replace("@champion", "@sft").replace("@pretrain", "@base")

@@ -161,7 +161,7 @@ def page(runs: Sequence[Arms], seeds: Sequence[int], phases: int, cost: float) -
     multipliers = ", ".join(f"{run['bounded'].multiplier:.1f}" for run in runs)
     text = INTRODUCTION.format(phases=phases, seeds=", ".join(map(str, seeds)), last=LAST,
                                cost=cost, budget=budget, more=100 * (BUDGET - 1), scale=SCALE,
-                               multipliers=multipliers)  # fmt: skip
+                               half=LAST // 2, multipliers=multipliers)  # fmt: skip
     return f"{text}\n{common.table(head, rows)}\n\n{chart(runs, budget)}\n"
 
 
@@ -196,7 +196,7 @@ weighted sums of reward and cost; one of those has the mean of the moving one (m
 Cost is that of the replies which the last {last} phases sampled, to prompts of training; gain is of
 the reward on 200 held-out prompts of the same kind, the mean of the last {half} looks, and so is
 held-out cost. Seeds {seeds}.
-""".replace("{half}", str(LAST // 2))
+"""
 
 
 def main() -> None:

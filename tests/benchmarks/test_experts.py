@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from benchmarks.experts import ARMS, KINDS, averaged, divided, joined, stages, texts
+from benchmarks.experts import ARMS, KINDS, divided, joined, stages, texts
+from benchmarks.selection import averaged
 
 from burnish.evals.perplexity import DocumentLosses
 

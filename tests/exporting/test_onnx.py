@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from tests.exporting import models
+from transformers.exporters import OnnxExporter
 
 from burnish.config import InputError
 from burnish.exporting import edge, onnx_file, write
@@ -106,7 +107,7 @@ def test_a_model_that_cannot_be_traced_is_an_input_error(
     def refuse(*_: object, **__: object) -> None:
         raise NotImplementedError("no such operator\nand more")
 
-    monkeypatch.setattr(onnx_file.OnnxExporter, "export", refuse)
+    monkeypatch.setattr(OnnxExporter, "export", refuse)
     with pytest.raises(InputError, match=r"cannot be traced: no such operator$"):
         onnx_file.traced(source.folder)
 

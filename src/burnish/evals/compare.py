@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from burnish.config import InputError, Problem
 from burnish.evals import tasks
+from burnish.evals.perplexity import DocumentLosses
 from burnish.evals.statistics import (
     Comparison,
     holm,
@@ -19,6 +20,7 @@ from burnish.evals.statistics import (
     paired_comparison,
     spread,
 )
+from burnish.store import atomic
 
 RESPONSES = "responses.jsonl"
 GENERAL_LOSSES = "general.json"
@@ -82,6 +84,12 @@ def item_values(folder: Path) -> tuple[Scores, Groups]:
     for name, graded in judged(folder).items():
         values[name], groups[name] = graded["values"], graded["groups"]
     return values, groups
+
+
+def write_general(folder: Path, losses: DocumentLosses) -> None:
+    """Write what ``item_values`` reads of general text into an evaluation's folder."""
+    values = {str(index): -nats for index, nats in enumerate(losses.per_token)}
+    atomic.write_text(folder / GENERAL_LOSSES, json.dumps(values))
 
 
 def judged(folder: Path) -> dict[str, Judged]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from burnish.sampling.decoding import Row, Rows
 from burnish.sampling.generate import context_length
 from burnish.sampling.stopping import Endings
 from burnish.sampling.threads import few_threads
+from burnish.store.manifest import folder_size
 
 UPWARD = {
     "prefill_tokens_per_second": True, "decode_tokens_per_second": True,
@@ -106,7 +106,7 @@ def _size(loaded: Loaded) -> int:
     """Bytes of the model's files; of its weights where it came from a hub."""
     if loaded.path is None:
         return sum(one.numel() * one.element_size() for one in loaded.model.parameters())
-    return sum(file.stat().st_size for file in Path(loaded.path).rglob("*") if file.is_file())
+    return folder_size(loaded.path)
 
 
 def _typical(values: Any, statistic: Callable[[Any], float] = np.median) -> Figure:

@@ -29,7 +29,7 @@ def write_edge(form: Form, folder: Path, package: Path | None = None) -> dict[st
     runners = files("burnish.exporting") / "runners"
     runner = (runners / f"{form.format}.py").read_text(encoding="utf-8")
     needs = NEEDS[form.format]
-    sizes = {"model": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())}
+    sizes = {"model": manifest.folder_size(folder)}
     if package is not None:
         sizes["page"] = write_page(folder, package)
     (folder / RUNNER).write_text(runner, encoding="utf-8")

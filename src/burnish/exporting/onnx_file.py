@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, DynamicCache
-from transformers.exporters import OnnxConfig, OnnxExporter
 
 from burnish.config import InputError, Problem
 from burnish.store.errors import storage_errors
@@ -53,6 +52,9 @@ def traced(folder: Path) -> Any:
     Raises:
         InputError: an architecture that cannot be traced into one graph with a cache.
     """
+    # With it comes all of onnxscript, which other forms have no use for.
+    from transformers.exporters import OnnxConfig, OnnxExporter
+
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, trust_remote_code=False, use_safetensors=True
     ).eval()

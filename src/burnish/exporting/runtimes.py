@@ -11,7 +11,7 @@ import importlib
 import json
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -165,13 +165,7 @@ class Onnx:
 
     def generate(self, prompt: Sequence[int], limit: int, ends: Sequence[int]) -> list[int]:
         """One pass over the prompt, then one a token."""
-        reply: list[int] = []
-        step, cache = list(prompt), None
-        while len(reply) < limit and (not reply or reply[-1] not in ends):
-            logits, cache = self._forward(step, cache)
-            step = [int(logits[-1].argmax())]
-            reply += step
-        return reply
+        return _greedy(self._forward, prompt, limit, ends)
 
     def speed(self, prompt: Sequence[int], limit: int) -> tuple[float, float]:
         """By the clock, with nothing that ends the reply."""
@@ -218,24 +212,37 @@ class Transformers:
 
     def generate(self, prompt: Sequence[int], limit: int, ends: Sequence[int]) -> list[int]:
         """A greedy loop over the model's own cache."""
-        reply: list[int] = []
-        step, cache = list(prompt), None
-        while len(reply) < limit and (not reply or reply[-1] not in ends):
-            output = self._model(self._torch.tensor([step]), past_key_values=cache, use_cache=True)
-            cache = output.past_key_values
-            step = [int(output.logits[0, -1].argmax())]
-            reply += step
-        return reply
+        return _greedy(self._forward, prompt, limit, ends)
 
     def speed(self, prompt: Sequence[int], limit: int) -> tuple[float, float]:
         """By the clock, with nothing that ends the reply."""
         return _timed(self, prompt, limit)
+
+    def _forward(self, tokens: Sequence[int], cache: Any) -> tuple[Any, Any]:
+        output = self._model(self._torch.tensor([tokens]), past_key_values=cache, use_cache=True)
+        return output.logits[0], output.past_key_values
 
 
 RUNTIMES: dict[str, type[LlamaCpp | Onnx | Transformers]] = {
     "gguf": LlamaCpp, "onnx": Onnx, "torch": Transformers,
 }  # fmt: skip
 """The runtime of each format."""
+
+
+def _greedy(
+    forward: Callable[[Sequence[int], Any], tuple[Any, Any]],
+    prompt: Sequence[int],
+    limit: int,
+    ends: Sequence[int],
+) -> list[int]:
+    """``forward`` gives the logits ``[T, V]`` of new tokens and the cache with them."""
+    reply: list[int] = []
+    step, cache = list(prompt), None
+    while len(reply) < limit and (not reply or reply[-1] not in ends):
+        logits, cache = forward(step, cache)
+        step = [int(logits[-1].argmax())]
+        reply += step
+    return reply
 
 
 def _timed(runtime: Runtime, prompt: Sequence[int], limit: int) -> tuple[float, float]:

@@ -18,11 +18,9 @@ from torch import Tensor
 
 from burnish.config import InputError, Problem
 from burnish.merging.layouts import Forward, Layout, divide, layout_of, specs_of
-from burnish.merging.merge import describe, merged, result
+from burnish.merging.merge import merged, write
 from burnish.merging.parents import Parent, alike, open_parent
 from burnish.merging.settings import ExpertSettings, MergeSettings
-from burnish.store import atomic, manifest
-from burnish.store.shards import ShardWriter
 
 Gates = Sequence[Tensor]
 """The router's weights of each layer, ``[E, D]``."""
@@ -91,18 +89,10 @@ def assemble(
     """
     first = experts.models[0]
     plain = specs_of(first, experts.layout, experts.forward, experts.count)
-    specs = {name: result(spec, settings.dtype) for name, spec in plain.items()}
     sources = _sources(experts, gates, settings)
-    with atomic.new_folder(output, replace=True) as fresh:
-        with ShardWriter(fresh, specs, settings.shard_bytes) as out:
-            for name in out.order:
-                for piece in sources[name]():
-                    out.write(name, piece)
-                advance(specs[name].size)
-        describe(first, experts.config, specs[first.embedding].dtype, fresh)
-        if card is not None:
-            (fresh / "README.md").write_text(card, encoding="utf-8")
-        manifest.seal(fresh)
+    write(
+        output, first, experts.config, plain, lambda name: sources[name](), settings, card, advance
+    )
 
 
 def _sources(

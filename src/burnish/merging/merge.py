@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from burnish.config import InputError, Problem
 from burnish.merging import methods
 from burnish.merging.methods import FORMS
 from burnish.merging.parents import Parent, alike, grid, open_parent
-from burnish.merging.settings import MergeSettings
+from burnish.merging.settings import ExpertSettings, MergeSettings
 from burnish.store import atomic, manifest
 from burnish.store.shards import ShardWriter, Spec
 
@@ -52,14 +52,37 @@ def merge(
     """
     models, origin = opened(refs, base, settings)
     first = models[0]
-    specs = {n: result(spec, settings.dtype) for n, spec in first.specs.items()}
+    write(
+        output, first, first.config, first.specs,
+        lambda name: merged(name, models, origin, settings, seed), settings, card, advance,
+    )  # fmt: skip
+
+
+def write(
+    output: Path | str,
+    first: Parent,
+    config: Any,
+    plain: Mapping[str, Spec],
+    pieces: Callable[[str], Iterator[Tensor]],
+    settings: MergeSettings | ExpertSettings,
+    card: str | None,
+    advance: Callable[[int], None],
+) -> None:
+    """Write a model folder tensor by tensor, with the tokenizer of the ``first`` parent.
+
+    Args:
+        plain: the tensors by name; floating-point ones get the settings' ``dtype``.
+        pieces: the numbers of a tensor, in order.
+        settings: their ``dtype`` and ``shard_bytes``.
+    """
+    specs = {name: _result(spec, settings.dtype) for name, spec in plain.items()}
     with atomic.new_folder(output, replace=True) as fresh:
         with ShardWriter(fresh, specs, settings.shard_bytes) as out:
             for name in out.order:
-                for piece in merged(name, models, origin, settings, seed):
+                for piece in pieces(name):
                     out.write(name, piece)
                 advance(specs[name].size)
-        describe(first, first.config, specs[first.embedding].dtype, fresh)
+        _describe(first, config, specs[first.embedding].dtype, fresh)
         if card is not None:
             (fresh / "README.md").write_text(card, encoding="utf-8")
         manifest.seal(fresh)
@@ -100,8 +123,7 @@ def _check_patterns(first: Parent, settings: MergeSettings) -> None:
                                      f"{next(iter(first.specs))}"))  # fmt: skip
 
 
-def result(spec: Spec, dtype: str | None) -> Spec:
-    """What a tensor is in the result, whose floating-point weights may get another ``dtype``."""
+def _result(spec: Spec, dtype: str | None) -> Spec:
     if dtype is None or not spec.dtype.is_floating_point:
         return spec
     return Spec(getattr(torch, dtype), spec.shape)
@@ -241,7 +263,7 @@ def _drawer(seed: int, name: str, place: int) -> torch.Generator:
     )
 
 
-def describe(first: Parent, config: Any, dtype: torch.dtype, folder: Path) -> None:
+def _describe(first: Parent, config: Any, dtype: torch.dtype, folder: Path) -> None:
     """Write a configuration and the first parent's tokenizer, as they fit the result."""
     config.tie_word_embeddings = first.tied
     config.dtype = dtype

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -148,8 +147,3 @@ def speed(
         )
         for name, values in zip(names, zip(*rounds, strict=True), strict=True)
     }
-
-
-def size(folder: Path) -> int:
-    """Bytes of an artifact's files."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -20,6 +20,7 @@ from burnish.evals.agreement import THRESHOLD, Agreement, agreement
 from burnish.evals.scored import JUDGE, as_json
 from burnish.records import Example
 from burnish.rewards.annotate import candidates_of
+from burnish.rewards.candidates import Candidate
 from burnish.rewards.judge import DRAWN, GREEDY, HIGHEST, LOCAL, LOWEST, Judge, load_rubric
 from burnish.rewards.options import by_likelihood, by_top_tokens
 from burnish.rewards.scorers import Resources, ScorerSettings, find
@@ -175,14 +176,19 @@ def _tested(
 _SCALE = tuple(float(grade) for grade in range(LOWEST, HIGHEST + 1))
 
 
-def _grades(judge: Judge, candidates: Sequence[Any], cache: ScoreCache) -> list[float | None]:
-    """The judge's grades on its own scale, from 1 to 5."""
+def verdicts(
+    judge: Judge, candidates: Sequence[Candidate], cache: ScoreCache
+) -> list[float | None]:
+    """The judge's grade of each reply, 0 to 1; None where it gave no verdict."""
     resources = Resources(None, None, judge=judge)
-    found: list[float | None] = []
-    for part in chunks(candidates, AT_ONCE):
-        rows = score_candidates(part, [find(JUDGE)], ScorerSettings(), resources, cache)
-        found += [
-            round(LOWEST + row[JUDGE] * (HIGHEST - LOWEST), 6) if JUDGE in row else None
-            for row in rows
-        ]
-    return found
+    rows = score_candidates(candidates, [find(JUDGE)], ScorerSettings(), resources, cache)
+    return [row.get(JUDGE) for row in rows]
+
+
+def _grades(judge: Judge, candidates: Sequence[Candidate], cache: ScoreCache) -> list[float | None]:
+    """The judge's grades on its own scale, from 1 to 5."""
+    return [
+        None if verdict is None else round(LOWEST + verdict * (HIGHEST - LOWEST), 6)
+        for part in chunks(candidates, AT_ONCE)
+        for verdict in verdicts(judge, part, cache)
+    ]

@@ -93,6 +93,11 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     return files
 
 
+def folder_size(folder: Path) -> int:
+    """Bytes of all files below ``folder``, sealed or not."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def content_fingerprint(path: Path | str, leave_out: frozenset[str] = frozenset()) -> str:
     """A sha256 over a file's content, or over the names and contents of all files of a folder.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from burnish.config import DocumentRef, ModelRef, SamplerRef, Settings
 from burnish.evals import efficiency, harness, refusals, tasks
-from burnish.evals.compare import GENERAL_LOSSES, HARNESS_VALUES, RESPONSES
+from burnish.evals.compare import HARNESS_VALUES, RESPONSES, write_general
 from burnish.evals.efficiency import EfficiencySettings
 from burnish.evals.harness import HarnessSettings
 from burnish.evals.perplexity import document_losses, perplexity, perplexity_ratio
@@ -111,8 +111,7 @@ def _general(inputs: Inputs, context: Context, loaded: Loaded) -> dict[str, Figu
     if not documents:
         return {}
     losses = document_losses(loaded.model, loaded.tokenizer, documents)
-    values = {str(index): -nats for index, nats in enumerate(losses.per_token)}
-    atomic.write_text(context.output / GENERAL_LOSSES, json.dumps(values))
+    write_general(context.output, losses)
     figures = {"general_ppl": perplexity(losses)}
     if base := inputs.optional_model("base"):
         other = load_model(base, device=context.device)

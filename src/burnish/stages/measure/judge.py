@@ -10,14 +10,12 @@ from pydantic import Field
 from burnish.config import DataRef, InputError, Problem, Settings
 from burnish.evals import tasks
 from burnish.evals.compare import GENERAL_LOSSES, JUDGED, RESPONSES, Judged, judged
-from burnish.evals.scored import JUDGE
 from burnish.evals.statistics import mean_figure
 from burnish.evals.tasks import Response
 from burnish.rewards.candidates import Candidate
-from burnish.rewards.scorers import Resources, ScorerSettings, find
-from burnish.rewards.scoring import ScoreCache, chunks, score_candidates
+from burnish.rewards.scoring import ScoreCache, chunks
 from burnish.stages.base import Context, Inputs, Outcome
-from burnish.stages.judging import JudgeSettings, Judging, load_judge
+from burnish.stages.judging import JudgeSettings, Judging, load_judge, verdicts
 from burnish.stages.scoring import AT_ONCE, SCORES
 from burnish.store import atomic
 
@@ -95,9 +93,5 @@ def _grades(judging: Judging, asked: Sequence[Response], cache: ScoreCache) -> l
         Candidate(one.item_id, one.messages, one.reply, one.lang, None, one.finish == "stop")
         for one in asked
     ]
-    resources = Resources(None, None, judge=judging.judge)
-    found: list[float | None] = []
-    for part in chunks(candidates, AT_ONCE):
-        rows = score_candidates(part, [find(JUDGE)], ScorerSettings(), resources, cache)
-        found += [row.get(JUDGE) for row in rows]
-    return found
+    parts = chunks(candidates, AT_ONCE)
+    return [grade for part in parts for grade in verdicts(judging.judge, part, cache)]

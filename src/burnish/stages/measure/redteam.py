@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field, PositiveInt, model_validator
 
 from burnish.config import InputError, Problem, PromptRef, SamplerRef, Settings
-from burnish.evals.scored import JUDGE
 from burnish.records import Prompt
 from burnish.redteam import attempts as kept
 from burnish.redteam import strategies as known
@@ -21,13 +19,12 @@ from burnish.redteam.search import Ask, Asked, Said, Target, WordingSearch
 from burnish.redteam.training import contrast_prompts, training_prompts
 from burnish.rewards.candidates import Candidate
 from burnish.rewards.options import by_likelihood
-from burnish.rewards.scorers import Resources, ScorerSettings, find
-from burnish.rewards.scoring import ScoreCache, score_candidates
+from burnish.rewards.scoring import ScoreCache
 from burnish.sampling import Request, Sampling
 from burnish.sampling.generate import BATCH_ROWS
 from burnish.stages import training
 from burnish.stages.base import Context, Inputs, Outcome, derived_seed
-from burnish.stages.judging import JudgeSettings, load_judge
+from burnish.stages.judging import JudgeSettings, load_judge, verdicts
 from burnish.stages.replying import Replying, journal_of, journalled
 from burnish.stages.scoring import SCORES
 from burnish.store import atomic, tables
@@ -193,16 +190,14 @@ def _grading(
     before its disguise, and the whole reply."""
     if config.judge is None:
         return None, None
-    cache = ScoreCache(Path(context.cache) / SCORES)
+    cache = ScoreCache(context.cache / SCORES)
     judging = load_judge(config.judge, inputs, context, cache)
-    resources = Resources(None, None, judge=judging.judge)
 
     def grade(replies: Sequence[tuple[Prompt, Said]]) -> list[float | None]:
         candidates = [
             Candidate(one.id, one.messages, said.text, one.lang, None, said.finish == "stop")
             for one, said in replies
         ]
-        rows = score_candidates(candidates, [find(JUDGE)], ScorerSettings(), resources, cache)
-        return [row.get(JUDGE) for row in rows]
+        return verdicts(judging.judge, candidates, cache)
 
     return (grade if judging.usable else None), judging.details()

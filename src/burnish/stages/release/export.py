@@ -14,7 +14,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from burnish.config import DocumentRef, ModelRef, Settings
 from burnish.evals import tasks
-from burnish.evals.compare import GENERAL_LOSSES, RESPONSES, align
+from burnish.evals.compare import RESPONSES, align, write_general
 from burnish.evals.fidelity import FidelityPolicy, judge
 from burnish.evals.perplexity import DocumentLosses, perplexity, perplexity_ratio
 from burnish.evals.statistics import wilson
@@ -33,6 +33,7 @@ from burnish.stages import exported, training
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.replying import journal_of, journalled, weigher
 from burnish.store import atomic
+from burnish.store.manifest import folder_size
 
 REPORT = "exports.json"
 MEASURED = "measured"
@@ -104,7 +105,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
             (context.scratch / form.folder).rename(context.output / form.folder)
     shutil.copytree(context.scratch / MEASURED, context.output / MEASURED)
     found: dict[str, Any] = {
-        "model": Path(work.source.loaded.ref).name,
+        "model": Path(inputs.model("model")).name,
         "policy": config.policy.model_dump(mode="json"),
         "tasks": [task.name for task in config.tasks],
         "threads": config.speed.threads,
@@ -227,8 +228,7 @@ class _Work:
         return tasks.figures(replies)
 
     def _general(self, name: str, losses: DocumentLosses) -> dict[str, Figure]:
-        values = {str(index): -nats for index, nats in enumerate(losses.per_token)}
-        atomic.write_text(self._folder(name) / GENERAL_LOSSES, json.dumps(values))
+        write_general(self._folder(name), losses)
         return {"general_ppl": perplexity(losses)}
 
     def _same(self, name: str) -> Figure:
@@ -247,7 +247,7 @@ class _Work:
         )  # fmt: skip
         return figures | {
             "peak_memory_bytes": Figure.exact(float(runtime.peak)),
-            "size_bytes": Figure.exact(float(exported.size(folder))),
+            "size_bytes": Figure.exact(float(folder_size(folder))),
         }
 
 
