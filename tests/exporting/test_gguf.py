@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import gguf
@@ -85,7 +86,7 @@ def test_what_llama_cpp_computes_otherwise_is_refused(
     change: dict[str, object], found: str, tmp_path: Path
 ) -> None:
     config = tiny.plain().config.to_dict() | change
-    (tmp_path / "config.json").write_text(__import__("json").dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=f"{found}.*cannot be exported"):
         gguf_file.read_config(tmp_path)
 

@@ -197,7 +197,7 @@ def _ask() -> str | None:
 
 def _fitting(loaded: Loaded, history: list[Message], reply: int) -> list[Message]:
     """The latest turns that leave room for the reply in the model's context."""
-    from burnish.sampling.generate import context_length
+    from burnish.sampling.cache import context_length
     from burnish.text.templates import encode_prompt
 
     room = context_length(loaded.model) - reply

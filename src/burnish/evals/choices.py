@@ -27,7 +27,7 @@ from typing_extensions import TypedDict
 from burnish.config import InputError, Problem
 from burnish.records import Prompt
 from burnish.rewards.likelihood import NO_PROMPT, Pair, reply_segments, segment_logprobs
-from burnish.sampling.generate import context_length
+from burnish.sampling.cache import context_length
 from burnish.text.batches import Segment, Unit, together
 
 OptionScore = Literal["sum", "per_token", "per_character", "per_byte", "unconditional"]

@@ -16,8 +16,8 @@ from burnish.evals.statistics import clustered_bootstrap
 from burnish.models.load import Loaded
 from burnish.records import Figure
 from burnish.sampling import Sampling
+from burnish.sampling.cache import context_length
 from burnish.sampling.decoding import Row, Rows
-from burnish.sampling.generate import context_length
 from burnish.sampling.stopping import Endings
 from burnish.sampling.threads import few_threads
 from burnish.store.manifest import folder_size

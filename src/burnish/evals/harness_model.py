@@ -10,7 +10,8 @@ import torch
 
 from burnish.models.forward import hidden, in_pieces, logits, segment_sums, token_logprobs
 from burnish.models.load import Loaded
-from burnish.sampling.generate import context_length, generate
+from burnish.sampling.cache import context_length
+from burnish.sampling.generate import generate
 from burnish.sampling.settings import Sampling
 from burnish.text.batches import Segment, batches
 from burnish.text.templates import leading

@@ -14,7 +14,7 @@ from burnish.evals.resampling import Array, resampled_sums, widening
 from burnish.models.divided import compute
 from burnish.models.forward import segment_sums, token_logprobs
 from burnish.records import Document, Figure
-from burnish.sampling.generate import context_length
+from burnish.sampling.cache import context_length
 from burnish.text.batches import batches
 from burnish.text.documents import document_segments
 

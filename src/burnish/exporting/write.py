@@ -18,7 +18,7 @@ from burnish.exporting.forms import PACKAGES, Form
 from burnish.exporting.process import RuntimeProcess
 from burnish.models.load import Loaded
 from burnish.records import Message
-from burnish.sampling.generate import context_length
+from burnish.sampling.cache import context_length
 from burnish.store import atomic, manifest
 from burnish.store.errors import storage_errors
 from burnish.text.templates import end_tokens

@@ -17,7 +17,8 @@ from burnish.loop.references import locate, split
 from burnish.models.adapters import LoraSettings
 from burnish.models.divided import FILE, layers
 from burnish.models.outline import Outline, outline, size_of
-from burnish.sampling.generate import BATCH_ROWS, context_length
+from burnish.sampling.cache import context_length
+from burnish.sampling.generate import BATCH_ROWS
 from burnish.sampling.rehearsal import rehearse_replies
 
 

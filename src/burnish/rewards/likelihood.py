@@ -11,7 +11,7 @@ import torch
 
 from burnish.models.forward import segment_counts, segment_sums, token_logprobs
 from burnish.records import Message
-from burnish.sampling.generate import context_length
+from burnish.sampling.cache import context_length
 from burnish.text.batches import Segment, Unit, batches, together
 from burnish.text.templates import encode_many, end_tokens
 

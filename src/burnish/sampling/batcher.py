@@ -19,9 +19,8 @@ import torch
 from pydantic import PositiveInt
 
 from burnish.config import InputError, Settings
-from burnish.sampling.cache import cell_bytes
+from burnish.sampling.cache import cell_bytes, context_length
 from burnish.sampling.decoding import JOIN_EVERY, Row, Rows
-from burnish.sampling.generate import context_length
 from burnish.sampling.settings import Sampling
 from burnish.sampling.speculative import Draft, begin
 from burnish.sampling.stopping import Endings

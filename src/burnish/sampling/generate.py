@@ -20,8 +20,6 @@ from burnish.sampling.stopping import Endings, find_stop
 from burnish.sampling.threads import few_threads
 from burnish.text.templates import end_tokens
 
-__all__ = ["BATCH_ROWS", "Completion", "Finish", "completion", "context_length", "generate"]
-
 BATCH_ROWS = 128
 
 Finish = Literal["stop", "length"]

@@ -14,7 +14,7 @@ from burnish.evals.tasks import Weigh
 from burnish.models.load import Loaded, load_model
 from burnish.records import Message, content_id
 from burnish.sampling import EndpointSettings, LocalSampler, Sampler, ServedSampler
-from burnish.sampling.generate import context_length
+from burnish.sampling.cache import context_length
 from burnish.sampling.journal import AT_ONCE, JOURNAL, JournalledSampler
 from burnish.stages.base import Context
 from burnish.text.templates import encode_prompt

@@ -29,7 +29,7 @@ from burnish.models.heads import ScalarHead
 from burnish.models.load import Loaded, load_model, save_model
 from burnish.models.quantised import is_quantised
 from burnish.records import Figure, Message, Preference, Record
-from burnish.sampling.generate import context_length
+from burnish.sampling.cache import context_length
 from burnish.stages.base import Context, Inputs, derived_seed
 from burnish.store import tables
 from burnish.text.batches import Batch, Segment, Unit, batches

@@ -17,7 +17,7 @@ from burnish.models.load import Loaded
 from burnish.objectives import DivergenceKind, Loss, distilled
 from burnish.records import Document, Example, Figure
 from burnish.sampling import Sampling
-from burnish.sampling.generate import context_length
+from burnish.sampling.cache import context_length
 from burnish.stages import language, teaching, training
 from burnish.stages.base import Context, Inputs, Outcome
 from burnish.stages.language import target_weights
