@@ -45,12 +45,11 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run on one model: settings of the fit, and the arms' names."""
+    """What is run on one model: settings of the fit."""
 
     about: str
     settings: Mapping[str, Any]
     guard: Mapping[str, Any]
-    arms: Sequence[str]
 
 
 PLANS = {
@@ -59,15 +58,13 @@ PLANS = {
         {"sequence_length": 128, "domain_heldout": 0.1,
          "train": {"learning_rate": 2.5e-3, "tokens_per_step": 1024, "warmup": 0.01}},
         {"bound": 2.0, "checks": 6, "grace": 0.0},
-        tuple(RATIOS),
     ),
     "smollm2": Plan(
         "technical documentation: descriptions of functions and classes in SciPy",
-        {"limit": 60, "sequence_length": 256, "domain_heldout": 0.2, "lora": {"r": 16, "alpha": 32},
+        {"limit": 40, "sequence_length": 256, "domain_heldout": 0.2, "lora": {"r": 16, "alpha": 32},
          "train": {"learning_rate": 1.0e-3, "tokens_per_step": 1024, "tokens_per_batch": 1024,
                    "warmup": 0.01}},
         {"bound": 1.05, "checks": 3, "grace": 0.0},
-        ("none", "25 %", "1 : 1"),
     ),
 }  # fmt: skip
 
@@ -203,7 +200,7 @@ def sweep(model: str, work: Path, seed: int) -> tuple[list[Row], str]:
     rows: list[Row] = []
     for guarded in (False, True):
         passed = {one.arm for one in rows if one.worst > plan.guard["bound"]}
-        for arm in plan.arms if not guarded else [arm for arm in plan.arms if arm in passed]:
+        for arm in RATIOS if not guarded else [arm for arm in RATIOS if arm in passed]:
             # Without general text in the mix there is nothing to raise.
             on = "raise_replay" if RATIOS[arm] else "rollback"
             action = on if guarded else "watch"
