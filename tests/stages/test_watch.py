@@ -87,8 +87,11 @@ def fit(folder: Path, sign: float, action: str = "rollback", phases: int = 4) ->
         mock.patch.object(policy, "judges", return_value={"gold": Judge(sign)}),
     ):
         outcome = ppo.run(config, Inputs({**inputs, "model": [str(model)]}), context(folder))
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return outcome, rows, load_file(folder / "output" / "model.safetensors")
+    return outcome, rows_of(folder, "metrics"), load_file(folder / "output" / "model.safetensors")
+
+
+def rows_of(folder: Path, log: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / f"{log}.jsonl").read_text().splitlines()]
 
 
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -106,8 +109,9 @@ def gamed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return fit(tmp_path_factory.mktemp("honest") / "fit", 1.0, phases=2)
+def honest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("honest") / "fit"
+    return folder, fit(folder, 1.0, phases=2)
 
 
 def test_where_the_proxy_is_gamed_the_fit_goes_back_to_the_best_point(
@@ -137,6 +141,16 @@ def test_where_the_proxy_is_gamed_the_fit_goes_back_to_the_best_point(
     assert rows[3]["watch_proxy"] == looks[1]["proxy"]
 
 
+def test_what_the_policy_says_is_kept_for_those_who_look_on(gamed: tuple[Path, Any]) -> None:
+    folder, (_, rows, _) = gamed
+    said = rows_of(folder, "samples")
+    phases = 1 + int(rows[-1]["phase"])
+    assert [one["step"] for one in said] == [phase for phase in range(phases) for _ in range(3)]
+    assert {(one["stage"], one["round"]) for one in said} == {("fit", 1)}
+    assert all(one["reward"] == pytest.approx(even(one["reply"])) for one in said)
+    assert {one["prompt"][0]["content"][0] for one in said} == {"a"}
+
+
 def test_asked_only_to_report_it_trains_on_and_says_so(tmp_path: Path) -> None:
     outcome, rows, weights = fit(tmp_path / "fit", -1.0, action="report")
     watch = outcome.details["watch"]
@@ -147,15 +161,15 @@ def test_asked_only_to_report_it_trains_on_and_says_so(tmp_path: Path) -> None:
     assert set(watch["gao"]) == {"proxy", "heldout"}
 
 
-def test_a_reward_that_is_what_it_stands_for_is_left_alone(honest: Any) -> None:
-    outcome, rows, _ = honest
+def test_a_reward_that_is_what_it_stands_for_is_left_alone(honest: tuple[Path, Any]) -> None:
+    _, (outcome, rows, _) = honest
     assert not outcome.details["watch"]["over_optimised"]
     assert outcome.details["watch"]["best_step"] > 0
     assert outcome.details["stopped"] == "finished"
     assert len(rows) == 8
 
 
-def test_resumed_it_decides_as_an_unbroken_fit(honest: Any, tmp_path: Path) -> None:
+def test_resumed_it_decides_as_an_unbroken_fit(honest: tuple[Path, Any], tmp_path: Path) -> None:
     # what the looks saw is part of what an interruption must not lose.
     usual = KlBound.__call__
 
@@ -167,9 +181,10 @@ def test_resumed_it_decides_as_an_unbroken_fit(honest: Any, tmp_path: Path) -> N
     with mock.patch.object(KlBound, "__call__", interrupt), pytest.raises(Interrupted):
         fit(tmp_path / "fit", 1.0, phases=2)
     outcome, _, weights = fit(tmp_path / "fit", 1.0, phases=2)
-    unbroken, _, expected = honest
+    kept, (unbroken, _, expected) = honest
     assert outcome.details["watch"] == unbroken.details["watch"]
     assert same(weights, expected)
+    assert rows_of(tmp_path / "fit", "samples") == rows_of(kept, "samples")
 
 
 def test_several_judges_count_alike_in_deviations_of_the_first_look() -> None:

@@ -128,6 +128,17 @@ def test_changes_are_told_as_they_come(site: Site, folder: Path) -> None:
     assert "torn" not in row["html"]
 
 
+def test_what_was_said_last_is_shown(tmp_path: Path) -> None:
+    folder = make_run(tmp_path, "demo", "in the fit")
+    assert [one.reply for one in RunView(folder).samples()] == ["in the fit"]
+    responses = folder / "artifacts" / "evaluate@1" / "responses.jsonl"
+    lines(responses, [{"prompt": f"ask {n}", "reply": f"say {n}"} for n in range(12)])
+    os.utime(responses, (2e9, 2e9))
+    assert [one.reply for one in RunView(folder).samples()] == [f"say {n}" for n in range(0, 12, 2)]
+    os.utime(folder / "samples.jsonl", (3e9, 3e9))
+    assert [one.source for one in RunView(folder).samples()] == ["second · 1"]
+
+
 def test_a_log_written_anew_is_read_anew(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     follower = Follower(path)

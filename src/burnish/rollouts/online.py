@@ -39,6 +39,7 @@ Anneal = Callable[[float], tuple[Reward, dict[str, float]]]
 """The reward at a share of the way from the first phase (0) to the last (1), and its weights."""
 Rewarded = tuple[Rollout, float | None, float]
 """A reply, its reward (None: missing) and its cost."""
+Told = Callable[[int, Sequence[Rollout], Sequence[float | None]], object]
 
 
 class OnlineSettings(Settings):
@@ -76,7 +77,7 @@ class OnlineSource:
         kl_control: moves the weight of the divergence after each phase; None leaves it to credit.
         train: gives window and micro-batch sizes; ``epochs`` are passes over each phase. A window
             has whole groups of replies, the fewest that make ``segments_per_step``.
-        progress: called with the number of replies that ended, as they end.
+        told: called with each phase's number, its replies and their rewards.
 
     Raises:
         InputError: no prompts, greedy sampling, or windows measured in tokens.
@@ -100,7 +101,7 @@ class OnlineSource:
         anneal: Anneal | None = None,
         constraint: Constraint | None = None,
         kl_control: KlControl | None = None,
-        progress: Callable[[int], object] | None = None,
+        told: Told | None = None,
     ) -> None:
         if not prompts:
             raise InputError("there are no prompts to train on")
@@ -117,7 +118,7 @@ class OnlineSource:
             kl_coef=kl_control.initial if kl_control else None,
         )
         self._settings, self._train, self._seed = settings, train, seed
-        self._progress = progress
+        self._told = told
         self._prompts_per_phase = min(settings.prompts_per_phase, len(prompts))
         self._prompts_per_window = math.ceil(train.segments_per_step / settings.per_prompt)
         self._windows_per_pass = math.ceil(self._prompts_per_phase / self._prompts_per_window)
@@ -247,6 +248,8 @@ class OnlineSource:
         prompts = self._chosen(phase)
         groups = ranks.shared_out(prompts, partial(self._sampled, phase))
         rollouts, rewards, costs = zip(*chain.from_iterable(groups), strict=True)
+        if self._told:
+            self._told(phase, rollouts, rewards)
         encoded = encode_prompts(self._tokenizer, [prompt.messages for prompt in prompts])
         owners = [i for i in range(len(prompts)) for _ in range(self._settings.per_prompt)]
         replies = [
@@ -280,7 +283,6 @@ class OnlineSource:
             self._sampling,
             per_prompt=self._settings.per_prompt,
             seed=reply_seed(self._seed, "phase", phase),
-            progress=self._progress,
         )
         rewards = self._reward(rollouts)
         costs = self._constraint.cost(rollouts) if self._constraint else [0.0] * len(rollouts)

@@ -20,16 +20,17 @@ from burnish.engine import (
     StepInfo,
     TrainSettings,
     named_trainable,
+    ranks,
 )
 from burnish.models import adapters
 from burnish.models.adapters import LoraSettings
 from burnish.models.heads import Critic
 from burnish.models.load import Loaded
-from burnish.records import Figure, Preference, Prompt
+from burnish.records import Figure, Preference, Prompt, Rollout
 from burnish.rollouts.constraint import ConstraintSettings, constraint
 from burnish.rollouts.control import KlControl
 from burnish.rollouts.credit import Credit
-from burnish.rollouts.online import OnlineSettings, OnlineSource
+from burnish.rollouts.online import OnlineSettings, OnlineSource, Told
 from burnish.rollouts.scoring import Score, scorer
 from burnish.sampling import Sampling
 from burnish.stages import training
@@ -47,10 +48,12 @@ from burnish.stages.rewarding import (
     reward_function,
 )
 from burnish.stages.watch import Watch, WatchSettings, heldout_prompts, judges
+from burnish.store.metrics import Metrics
 from burnish.text.batches import Batch
 
 BOUNDED = ("cost", "lambda")
 """Metrics of a constraint."""
+SAMPLES = "samples.jsonl"
 
 
 def reference_scorer(loaded: Loaded, sampling: Sampling, critic: Critic | None = None) -> Score:
@@ -226,7 +229,26 @@ def _source(
         settings=config.online,
         train=config.train,
         seed=context.seed,
+        told=said(context) if ranks.first() else None,
     )
+
+
+def said(context: Context, each: int = 3) -> Told:
+    """Keeps the first replies to ``each`` prompts of a phase in the run's ``samples.jsonl``, for
+    those who look on; what a phase said before it was interrupted goes."""
+    log = Metrics(context.metrics.with_name(SAMPLES))
+    tags = {"stage": context.name, "round": context.round}
+
+    def told(phase: int, rollouts: Sequence[Rollout], rewards: Sequence[float | None]) -> None:
+        log.truncate_after(phase - 1, tags)
+        first: dict[str, tuple[Rollout, float | None]] = {}
+        for one, reward in zip(rollouts, rewards, strict=True):
+            first.setdefault(one.prompt_id, (one, reward))
+        for one, reward in list(first.values())[:each]:
+            row = {"prompt": one.prompt, "reply": one.completion, "reward": reward}
+            log.append({**tags, "step": phase, **row})
+
+    return told
 
 
 def _with_pairs(

@@ -176,18 +176,20 @@ class RunView:
         return found
 
     def samples(self) -> list[Sample]:
-        """What the model said last: in the policy fit under way, else when it was evaluated."""
-        said = list(read_jsonl(self.folder / "samples.jsonl"))[-SAMPLES:]
-        if said:
-            return [_sample(f"{row.get('stage')} · {row.get('round')}", row) for row in said[::-1]]
-        answered = sorted(
-            (self.folder / "artifacts").glob("*/responses.jsonl"), key=lambda p: p.stat().st_mtime
-        )
-        if not answered:
+        """What the model said last: in a policy fit, or when it was evaluated."""
+        files = [self.folder / "samples.jsonl", *self.folder.glob("artifacts/*/responses.jsonl")]
+        there = [path for path in files if path.is_file()]
+        if not there:
             return []
-        rows = list(read_jsonl(answered[-1]))
+        last = max(there, key=lambda path: path.stat().st_mtime)
+        rows = list(read_jsonl(last))
+        if last == files[0]:
+            return [
+                _sample(f"{row.get('stage')} · {row.get('round')}", row)
+                for row in rows[-SAMPLES:][::-1]
+            ]
         chosen = rows[:: max(1, len(rows) // SAMPLES)][:SAMPLES]
-        return [_sample(answered[-1].parent.name, row) for row in chosen]
+        return [_sample(last.parent.name, row) for row in chosen]
 
     def log(self) -> str:
         """The end of what the run printed, where it was started in the background."""
