@@ -38,7 +38,7 @@ WITH_PAIRS = ("dpo", "dpo_ppo", "combined", "dpo_combined")
 
 
 def stages(pairs: Path, phases: int, prompts: int, part: str) -> dict[str, Any]:
-    """Every arm and its measurement. DPO's compute takes the place of a phase in the hybrids."""
+    """Every arm and its measurement."""
 
     def online(run: str, model: str, count: int, **more: Any) -> dict[str, Any]:
         size = {"phases": count, "prompts_per_phase": prompts, "per_prompt": PER_PROMPT}
@@ -126,9 +126,9 @@ INTRODUCTION = """# PPO, GRPO, DPO and their hybrids
 Made by `python -m benchmarks.policies`. All start from the quickstart's model after instruction
 tuning, one model for all seeds; a seed sets what is drawn and sampled after that. The reward is the
 prompts' verifier: right +1, declined 0, wrong -1. PPO and GRPO sample {phases} phases of {prompts}
-prompts with 4 replies each; the hybrids sample {less}, so that DPO's compute takes the place of a
-phase. TFLOP counts training alone, not sampling. The pairs come from the start's own 4 replies to
-each of {asked} prompts (the quickstart's `curate.generate`), the same for all arms with DPO: DPO,
+prompts with 4 replies each; the hybrids sample {less}. TFLOP counts all training of an arm, and no
+sampling. The pairs come from the start's own 4 replies to each of {asked} prompts (the quickstart's
+`curate.generate`), the same for all arms with DPO: DPO,
 PPO and GRPO learn from as many replies each. PPO's critic head learns at its own rate
 (`critic.rate`, 20); with the policy's, PPO gained 3.8 [-0.0, +7.8] on these items. DPO takes 6
 epochs at PPO's rate, with {nll:g} times the chosen replies' own loss; in 2 epochs at 4 times that
