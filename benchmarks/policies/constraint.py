@@ -39,7 +39,7 @@ HELDOUT = 200
 LAST = 6
 """Phases that a final figure is the mean of."""
 SIZE = {"prompts_per_phase": 96, "per_prompt": 4}
-MOVING = {"learning_rate": 15.0, "initial": 4.0, "maximum": 20.0}
+MOVING = {"learning_rate": 3.0, "damping": 10.0, "initial": 4.0, "minimum": 0.5, "maximum": 50.0}
 """Of the multiplier: it begins high and may come down."""
 
 
@@ -78,7 +78,7 @@ def arm(
 
 def fixed(weight: float) -> dict[str, float]:
     """A multiplier that stays: reward and cost in a weighted sum."""
-    return {"learning_rate": 1e-12, "initial": weight, "maximum": max(weight, 1e-7)}
+    return {"learning_rate": 1e-12, "initial": weight, "minimum": weight / 2, "maximum": weight}
 
 
 def end(run: Made, name: str) -> End:

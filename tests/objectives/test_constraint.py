@@ -29,6 +29,20 @@ def test_the_steps_of_each_variant(kind: MultiplierKind, expected: list[float]) 
     assert found == pytest.approx(expected, abs=1e-6)
 
 
+def test_damping_answers_to_the_change_of_the_excess() -> None:  # C-27
+    # ln lambda: .1 x .3 + 2 x (.3 - .1) = .43; a cost that falls back takes the .4 away again.
+    risen = next_multiplier(1.0, 0.3, 0.1, "plain", change=0.2, damping=2.0)
+    assert risen == pytest.approx(1.537258, abs=1e-6)
+    fallen = next_multiplier(risen, 0.1, 0.1, "plain", change=-0.2, damping=2.0)
+    assert fallen == pytest.approx(math.exp(0.03 + 0.01))
+    assert next_multiplier(1.0, 0.3, 0.1, "plain", change=0.2) == pytest.approx(math.exp(0.03))
+
+
+@pytest.mark.parametrize("kind", ["scaled", "plain"])
+def test_it_stays_above_its_minimum(kind: MultiplierKind) -> None:  # C-27
+    assert next_multiplier(0.3, -1e6, 1.0, kind, minimum=0.2) == 0.2
+
+
 @pytest.mark.parametrize("kind", ["scaled", "plain"])
 def test_it_stays_above_0_and_below_its_maximum(kind: MultiplierKind) -> None:  # C-27
     for excess in (-1e6, 1e6):
@@ -84,6 +98,10 @@ def test_the_cost_goes_to_the_budget(kind: MultiplierKind) -> None:
         ({"multiplier": 0.0}, "above 0"),
         ({"learning_rate": 0.0}, "above 0"),
         ({"excess": math.nan}, "finite"),
+        ({"change": math.inf}, "finite"),
+        ({"damping": -1.0}, "above 0"),
+        ({"minimum": 0.0}, "0 < minimum < maximum"),
+        ({"minimum": 2.0, "maximum": 2.0}, "0 < minimum < maximum"),
         ({"kind": "paper"}, "scaled or plain"),
     ],
 )

@@ -172,7 +172,8 @@ def test_the_cost_of_a_reward_model_is_minus_its_head(tmp_path: Path) -> None:
         ({"cost": "reward_model"}, "model goes with"),
         ({"cost": "refusal", "model": "m"}, "model goes with"),
         ({"cost": "refusal", "head": "harmless"}, "needs model"),
-        ({"cost": "refusal", "initial": 2.0, "maximum": 1.0}, "above maximum"),
+        ({"cost": "refusal", "initial": 2.0, "maximum": 1.0}, "<= maximum"),
+        ({"cost": "refusal", "initial": 0.001}, "minimum <= initial"),
         ({"cost": "refusal", "update": "paper"}, "scaled"),
     ],
 )

@@ -11,8 +11,6 @@ from torch import Tensor
 from burnish.objectives.types import check, widened
 
 MultiplierKind = Literal["scaled", "plain"]
-SMALLEST = 1e-8
-"""The least multiplier, so that it stays above 0."""
 
 
 def next_multiplier(
@@ -21,6 +19,9 @@ def next_multiplier(
     learning_rate: float,
     kind: MultiplierKind = "scaled",
     *,
+    change: float = 0.0,
+    damping: float = 0.0,
+    minimum: float = 1e-8,
     maximum: float = 100.0,
 ) -> float:
     """The multiplier lambda after one step: it grows where the cost is above its budget.
@@ -31,28 +32,37 @@ def next_multiplier(
     - ``plain``: ``ln lambda += learning_rate * excess``, without the factor: the authors' later
       answer (PKU-Alignment/safe-rlhf, issue 164).
 
+    ``damping`` adds ``damping * change`` to ln lambda, in either variant: the proportional part of
+    Stooke et al. 2020 (PID Lagrangian, arXiv 2007.03964, sec. 5) in incremental form. It answers
+    to a cost that rises before that is above its budget, where the sum of excesses lags behind and
+    overshoots.
+
     Args:
         multiplier: the present lambda, above 0.
         excess: the mean cost of replies less the budget.
         learning_rate: of the step, above 0.
         kind: which variant.
-        maximum: lambda stays between ``SMALLEST`` and this.
+        change: the excess less that of the step before; 0 at the first.
+        damping: of changes, at least 0.
+        minimum, maximum: lambda stays between them. From a minimum near 0 it takes long to return.
 
     Raises:
         ValueError: a number is not finite or not in its range, or ``kind`` is unknown.
     """
     if kind not in ("scaled", "plain"):
         raise ValueError(f"kind: {kind!r}, expected scaled or plain")
-    if not (0 < multiplier < math.inf and learning_rate > 0 and maximum > SMALLEST):
-        found = f"{multiplier}, {learning_rate}, {maximum}"
-        raise ValueError(f"multiplier, learning_rate, maximum: {found}; expected above 0")
-    if not math.isfinite(excess):
-        raise ValueError(f"excess: {excess}, expected a finite number")
+    if not (0 < multiplier < math.inf and learning_rate > 0 and damping >= 0):
+        found = f"{multiplier}, {learning_rate}, {damping}"
+        raise ValueError(f"multiplier, learning_rate, damping: {found}; expected above 0")
+    if not 0 < minimum < maximum:
+        raise ValueError(f"minimum, maximum: {minimum}, {maximum}; expected 0 < minimum < maximum")
+    if not (math.isfinite(excess) and math.isfinite(change)):
+        raise ValueError(f"excess, change: {excess}, {change}; expected finite numbers")
     factor = multiplier if kind == "scaled" else 1.0
-    moved = math.log(multiplier) + learning_rate * factor * excess
+    moved = math.log(multiplier) + learning_rate * factor * excess + damping * change
     if moved >= math.log(maximum):
         return maximum
-    return max(SMALLEST, math.exp(moved))
+    return max(minimum, math.exp(moved))
 
 
 @torch.no_grad()

@@ -31,7 +31,8 @@ class ConstraintSettings(Settings):
     (A_reward - lambda A_cost) / (1 + lambda). After each phase lambda grows where its mean cost
     was above the budget and falls where below: ln lambda += ``learning_rate`` * (cost - budget),
     times lambda where ``update`` is ``scaled`` (the paper's eq. 31; ``plain`` is the authors'
-    later answer).
+    later answer); plus ``damping`` times what the cost has changed since the phase before (PID
+    Lagrangian, arXiv 2007.03964), which keeps it from overshooting.
     """
 
     cost: Literal["reward_model", "verifier", "refusal", "abstention"]
@@ -40,6 +41,8 @@ class ConstraintSettings(Settings):
     budget: float = Field(description="in units of the cost", allow_inf_nan=False)
     learning_rate: PositiveFloat = 0.1
     initial: PositiveFloat = Field(1.0, description="lambda in the first phase")
+    damping: float = Field(0.0, ge=0, allow_inf_nan=False)
+    minimum: PositiveFloat = Field(0.01, description="of lambda")
     maximum: PositiveFloat = Field(100.0, description="of lambda")
     update: MultiplierKind = "scaled"
 
@@ -49,8 +52,8 @@ class ConstraintSettings(Settings):
             raise ValueError("model goes with cost: reward_model, and only with it")
         if self.head is not None and self.model is None:
             raise ValueError("head is one of a reward model: it needs model")
-        if self.initial > self.maximum:
-            raise ValueError("initial must not be above maximum")
+        if not self.minimum <= self.initial <= self.maximum or self.minimum == self.maximum:
+            raise ValueError("expected minimum <= initial <= maximum, and minimum < maximum")
         return self
 
 
@@ -61,13 +64,15 @@ class Constraint:
     settings: ConstraintSettings
     cost: Cost
 
-    def after(self, multiplier: float, cost: float) -> float:
-        """The multiplier of the next phase, from this one's and this one's mean cost."""
+    def after(self, multiplier: float, cost: float, before: float | None) -> float:
+        """The multiplier of the next phase, from this one's, this one's mean cost and that of the
+        phase ``before``."""
         own = self.settings
-        excess = cost - own.budget
         return next_multiplier(
-            multiplier, excess, own.learning_rate, own.update, maximum=own.maximum
-        )
+            multiplier, cost - own.budget, own.learning_rate, own.update,
+            change=0.0 if before is None else cost - before, damping=own.damping,
+            minimum=own.minimum, maximum=own.maximum,
+        )  # fmt: skip
 
 
 def constraint(

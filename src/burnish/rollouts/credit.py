@@ -60,9 +60,11 @@ class Reply:
 @dataclass(frozen=True)
 class Controls:
     """Numbers that move from phase to phase: the ``multiplier`` of a constraint, None where there
-    is none, and ``kl_coef`` in place of the setting, None where that is fixed."""
+    is none, with the mean ``cost`` that moved it last; and ``kl_coef`` in place of the setting,
+    None where that is fixed."""
 
     multiplier: float | None = None
+    cost: float | None = None
     kl_coef: float | None = None
 
 

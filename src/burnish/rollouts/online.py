@@ -296,8 +296,8 @@ class OnlineSource:
         if self._constraint is not None and now.multiplier is not None:
             cost = sum(reply.cost for reply in replies) / len(replies)
             found = {"cost": cost, "lambda": now.multiplier}
-            moved = self._constraint.after(now.multiplier, cost)
-            self._controls = replace(self._controls, multiplier=moved)
+            moved = self._constraint.after(now.multiplier, cost, now.cost)
+            self._controls = replace(self._controls, multiplier=moved, cost=cost)
         if self._kl_control is not None and now.kl_coef is not None:
             found["kl_coef"] = now.kl_coef
             moved = self._kl_control.after(now.kl_coef, self._metrics["kl"], len(replies))
