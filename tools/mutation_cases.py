@@ -75,8 +75,8 @@ MUTATIONS = (
     Mutation(
         "lambda falls where the cost is above its budget",
         "rollouts/constraint.py",
-        "excess = cost - own.budget",
-        "excess = own.budget - cost",
+        "multiplier, cost - own.budget,",
+        "multiplier, own.budget - cost,",
         ("stages/test_constraint.py",),
     ),
     Mutation(
