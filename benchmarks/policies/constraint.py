@@ -39,7 +39,7 @@ HELDOUT = 200
 LAST = 6
 """Phases that a final figure is the mean of."""
 SIZE = {"prompts_per_phase": 96, "per_prompt": 4}
-MOVING = {"learning_rate": 3.0, "damping": 10.0, "initial": 4.0, "minimum": 0.5, "maximum": 50.0}
+MOVING = {"learning_rate": 3.0, "damping": 20.0, "initial": 8.0, "minimum": 1.0, "maximum": 50.0}
 """Of the multiplier: it begins high and may come down."""
 
 
