@@ -13,6 +13,9 @@ PRECISIONS = {
 }
 """By format, largest first. ``torch`` is a model folder for transformers."""
 
+FILES = {"gguf": "model.gguf", "onnx": "model.onnx"}
+"""The model's file in the folder of a format."""
+
 PACKAGES = {
     "gguf": ("gguf", "libgguf", "xllamacpp"),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),

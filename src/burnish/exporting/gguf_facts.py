@@ -1,0 +1,76 @@
+"""What a GGUF file says of itself, read without its weights."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from burnish.exporting.agree import check_file
+from burnish.store.errors import CorruptError
+
+CONTROLS = (2, 3)
+"""Types of tokens that are no text: the unknown one and control tokens."""
+CELL = 2
+"""Bytes of a key's or value's element: llama.cpp keeps them in float16."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """``context``: tokens it was made for. ``cell``: bytes of a token's keys and values.
+
+    ``size``: tokens of its vocabulary; ``controls``: those that are no text. ``begin``: ids that
+    its tokenizer puts before any text, ``bos``: before a document. ``template``: whether it has
+    one for chats.
+    """
+
+    context: int
+    cell: int
+    size: int
+    controls: dict[str, int]
+    begin: list[int]
+    bos: list[int]
+    template: bool
+
+
+def read_facts(path: Path) -> Facts:
+    """Look at a file that need not be one of ours.
+
+    Raises:
+        CorruptError: it is no whole GGUF file, or says too little of itself.
+    """
+    check_file(path)
+    inspect: Any = importlib.import_module("libgguf.inspect")
+    said = {key: one.value for key, one in inspect.inspect_gguf(path).metadata.items()}
+    try:
+        return _facts(said)
+    except (LookupError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise CorruptError(path, f"no model that can reply: {error!r}") from error
+
+
+def _facts(said: dict[str, Any]) -> Facts:
+    of = f"{said['general.architecture']}."
+    heads = said[of + "attention.head_count"]
+    shared = said.get(of + "attention.head_count_kv", heads)
+    layers = int(said[of + "block_count"])
+    # Some architectures tell the heads layer by layer.
+    count = sum(shared) if isinstance(shared, list) else layers * int(shared)
+    most = max(heads) if isinstance(heads, list) else int(heads)
+    usual = int(said[of + "embedding_length"]) // most
+    width = sum(int(said.get(f"{of}attention.{name}_length", usual)) for name in ("key", "value"))
+    tokens: list[str] = said["tokenizer.ggml.tokens"]
+    types = said.get("tokenizer.ggml.token_type", [])
+    template = said.get("tokenizer.chat_template", "")
+    first = said.get("tokenizer.ggml.bos_token_id")
+    bos = [] if first is None else [int(first)]
+    begin = bos if said.get("tokenizer.ggml.add_bos_token", False) else []
+    return Facts(
+        context=int(said[of + "context_length"]),
+        cell=max(1, CELL * count * width),
+        size=len(tokens),
+        controls={tokens[at]: at for at, kind in enumerate(types) if kind in CONTROLS},
+        begin=begin,
+        bos=begin or (bos if "bos_token" in template else []),
+        template=bool(template),
+    )
