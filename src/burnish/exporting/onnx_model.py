@@ -24,8 +24,8 @@ from burnish.models.load import Loaded
 from burnish.store import manifest
 
 
-class OnnxModel:
-    """What ``sampling.past`` asks of a model: its shape, and ``__call__``.
+class OnnxModel(torch.nn.Module):
+    """What ``sampling`` asks of a model: its shape, and a pass over a batch with a cache.
 
     Args:
         context: tokens that prompt and reply may take together.
@@ -34,6 +34,8 @@ class OnnxModel:
     dtype = torch.float32
 
     def __init__(self, runtime: Onnx, context: int) -> None:
+        super().__init__()
+        self.eval()
         self.runtime = runtime
         _, heads, _, size = runtime.empty[0].shape
         self.config = PretrainedConfig(
@@ -46,7 +48,7 @@ class OnnxModel:
         """Only says where it computes."""
         return SimpleNamespace(weight=torch.empty(0))
 
-    def __call__(
+    def forward(
         self, *, input_ids: Tensor, attention_mask: Tensor, cache: DynamicCache, **_: Any
     ) -> Any:
         """Logits ``[R, L, V]`` of ``input_ids [R, L]``, whose keys and values enter the cache.
