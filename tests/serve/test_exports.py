@@ -426,6 +426,18 @@ def test_an_onnx_folder_in_our_batching(tmp_path: Path) -> None:
         asyncio.run(Arms([served("m", onnx)], ServeSettings()).start())
 
 
+def test_a_template_that_never_ends_is_refused(source: write.Source, tmp_path: Path) -> None:
+    """S-05: before llama.cpp runs it, which it does when it loads a file."""
+    endless = (
+        "{% for a in range(10**5) %}{% for b in range(10**5) %}{{ b }}{% endfor %}{% endfor %}"
+    )
+    file = tmp_path / "endless.gguf"
+    words = replace(source.words, template=endless)
+    gguf_file.write_gguf(source.folder, words, "gpt-2", "f16", file)
+    with pytest.raises(InputError, match=r"endless\.gguf.*chat_template"):
+        asyncio.run(llama.opened(file, "m", BatchLimits()))
+
+
 def test_without_a_template_only_text_goes_on(tmp_path: Path) -> None:
     source = models.source("llama", tmp_path)
     bare = replace(source.words, template=None)

@@ -23,7 +23,8 @@ from burnish.config.optional import needed
 TOKEN = "BURNISH_SERVE_TOKEN"  # noqa: S105 the name of a variable
 
 Models = Annotated[
-    list[str], typer.Argument(help="Runs, folders, GGUF files, aliases, shipped names; http://host/v1#name.")
+    list[str],
+    typer.Argument(help="Runs, folders, GGUF files, aliases, shipped names; http://host/v1#name."),
 ]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")]
 Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]

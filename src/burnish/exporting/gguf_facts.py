@@ -21,8 +21,8 @@ class Facts:
     """``context``: tokens it was made for. ``cell``: bytes of a token's keys and values.
 
     ``size``: tokens of its vocabulary; ``controls``: those that are no text. ``begin``: ids that
-    its tokenizer puts before any text, ``bos``: before a document. ``template``: whether it has
-    one for chats.
+    its tokenizer puts before any text, ``bos``: before a document. ``template``: of chats, empty
+    where there is none; ``named``: the tokens that it may write by name.
     """
 
     context: int
@@ -31,7 +31,8 @@ class Facts:
     controls: dict[str, int]
     begin: list[int]
     bos: list[int]
-    template: bool
+    template: str
+    named: dict[str, str]
 
 
 def read_facts(path: Path) -> Facts:
@@ -62,8 +63,8 @@ def _facts(said: dict[str, Any]) -> Facts:
     tokens: list[str] = said["tokenizer.ggml.tokens"]
     types = said.get("tokenizer.ggml.token_type", [])
     template = said.get("tokenizer.chat_template", "")
-    first = said.get("tokenizer.ggml.bos_token_id")
-    bos = [] if first is None else [int(first)]
+    ids = {name: said.get(f"tokenizer.ggml.{name}_token_id") for name in ("bos", "eos")}
+    bos = [] if ids["bos"] is None else [int(ids["bos"])]
     begin = bos if said.get("tokenizer.ggml.add_bos_token", False) else []
     return Facts(
         context=int(said[of + "context_length"]),
@@ -72,5 +73,6 @@ def _facts(said: dict[str, Any]) -> Facts:
         controls={tokens[at]: at for at, kind in enumerate(types) if kind in CONTROLS},
         begin=begin,
         bos=begin or (bos if "bos_token" in template else []),
-        template=bool(template),
+        template=template,
+        named={f"{name}_token": tokens[at] for name, at in ids.items() if at is not None},
     )

@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 import torch
 
-from burnish.config import InputError
+from burnish.config import InputError, Problem
 from burnish.exporting.gguf_facts import Facts, read_facts
 from burnish.exporting.process import RuntimeProcess
 from burnish.exporting.runtimes import SPARE
@@ -30,6 +30,7 @@ from burnish.serve.upstream import events
 from burnish.store import manifest
 from burnish.text.encoder import check
 from burnish.text.layout import CLOSE, OPEN
+from burnish.text.sandbox import vet
 
 log = logging.getLogger(__name__)
 
@@ -244,9 +245,13 @@ async def opened(path: Path, ref: str, limits: BatchLimits) -> Llama:
 
     Raises:
         CorruptError: it is no whole GGUF file.
-        InputError: llama.cpp refuses it.
+        InputError: its chat template does more than it may (S-05), or llama.cpp refuses it.
     """
     facts = await asyncio.to_thread(read_facts, path)
+    if facts.template:
+        reason = await asyncio.to_thread(vet, facts.template, tuple(sorted(facts.named.items())))
+        if reason:
+            raise InputError(Problem(str(path), None, "tokenizer.chat_template", reason))
     cells = max(1, limits.cache_mib * MIB // facts.cell)
     context = min(facts.context, cells)
     rows = min(limits.rows, cells // context)
