@@ -31,7 +31,7 @@ from burnish.store.errors import CorruptError
 from burnish.store.registry import Registry
 from burnish.text.templates import encode_prompt
 
-from .conftest import TOKEN, Running, metrics, running, served, start
+from .conftest import TOKEN, Running, metrics, running, served, start, streamed_at_once
 
 OFF = 0.02
 """How far log-probabilities of float16 weights and activations may be off."""
@@ -223,20 +223,7 @@ def test_what_is_refused(there: Running, field: str, value: Any, names: str) -> 
 
 def test_many_at_once_are_not_mixed_up(there: Running) -> None:
     texts = [f"{'word ' * (n % 7)}number {n}" for n in range(24)]
-
-    async def ask(client: openai.AsyncOpenAI, text: str) -> str:
-        reply = ""
-        async for event in await client.chat.completions.create(
-            model="one", messages=user(text), temperature=0, max_tokens=12, stream=True
-        ):
-            reply += event.choices[0].delta.content or ""
-        return reply
-
-    async def ask_all() -> list[str]:
-        async with openai.AsyncOpenAI(base_url=f"{there.url}/v1", api_key=TOKEN) as client:
-            return await asyncio.gather(*(ask(client, text) for text in texts))
-
-    replies = asyncio.run(ask_all())
+    replies = streamed_at_once(there, texts)
     asked = {"temperature": 0, "max_tokens": 12}
     alone = [there.chat(text, **asked).json()["choices"][0]["message"]["content"] for text in texts]
     assert len(set(alone)) > 12
@@ -394,6 +381,13 @@ def test_broken_files_are_named(
         assert file.name in told
         assert said in told
     assert children(os.getpid()) == before
+    sealed = tmp_path / "sealed"
+    sealed.mkdir()
+    for file in folders["gguf"].iterdir():
+        (sealed / file.name).write_bytes(file.read_bytes())
+    (sealed / "model.gguf").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert invoke(["serve", str(sealed), *runs]) == 2
+    assert "other content" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_onnx_folder_in_our_batching(tmp_path: Path) -> None:
@@ -436,6 +430,18 @@ def test_a_template_that_never_ends_is_refused(source: write.Source, tmp_path: P
     gguf_file.write_gguf(source.folder, words, "gpt-2", "f16", file)
     with pytest.raises(InputError, match=r"endless\.gguf.*chat_template"):
         asyncio.run(llama.opened(file, "m", BatchLimits()))
+
+
+def test_what_the_template_refuses(source: write.Source, tmp_path: Path) -> None:
+    file = tmp_path / "strict.gguf"
+    strict = "{% if messages[0]['content'] == 'no' %}{{ raise_exception('no rules') }}{% endif %}"
+    words = replace(source.words, template=strict + str(source.words.template))
+    gguf_file.write_gguf(source.folder, words, "gpt-2", "f16", file)
+    with running([served("strict", file)], tmp_path) as there:
+        assert there.chat("x").status_code == 200
+        answer = there.chat("no")
+        assert answer.status_code == 400
+        assert "no rules" in answer.json()["error"]["message"]
 
 
 def test_without_a_template_only_text_goes_on(tmp_path: Path) -> None:

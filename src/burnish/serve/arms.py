@@ -19,6 +19,7 @@ from burnish.sampling import draft_of
 from burnish.serve.engine import Engine, Model
 from burnish.serve.settings import ServeSettings
 from burnish.serve.upstream import Upstream
+from burnish.store import manifest
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,8 @@ class Arm:
             needed("export", "gguf", "libgguf", "xllamacpp")
             from burnish.serve.llama import opened
 
+            if file != Path(place.path).expanduser():  # a sealed folder
+                await asyncio.to_thread(manifest.verify, file.parent)
             return await opened(file, place.ref, self.settings.batch)
         loaded, identity = await asyncio.to_thread(_loaded, place.path, file)
         draft = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,9 +142,9 @@ class Llama:
         ]
         return Told(self, asked, top or 0)
 
-    def start(self, work: Any) -> asyncio.Task[None]:
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task that ``close`` waits for."""
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -173,7 +173,7 @@ class Llama:
                 raise InputError(f"llama.cpp: {answer.json()['error']['message']}")
             return answer.raise_for_status().json()
         except _FAULTS as error:
-            raise failed(error) from error
+            raise _failed(error) from error
 
 
 class Told:
@@ -223,7 +223,7 @@ class Told:
                         seen = event["tokens_predicted"]
                 raise ValueError("it ended too early")
             except (*_FAULTS, DecodingError) as error:
-                self._came.put_nowait(failed(error))
+                self._came.put_nowait(_failed(error))
             finally:
                 llama.running -= 1
 
@@ -252,12 +252,12 @@ async def opened(path: Path, ref: str, limits: BatchLimits) -> Llama:
         reason = await asyncio.to_thread(vet, facts.template, tuple(sorted(facts.named.items())))
         if reason:
             raise InputError(Problem(str(path), None, "tokenizer.chat_template", reason))
+    identity = await asyncio.to_thread(manifest.content_fingerprint, path)
     cells = max(1, limits.cache_mib * MIB // facts.cell)
     context = min(facts.context, cells)
     rows = min(limits.rows, cells // context)
     threads = torch.get_num_threads()
     process = await asyncio.to_thread(RuntimeProcess, "gguf", path, context, threads, rows)
-    identity = await asyncio.to_thread(manifest.content_fingerprint, path)
     return Llama(ref, identity[:16], facts, process, context, rows, limits.waiting)
 
 
@@ -266,7 +266,7 @@ def _text(token: dict[str, Any]) -> str:
     return bytes(token["bytes"]).decode("utf-8", "replace")
 
 
-def failed(error: Exception) -> DecodingError:
+def _failed(error: Exception) -> DecodingError:
     """What a client is told: nothing of what it was; that is logged."""
     log.error("llama.cpp: %s: %s", type(error).__name__, error)
     return DecodingError("the model failed while it replied")
