@@ -77,7 +77,7 @@ class Arm:
         more; returns whether it did.
 
         New requests go to them from then on; those that run end where they began. Weights that
-        cannot be loaded change nothing, and are not tried again.
+        cannot be loaded change nothing, and are not tried again as long as those here answer.
         """
         try:
             place = await asyncio.to_thread(self.served.locate)
