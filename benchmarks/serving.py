@@ -36,7 +36,7 @@ import psutil
 
 from burnish.config import process
 from burnish.exporting import write
-from burnish.exporting.forms import parse
+from burnish.exporting.forms import TOLD, parse
 from burnish.models.load import load_model
 from burnish.models.save import save_model
 from burnish.sampling import Sampling, generate
@@ -237,7 +237,7 @@ def commands(folder: Path, gguf: Path, port: int, rows: int) -> dict[str, list[s
     transformers = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder),
                     "--port", str(port), "--host", "127.0.0.1"]  # fmt: skip
     file = gguf / "model.gguf"
-    context = json.loads((gguf / write.TOLD).read_text())["context"] if gguf.is_dir() else 0
+    context = json.loads((gguf / TOLD).read_text())["context"] if gguf.is_dir() else 0
     return {
         "burnish": [*here, "burnish", "serve", str(folder), *rest],
         "burnish gguf": [*here, "burnish", "serve", str(file), *rest],

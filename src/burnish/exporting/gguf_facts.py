@@ -1,4 +1,4 @@
-"""What a GGUF file says of itself, read without its weights."""
+"""Is a file a GGUF file, and what does it say of itself? Read without its weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from burnish.exporting.agree import check_file
 from burnish.store.errors import CorruptError
 
 CONTROLS = (2, 3)
@@ -33,6 +32,21 @@ class Facts:
     bos: list[int]
     template: str
     named: dict[str, str]
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that is no whole GGUF, before any runtime maps it.
+
+    Raises:
+        CorruptError: saying what is wrong with it.
+    """
+    inspect: Any = importlib.import_module("libgguf.inspect")
+    try:
+        found = inspect.validate_gguf(path)
+    except (OSError, ValueError, OverflowError, MemoryError) as error:
+        raise CorruptError(path, f"not a GGUF file: {error}") from error
+    if found.errors:
+        raise CorruptError(path, [issue.message for issue in found.errors[:3]])
 
 
 def read_facts(path: Path) -> Facts:

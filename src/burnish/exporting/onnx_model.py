@@ -17,9 +17,8 @@ from torch import Tensor
 from transformers import AutoTokenizer, DynamicCache, PretrainedConfig
 
 from burnish.config import InputError, Problem
-from burnish.exporting.forms import FILES
+from burnish.exporting.forms import FILES, TOLD
 from burnish.exporting.runtimes import Onnx
-from burnish.exporting.write import TOLD
 from burnish.models.load import Loaded
 from burnish.store import manifest
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from burnish.config import InputError, Problem
 from burnish.exporting import gguf_file, gguf_words, modelfile, onnx_file
-from burnish.exporting.forms import FILES, PACKAGES, Form
+from burnish.exporting.forms import FILES, PACKAGES, TOLD, Form
 from burnish.exporting.process import RuntimeProcess
 from burnish.models.load import Loaded
 from burnish.records import Message
@@ -23,8 +23,6 @@ from burnish.store import atomic, manifest
 from burnish.store.errors import storage_errors
 from burnish.text.templates import end_tokens
 
-TOLD = "burnish.json"
-"""What a runner has to know of an exported model: where replies end, how long they can be."""
 LONGEST = 4096
 """Tokens of the cache that a runtime is opened with at most."""
 

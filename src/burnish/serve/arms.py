@@ -14,9 +14,11 @@ from pathlib import Path
 from burnish.config import BurnishError, InputError, Problem, is_served
 from burnish.config.optional import needed
 from burnish.exporting.forms import FILES
+from burnish.exporting.onnx_model import load_onnx
 from burnish.models.load import Loaded, load_model
 from burnish.sampling import draft_of
 from burnish.serve.engine import Engine, Model
+from burnish.serve.llama import opened
 from burnish.serve.settings import ServeSettings
 from burnish.serve.upstream import Upstream
 from burnish.store import manifest
@@ -112,10 +114,7 @@ class Arm:
             if self.served.draft is not None:
                 found = "a GGUF file, which is decoded by llama.cpp alone"
                 raise InputError(Problem(place.path, None, "draft", found, "a model folder"))
-            # What only exports need is not there in every installation.
-            needed("export", "gguf", "libgguf", "xllamacpp")
-            from burnish.serve.llama import opened
-
+            needed("export", "libgguf", "xllamacpp")
             if file != Path(place.path).expanduser():  # a sealed folder
                 await asyncio.to_thread(manifest.verify, file.parent)
             return await opened(file, place.ref, self.settings.batch)
@@ -221,9 +220,7 @@ def _loaded(path: str, file: Path | None) -> tuple[Loaded, str]:
     if file is None:
         loaded = load_model(path)
     else:
-        needed("export", "gguf", "onnxruntime")
-        from burnish.exporting.onnx_model import load_onnx
-
+        needed("export", "onnxruntime")
         loaded = load_onnx(file.parent)
     return loaded, loaded.identity[:16]
 
