@@ -2,12 +2,15 @@
 
     python -m benchmarks.serving --clients 16 --seconds 30
     python -m benchmarks.serving --clients 200 --seconds 120 --peer none
+    python -m benchmarks.serving --clients 16 --seconds 30 --peer llama.cpp --peer transformers
 
 Clients ask one prompt after another at temperature 0. What comes is compared with what
 ``generate`` says to the same prompt: a reply that is another prompt's was mixed up; one that is
-nobody's differs, as it may by a near tie of two tokens. ``transformers serve`` is measured in the
-same run, in turn, on the same weights; where it does not start, that is said. CPU time is that of
-the server process.
+nobody's differs, as it may by a near tie of two tokens. Peers are measured in the same run, in
+turn, on the same weights; where one does not start, that is said. With ``llama.cpp`` these are
+exported to GGUF, and served by its own server alone, by it behind burnish (``burnish gguf``), and
+as they are by burnish. Tokens are those that a server counts, of one that does not those that
+``generate`` draws. CPU time is that of the server's processes.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ import numpy as np
 import psutil
 
 from burnish.config import process
+from burnish.exporting import write
+from burnish.exporting.forms import TOLD, parse
 from burnish.models.load import load_model
 from burnish.models.save import save_model
 from burnish.sampling import Sampling, generate
@@ -121,16 +126,19 @@ async def one_client(
     while time.monotonic() < until:
         prompt = next(turn)
         body = {"model": model, "messages": [{"role": "user", "content": prompt}],
-                "temperature": 0, "max_tokens": tokens, "stream": True}  # fmt: skip
+                "temperature": 0, "max_tokens": tokens, "stream": True,
+                "stream_options": {"include_usage": True}}  # fmt: skip
         began = time.monotonic()
-        text, done, first = "", False, None
+        text, done, first, told = "", False, None, None
         try:
             async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
                 answer.raise_for_status()
                 async for line in answer.aiter_lines():
                     if not line.startswith("data: {"):
                         continue
-                    for choice in json.loads(line[6:]).get("choices", []):
+                    event = json.loads(line[6:])
+                    told = event.get("usage") or told
+                    for choice in event.get("choices", []):
                         piece = choice["delta"].get("content") or ""
                         if piece and first is None:
                             first = time.monotonic() - began
@@ -145,7 +153,7 @@ async def one_client(
         if first is not None:
             seen.first.append(first)
         expected, count = known[prompt]
-        seen.tokens += count
+        seen.tokens += told["completion_tokens"] if told else count
         seen.mixed += text != expected and owners.get(text, prompt) != prompt
         seen.different += text != expected and text not in owners
 
@@ -215,29 +223,54 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def measured(name: str, folder: Path, options: Any, known: Known) -> Seen | None:
+def commands(folder: Path, gguf: Path, port: int, rows: int) -> dict[str, list[str]]:
+    """How each server is started."""
+    here = [sys.executable, "-m"]
+    rest = [
+        "--port",
+        str(port),
+        "--set",
+        f"batch.rows={rows}",
+        "--runs",
+        str(folder.parent / "runs"),
+    ]
+    transformers = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder),
+                    "--port", str(port), "--host", "127.0.0.1"]  # fmt: skip
+    file = gguf / "model.gguf"
+    context = json.loads((gguf / TOLD).read_text())["context"] if gguf.is_dir() else 0
+    return {
+        "burnish": [*here, "burnish", "serve", str(folder), *rest],
+        "burnish gguf": [*here, "burnish", "serve", str(file), *rest],
+        "llama.cpp": [*here, "benchmarks.llama_worker", str(file), str(port), TOKEN, str(rows),
+                      str(context)],
+        "transformers": transformers,
+        "transformers-cb": [*transformers, "--continuous-batching"],
+    }  # fmt: skip
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process and those below it that still run."""
+    root = psutil.Process(pid)
+    times = [one.cpu_times() for one in (root, *root.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
+
+
+def measured(name: str, folder: Path, gguf: Path, options: Any, known: Known) -> Seen | None:
     """One server under load."""
     port = free_port()
-    bin_ = Path(sys.executable).parent
-    commands = {
-        "burnish": [sys.executable, "-m", "burnish", "serve", str(folder), "--port", str(port),
-                    "--set", f"batch.rows={options.rows}", "--runs", str(folder.parent / "runs")],
-        "transformers": [str(bin_ / "transformers"), "serve", str(folder), "--port", str(port),
-                         "--host", "127.0.0.1"],
-        "transformers-cb": [str(bin_ / "transformers"), "serve", str(folder), "--port", str(port),
-                            "--host", "127.0.0.1", "--continuous-batching"],
-    }  # fmt: skip
     url = f"http://127.0.0.1:{port}"
-    with started(commands[name], url) as server:
+    model = str(gguf / "model.gguf") if name == "burnish gguf" else str(folder)
+    command = commands(folder, gguf, port, options.rows)[name]
+    with started(command, url) as server:
         if server is None:
             return None
-        asked = (url, str(folder), options.clients)
         warm = dict(list(known.items())[:2])
-        asyncio.run(load(url, str(folder), 2, 0.01, warm, options.tokens))
-        clock = psutil.Process(server.pid).cpu_times()
-        seen = asyncio.run(load(*asked, options.seconds, known, options.tokens))
-        after = psutil.Process(server.pid).cpu_times()
-        seen.cpu = after.user + after.system - clock.user - clock.system
+        asyncio.run(load(url, model, 2, 0.01, warm, options.tokens))
+        began = cpu_seconds(server.pid)
+        seen = asyncio.run(
+            load(url, model, options.clients, options.seconds, known, options.tokens)
+        )
+        seen.cpu = cpu_seconds(server.pid) - began
         return seen
 
 
@@ -248,27 +281,33 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--tokens", type=int, default=48, help="tokens of the longest reply")
-    parser.add_argument("--rows", type=int, default=64, help="rows that burnish decodes at once")
+    parser.add_argument("--rows", type=int, default=64, help="rows that are decoded at once")
     parser.add_argument("--prompts", type=int, default=240)
-    peers = ("transformers", "transformers-cb", "none")
-    parser.add_argument("--peer", choices=peers, default="transformers")
+    parser.add_argument("--form", default="gguf:f16", help="what llama.cpp is given")
+    choices = ("transformers", "transformers-cb", "llama.cpp", "none")
+    parser.add_argument("--peer", choices=choices, action="append", help="(repeatable)")
     options = parser.parse_args()
+    peers = [peer for peer in options.peer or ["transformers"] if peer != "none"]
     process.tune()
     with TemporaryDirectory() as scratch:
         loaded = load_model(options.model)
         folder = save_model(loaded.model, loaded.tokenizer, Path(scratch) / "model")
+        gguf = Path(scratch) / "gguf"
+        if "llama.cpp" in peers:
+            source = write.Source(load_model(folder), Path(scratch) / "trial")
+            write.write(source, parse(options.form), gguf)
         known = known_replies(folder, questions(options.prompts), options.tokens)
         print(f"{options.clients} clients, {options.seconds:g} s, {options.model}\n\n{HEAD}")
         rates = {}
-        for name in ("burnish", *([options.peer] if options.peer != "none" else [])):
-            seen = measured(name, folder, options, known)
+        for name in ("burnish", *(["burnish gguf"] if gguf.is_dir() else []), *peers):
+            seen = measured(name, folder, gguf, options, known)
             print(seen.row(name) if seen else f"| {name} | did not start |", flush=True)
             if seen and seen.wall:
                 rates[name] = seen.tokens / seen.wall
-            if name == "burnish" and (seen is None or seen.dropped or seen.mixed):
+            if name not in peers and (seen is None or seen.dropped or seen.mixed):
                 sys.exit(1)
-    if len(rates) == 2:
-        print(f"\nburnish: {rates['burnish'] / max(rates[options.peer], 1e-9):.1f} x the tokens/s")
+    for peer in filter(rates.get, peers):
+        print(f"\nburnish: {rates['burnish'] / rates[peer]:.1f} x the tokens/s of {peer}")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from burnish.exporting.agree import check_file
 from burnish.exporting.child import resident
+from burnish.exporting.gguf_facts import check_file
 from burnish.store.errors import CorruptError
 from burnish.store.shards import ShardReader
 from burnish.store.tensors import read_tensors

@@ -14,7 +14,7 @@ from tests.exporting import models
 
 from burnish.config import InputError
 from burnish.exporting import gguf_file
-from burnish.exporting.agree import check_file
+from burnish.exporting.gguf_facts import check_file
 from burnish.exporting.process import RuntimeProcess
 from burnish.store.errors import CorruptError
 from burnish.store.tensors import write_tensors

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import gguf
+import httpx2
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -124,6 +128,28 @@ def test_what_the_runtime_refuses_is_an_input_error(tmp_path: Path) -> None:
     bad.write_bytes(b"GGUF" + b"\xff" * 200)
     with pytest.raises(InputError, match=r"bad\.gguf:llama\.cpp: cannot be loaded"):
         RuntimeProcess("gguf", bad, 64, 1)
+
+
+def test_no_runtime_outlives_its_parent(tmp_path: Path) -> None:
+    source = models.source("llama", tmp_path)
+    file = tmp_path / "model.gguf"
+    gguf_file.write_gguf(source.folder, source.words, "gpt-2", "f16", file)
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from burnish.exporting.process import RuntimeProcess\n"
+        f"one = RuntimeProcess('gguf', Path({str(file)!r}), 64, 1, 2)\n"
+        "print(one._process.pid, *one.address(), flush=True); time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid, url, key = parent.stdout.readline().split()
+    child = psutil.Process(int(pid))
+    child.terminate()  # only its parent ends it
+    for given, status in ((f"Bearer {key}", 200), ("Bearer wrong", 401)):
+        assert httpx2.get(f"{url}/props", headers={"authorization": given}).status_code == status
+    parent.kill()
+    parent.communicate()
+    assert psutil.wait_procs([child], timeout=20)[1] == []
 
 
 def test_generation_marks_leave_the_template() -> None:

@@ -17,9 +17,11 @@ from transformers.exporters import OnnxExporter
 from burnish.config import InputError
 from burnish.exporting import edge, onnx_file, write
 from burnish.exporting.forms import parse
+from burnish.exporting.onnx_model import load_onnx
 from burnish.exporting.process import RuntimeProcess
-from burnish.sampling import LocalSampler, Request, Sampling
+from burnish.sampling import LocalSampler, Request, Sampling, generate
 from burnish.store import manifest
+from burnish.text.templates import encode_prompt
 
 BLOCKED = """
 import sys
@@ -59,6 +61,24 @@ def test_onnxruntime_computes_the_same_function(
     assert bits == {"fp32": [], "int8": [8] * 9, "int4": [4] * 8 + [8]}[precision]
     weights = {one.name for one in graph.initializer}
     assert ("embedding.half" in weights) == (precision != "fp32")
+
+
+def test_our_decoding_runs_on_a_graph(source: write.Source, tmp_path: Path) -> None:
+    """Ragged prompts, rows that end and others that join: token for token as on the model."""
+    write.write(source, parse("onnx:fp32"), tmp_path / "out")
+    graph = load_onnx(tmp_path / "out")
+    texts = ["a", "hello the an", "a", "x 12 中文", "the", "the hello the hello"]
+    prompts = [[1, *source.encode(text)] for text in texts]
+    chosen = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=12)
+    replies = [
+        generate(one.model, one.tokenizer, prompts, chosen, seeds=range(6), batch_size=2)
+        for one in (source.loaded, graph)
+    ]
+    assert [reply.tokens for reply in replies[1]] == [reply.tokens for reply in replies[0]]
+    for there, here in zip(*replies, strict=True):
+        assert there.logprobs == pytest.approx(here.logprobs, abs=1e-4)
+    ids = encode_prompt(source.loaded.tokenizer, [{"role": "user", "content": QUESTION}])
+    assert encode_prompt(graph.tokenizer, [{"role": "user", "content": QUESTION}]) == ids
 
 
 def blocked(folder: Path, *words: str, told: str = "") -> str:

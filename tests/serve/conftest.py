@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import openai
 import pytest
 import torch
 from tests import tiny
@@ -95,6 +97,25 @@ def up(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runni
 
 def metrics(there: Running) -> str:
     return str(there.http.get("/metrics").text)
+
+
+def streamed_at_once(there: Running, texts: Sequence[str]) -> list[str]:
+    """What the model "one" says to each, greedily, by the official client."""
+
+    async def ask(client: openai.AsyncOpenAI, text: str) -> str:
+        reply = ""
+        async for event in await client.chat.completions.create(
+            model="one", messages=[{"role": "user", "content": text}], temperature=0,
+            max_tokens=12, stream=True,
+        ):  # fmt: skip
+            reply += event.choices[0].delta.content or ""
+        return reply
+
+    async def ask_all() -> list[str]:
+        async with openai.AsyncOpenAI(base_url=f"{there.url}/v1", api_key=TOKEN) as client:
+            return await asyncio.gather(*(ask(client, text) for text in texts))
+
+    return asyncio.run(ask_all())
 
 
 def start(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from burnish.models.load import load_model
 from burnish.sampling import Sampling, generate
 from burnish.text.templates import encode_prompt
 
-from .conftest import TOKEN, Running
+from .conftest import TOKEN, Running, streamed_at_once
 
 TOKENIZER = tiny.tokenizer()
 
@@ -212,20 +211,7 @@ def test_what_is_no_request(up: Running, body: str) -> None:
 
 def test_many_at_once_are_not_mixed_up(up: Running, model: Any) -> None:
     texts = [f"{'word ' * (n % 7)}number {n}" for n in range(48)]
-
-    async def ask(client: openai.AsyncOpenAI, text: str) -> str:
-        reply = ""
-        async for event in await client.chat.completions.create(
-            model="one", messages=said(text), temperature=0, max_tokens=12, stream=True
-        ):
-            reply += event.choices[0].delta.content or ""
-        return reply
-
-    async def ask_all() -> list[str]:
-        async with openai.AsyncOpenAI(base_url=f"{up.url}/v1", api_key=TOKEN) as client:
-            return await asyncio.gather(*(ask(client, text) for text in texts))
-
-    replies = asyncio.run(ask_all())
+    replies = streamed_at_once(up, texts)
     alone = [expected(model, text, [0], temperature=0)[0].text for text in texts]
     assert len(set(alone)) > 24
     assert sum(a != b for a, b in zip(replies, alone, strict=True)) <= 1  # a near tie may flip

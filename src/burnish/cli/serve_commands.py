@@ -23,7 +23,8 @@ from burnish.config.optional import needed
 TOKEN = "BURNISH_SERVE_TOKEN"  # noqa: S105 the name of a variable
 
 Models = Annotated[
-    list[str], typer.Argument(help="Runs, folders, aliases, shipped names; http://host/v1#name.")
+    list[str],
+    typer.Argument(help="Runs, folders, GGUF files, aliases, shipped names; http://host/v1#name."),
 ]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any free one.")]
 Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]
@@ -48,6 +49,7 @@ def register(app: typer.Typer) -> None:
             "burnish serve champion burnish-tiny --split 0.9,0.1 --port 8001",
             "burnish serve models/small models/large --router routers/mine",
             "burnish serve quickstart --draft models/small",
+            "burnish serve exported/gguf-q8_0",
             "burnish serve champion http://127.0.0.1:8080/v1#qwen --split 0.9,0.1",
         )
     )(serve)
@@ -71,8 +73,9 @@ def serve(
 ) -> None:
     """Serve models over an OpenAI-compatible API, until Ctrl-C or SIGTERM.
 
-    Of a run its champion is served, and the next one as soon as it is promoted. A model on another
-    server is named by its address. Requests for the model "burnish" are divided by user, or routed
+    Of a run its champion is served, and the next one as soon as it is promoted. A GGUF file, or a
+    folder that burnish export wrote, is served in its own runtime. A model on another server is
+    named by its address. Requests for the model "burnish" are divided by user, or routed
     by what they ask; the header X-Burnish-Arm says who answered. A --draft goes ahead of all
     models, as many tokens as --set ahead=4 says. The token stands in --token-file or in the
     variable BURNISH_SERVE_TOKEN; else a new one is made and shown once.

@@ -1,13 +1,15 @@
 """The process that a runtime lives in: answers JSON lines, and tells what memory it took.
 
-``python -m burnish.exporting.child FORMAT PATH CONTEXT THREADS``. Runtimes write to standard
-output as they like; answers go to what was standard output when the process began.
+``python -m burnish.exporting.child FORMAT PATH CONTEXT THREADS [ROWS]``. Runtimes write to standard
+output as they like; answers go to what was standard output when the process began. It ends when its
+input does, so not later than its parent, and not before: signals that reach both are the parent's.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +20,9 @@ from burnish.exporting.runtimes import RUNTIMES
 
 def main() -> None:
     """Load the artifact, say so, then answer until the input ends."""
-    format_, path, context, threads = sys.argv[1:]
+    format_, path, *numbers = sys.argv[1:]
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -28,7 +32,7 @@ def main() -> None:
 
     before = resident("VmRSS")
     try:
-        runtime = RUNTIMES[format_](Path(path), int(context), int(threads))
+        runtime = RUNTIMES[format_](Path(path), *map(int, numbers))
     except Exception as error:  # noqa: BLE001 - told to the parent, which raises it
         tell({"error": f"{type(error).__name__}: {error}"})
         return

@@ -13,6 +13,12 @@ PRECISIONS = {
 }
 """By format, largest first. ``torch`` is a model folder for transformers."""
 
+FILES = {"gguf": "model.gguf", "onnx": "model.onnx"}
+"""The model's file in the folder of a format."""
+
+TOLD = "burnish.json"
+"""What a runner has to know of an exported model: where replies end, how long they can be."""
+
 PACKAGES = {
     "gguf": ("gguf", "libgguf", "xllamacpp"),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),

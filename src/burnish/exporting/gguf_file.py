@@ -24,7 +24,6 @@ from burnish.exporting.gguf_words import Words, add_words
 from burnish.store.errors import CorruptError, storage_errors
 from burnish.store.shards import ShardReader
 
-MODEL = "model.gguf"
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 _PLAIN = (None, "default")
 _TYPES = {

@@ -24,7 +24,6 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from burnish.config import InputError, Problem
 from burnish.store.errors import storage_errors
 
-MODEL = "model.onnx"
 BITS = {"fp32": None, "int8": 8, "int4": 4}
 BLOCK = 32
 _NOISY = (

@@ -16,7 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from burnish.config import InputError, Problem
-from burnish.exporting.gguf_file import MODEL
+from burnish.exporting.forms import FILES
 from burnish.store import atomic
 
 NPM = "npm"
@@ -70,10 +70,11 @@ def write_page(folder: Path, package: Path) -> int:
     Raises:
         InputError: the model is too large for a browser.
     """
-    size = (folder / MODEL).stat().st_size
+    file = folder / FILES["gguf"]
+    size = file.stat().st_size
     if size > LARGEST:
         found = f"{size / 1e9:.1f} GB, too large for a page"
-        raise InputError(Problem(str(folder / MODEL), None, "page", found, "at most 2 GB"))
+        raise InputError(Problem(str(file), None, "page", found, "at most 2 GB"))
     own = files("burnish.exporting") / "browser"
     parts = {"index.html": (own / "index.html").read_bytes()}
     for name in ("page.js", "page.css"):

@@ -28,12 +28,15 @@ class RuntimeProcess:
         path: the file, or for torch the folder.
         context: tokens of the key-value cache.
         threads: for computing.
+        rows: replies at a time of llama.cpp's server; only of a GGUF.
 
     Raises:
         InputError: the runtime refuses the artifact, or dies of it.
     """
 
-    def __init__(self, format: str, path: Path, context: int, threads: int) -> None:
+    def __init__(
+        self, format: str, path: Path, context: int, threads: int, rows: int | None = None
+    ) -> None:
         self.path, self.format = path, format
         self.peak = self.baseline = 0
         # burnish as it is imported here, wherever that is.
@@ -42,7 +45,8 @@ class RuntimeProcess:
         # When a file makes llama.cpp give up, it starts a debugger to print where: seconds of
         # work, and hundreds of megabytes, for what nobody reads.
         quiet = {"GGML_NO_BACKTRACE": "1"}
-        command = [sys.executable, "-m", LINE, format, str(path), str(context), str(threads)]
+        numbers = (context, threads) if rows is None else (context, threads, rows)
+        command = [sys.executable, "-m", LINE, format, str(path), *map(str, numbers)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -82,6 +86,16 @@ class RuntimeProcess:
         """A conversation by the artifact's own chat template; only of a GGUF."""
         text: str = self._ask("render", messages=list(messages))
         return text
+
+    def address(self) -> tuple[str, str]:
+        """Where the artifact is served, and the key for it; only of a GGUF."""
+        url, key = self._ask("address")
+        return url, key
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is still there."""
+        return self._process.poll() is None
 
     def close(self) -> None:
         """End the process."""

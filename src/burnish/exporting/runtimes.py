@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import secrets
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ TOP = 32
 """Likeliest tokens told with each position."""
 
 
+SPARE = 8
+"""Connections that llama.cpp's server takes beyond those that it can reply on at once."""
 _CERTAIN = 1e4
 """Added to a logit: more than any other can have."""
 _ALL = 2**31 - 1
@@ -55,14 +58,23 @@ class Runtime(Protocol):
 
 
 class LlamaCpp:
-    """A GGUF file in llama.cpp (the package xllamacpp), one request at a time."""
+    """A GGUF file in llama.cpp (the package xllamacpp).
 
-    def __init__(self, path: Path, context: int, threads: int) -> None:
+    The questions of ``Runtime`` come one at a time. Its server, on a loopback port and behind a
+    key, answers ``rows`` requests at once, each with a ``context`` of its own.
+    """
+
+    def __init__(self, path: Path, context: int, threads: int, rows: int = 1) -> None:
         llama = importlib.import_module("xllamacpp")
         params = llama.CommonParams()
         params.model.path = str(path)
-        params.n_ctx = context
-        params.n_parallel = 1
+        params.n_ctx = context * rows
+        params.n_parallel = rows
+        # A connection that is kept open has a thread of its own, busy or not.
+        params.n_threads_http = rows + SPARE
+        params.cache_ram_mib = 0  # prompts of rows that ended stay in their cells, nowhere else
+        self._key = secrets.token_urlsafe()
+        params.api_keys = [self._key]
         params.n_gpu_layers = 0
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         params.warmup = False
@@ -118,6 +130,10 @@ class LlamaCpp:
         times = self._server.handle_completions(asked)["timings"]
         return times["prompt_per_second"], times["predicted_per_second"]
 
+    def address(self) -> tuple[str, str]:
+        """Where its server listens, and the key that it asks for."""
+        return self._server.listening_address, self._key
+
     def tokenize(self, text: str) -> list[int]:
         """Ids of a text in which nothing is a control token."""
         plain = {"content": text, "add_special": False, "parse_special": False}
@@ -138,7 +154,7 @@ class LlamaCpp:
         request = urllib.request.Request(  # noqa: S310 - the runtime's own loopback address
             self._server.listening_address + route,
             json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
+            {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"},
         )
         with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return json.load(answer)
@@ -160,26 +176,28 @@ class Onnx:
 
     def score(self, tokens: Sequence[int], first: int = 1) -> Scored:
         """One pass over all tokens."""
-        logits, _ = self._forward(tokens[:-1], None)
+        logits, _ = self.forward(tokens[:-1], None)
         return told_by(logits[first - 1 :], tokens[first:])
 
     def generate(self, prompt: Sequence[int], limit: int, ends: Sequence[int]) -> list[int]:
         """One pass over the prompt, then one a token."""
-        return _greedy(self._forward, prompt, limit, ends)
+        return _greedy(self.forward, prompt, limit, ends)
 
     def speed(self, prompt: Sequence[int], limit: int) -> tuple[float, float]:
         """By the clock, with nothing that ends the reply."""
         return _timed(self, prompt, limit)
 
-    def _forward(
+    @property
+    def empty(self) -> list[np.ndarray[Any, Any]]:
+        """The cache before any token: keys and values ``[1, H, 0, D]`` of each layer in turn."""
+        shape = [int(size) if str(size).isdigit() else 0 for size in self._inputs[self._caches[0]]]
+        return [np.zeros(shape, np.float32)] * len(self._caches)
+
+    def forward(
         self, tokens: Sequence[int], cache: list[Any] | None
     ) -> tuple[np.ndarray[Any, Any], list[Any]]:
         """Logits ``[T, V]`` of the new tokens, and the cache with them."""
-        if cache is None:
-            shape = [
-                int(size) if str(size).isdigit() else 0 for size in self._inputs[self._caches[0]]
-            ]
-            cache = [np.zeros(shape, np.float32)] * len(self._caches)
+        cache = cache or self.empty
         before = cache[0].shape[2]
         places = np.arange(before, before + len(tokens), dtype=np.int64)[None]
         feed = dict(zip(self._caches, cache, strict=True)) | {

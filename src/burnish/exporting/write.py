@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from burnish.config import InputError, Problem
 from burnish.exporting import gguf_file, gguf_words, modelfile, onnx_file
-from burnish.exporting.forms import PACKAGES, Form
+from burnish.exporting.forms import FILES, PACKAGES, TOLD, Form
 from burnish.exporting.process import RuntimeProcess
 from burnish.models.load import Loaded
 from burnish.records import Message
@@ -23,8 +23,6 @@ from burnish.store import atomic, manifest
 from burnish.store.errors import storage_errors
 from burnish.text.templates import end_tokens
 
-TOLD = "burnish.json"
-"""What a runner has to know of an exported model: where replies end, how long they can be."""
 LONGEST = 4096
 """Tokens of the cache that a runtime is opened with at most."""
 
@@ -138,8 +136,7 @@ def write(source: Source, form: Form, target: Path) -> dict[str, Any]:
 
 def artifact(form: Form, folder: Path) -> Path:
     """What the runtime of a form is given: a file, or for transformers the folder."""
-    names = {"gguf": gguf_file.MODEL, "onnx": onnx_file.MODEL, "torch": "."}
-    return folder / names[form.format]
+    return folder / FILES.get(form.format, "")
 
 
 def _told(source: Source) -> dict[str, Any]:
@@ -153,18 +150,18 @@ def _told(source: Source) -> dict[str, Any]:
 
 
 def _gguf(source: Source, precision: str, folder: Path) -> dict[str, Any]:
-    target = folder / gguf_file.MODEL
+    target = folder / FILES["gguf"]
     types = gguf_file.write_gguf(source.folder, source.words, source.pattern, precision, target)
     tokenizer = source.loaded.tokenizer
     pieces = modelfile.pieces_of(source.render) if source.words.template else None
     ends = tokenizer.convert_ids_to_tokens(sorted(end_tokens(tokenizer)))
-    text = modelfile.modelfile(gguf_file.MODEL, pieces, ends, source.context)
+    text = modelfile.modelfile(target.name, pieces, ends, source.context)
     (folder / "Modelfile").write_text(text, encoding="utf-8")
     return {"types": types, "pattern": source.pattern, "ollama_template": pieces is not None}
 
 
 def _onnx(source: Source, precision: str, folder: Path) -> dict[str, Any]:
-    onnx_file.write_onnx(source.program, precision, folder / onnx_file.MODEL)
+    onnx_file.write_onnx(source.program, precision, folder / FILES["onnx"])
     source.loaded.tokenizer.save_pretrained(folder)
     template = gguf_words.plain_template(source.loaded.tokenizer.chat_template)
     if template is not None:

@@ -64,6 +64,22 @@ class Drawn:
     error: Exception | None = None
 
 
+def room_for_reply(prompt: Sequence[int], longest: int) -> int:
+    """Tokens that a reply may have where it has ``longest`` together with its prompt.
+
+    Raises:
+        InputError: the prompt is empty or leaves none.
+    """
+    if not prompt:
+        raise InputError("the prompt has no tokens")
+    if len(prompt) >= longest:
+        raise InputError(
+            f"the prompt has {len(prompt)} tokens, which leaves no room for a reply: "
+            f"prompt and reply have {longest} together"
+        )
+    return longest - len(prompt)
+
+
 class Batcher:
     """A model, those who wait for it and those who run.
 
@@ -124,15 +140,7 @@ class Batcher:
             InputError: the prompt is empty or leaves no room for a reply.
             QueueFull: too many wait, or this batcher is closed.
         """
-        longest = min(self.context, self.cells - self.spare)
-        room = longest - len(prompt)
-        if not prompt:
-            raise InputError("the prompt has no tokens")
-        if room < 1:
-            raise InputError(
-                f"the prompt has {len(prompt)} tokens, which leaves no room for a reply: "
-                f"prompt and reply have {longest} together"
-            )
+        room = room_for_reply(prompt, min(self.context, self.cells - self.spare))
         endings = Endings(self.tokenizer, self.ends, sampling.stop)
         limit = min(sampling.max_new_tokens, room)
         rows = [

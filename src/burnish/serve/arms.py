@@ -9,16 +9,23 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 
 from burnish.config import BurnishError, InputError, Problem, is_served
+from burnish.config.optional import needed
+from burnish.exporting.forms import FILES
+from burnish.exporting.onnx_model import load_onnx
 from burnish.models.load import Loaded, load_model
 from burnish.sampling import draft_of
-from burnish.serve.engine import Engine
+from burnish.serve.engine import Engine, Model
+from burnish.serve.llama import opened
 from burnish.serve.settings import ServeSettings
 from burnish.serve.upstream import Upstream
+from burnish.store import manifest
 
 log = logging.getLogger(__name__)
 
+GGUF = ".gguf"
 ANY = "burnish"
 """The name under which users are divided among the models, or requests routed to one."""
 
@@ -50,11 +57,11 @@ class Arm:
     def __init__(self, served: Served, settings: ServeSettings) -> None:
         self.served, self.settings = served, settings
         self.name = served.name
-        self.engine: Engine | Upstream
+        self.engine: Model | Upstream
         self.swaps = 0
         self.failures = 0
         self._place: Place | None = None
-        self._old: dict[Engine | Upstream, asyncio.Task[None]] = {}
+        self._old: dict[Model | Upstream, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
         """Load the weights, or look whether the model's own server is there.
@@ -68,14 +75,15 @@ class Arm:
         self.engine = await self._load(self._place)
 
     async def refresh(self) -> bool:
-        """Change to other weights if there are other ones now; returns whether it did.
+        """Change to other weights if there are other ones now, or those here cannot answer any
+        more; returns whether it did.
 
         New requests go to them from then on; those that run end where they began. Weights that
-        cannot be loaded change nothing, and are not tried again.
+        cannot be loaded change nothing, and are not tried again as long as those here answer.
         """
         try:
             place = await asyncio.to_thread(self.served.locate)
-            if place == self._place:
+            if place == self._place and self.engine.alive:
                 return False
             self._place = place
             engine = await self._load(place)
@@ -96,12 +104,21 @@ class Arm:
         engines = [*self._old, self.engine]
         await asyncio.gather(*(engine.close(now) for engine in engines))
 
-    async def _load(self, place: Place) -> Engine | Upstream:
+    async def _load(self, place: Place) -> Model | Upstream:
         if is_served(place.path):
             upstream = Upstream(place.path, self.settings.batch)
             await upstream.look()
             return upstream
-        loaded, identity = await asyncio.to_thread(_loaded, place.path)
+        file = exported(place.path)
+        if file is not None and file.suffix == GGUF:
+            if self.served.draft is not None:
+                found = "a GGUF file, which is decoded by llama.cpp alone"
+                raise InputError(Problem(place.path, None, "draft", found, "a model folder"))
+            needed("export", "libgguf", "xllamacpp")
+            if file != Path(place.path).expanduser():  # a sealed folder
+                await asyncio.to_thread(manifest.verify, file.parent)
+            return await opened(file, place.ref, self.settings.batch)
+        loaded, identity = await asyncio.to_thread(_loaded, place.path, file)
         draft = None
         if self.served.draft is not None:
             helper = await asyncio.to_thread(load_model, self.served.draft)
@@ -186,8 +203,25 @@ def shares(names: Sequence[str], split: str | None) -> list[float]:
     return numbers
 
 
-def _loaded(path: str) -> tuple[Loaded, str]:
-    loaded = load_model(path)
+def exported(path: str) -> Path | None:
+    """The file of an exported model: a GGUF file, or what ``burnish export`` wrote into a folder.
+
+    None: ``path`` is no export.
+    """
+    place = Path(path).expanduser()
+    if place.suffix == GGUF:
+        return place
+    if (place / "config.json").is_file():
+        return None
+    return next((file for name in FILES.values() if (file := place / name).is_file()), None)
+
+
+def _loaded(path: str, file: Path | None) -> tuple[Loaded, str]:
+    if file is None:
+        loaded = load_model(path)
+    else:
+        needed("export", "onnxruntime")
+        loaded = load_onnx(file.parent)
     return loaded, loaded.identity[:16]
 
 

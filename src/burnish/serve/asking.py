@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from burnish.records import Message
 from burnish.sampling import Sampling
 from burnish.serve.arms import Arm
-from burnish.serve.engine import DecodingError, Engine
+from burnish.serve.engine import DecodingError, Model
 from burnish.serve.protocol import Asked, ChatRequest
 from burnish.serve.upstream import Upstream
 from burnish.serve.wire import Answer, Dialect, Growing, Head
@@ -35,7 +35,7 @@ async def ask(
             return _begun(model, dialect, body, prompts)
 
 
-def _begun(engine: Engine, dialect: Dialect, body: Asked, prompts: list[list[int]]) -> Answer:
+def _begun(model: Model, dialect: Dialect, body: Asked, prompts: list[list[int]]) -> Answer:
     first = body.seed if body.seed is not None else secrets.randbits(SEED_BITS)
     sampling = Sampling(
         temperature=body.temperature,
@@ -43,25 +43,24 @@ def _begun(engine: Engine, dialect: Dialect, body: Asked, prompts: list[list[int
         max_new_tokens=body.limit,
         stop=body.stops,
     )
-    replies = engine.ask(prompts, sampling, range(first, first + body.n), body.top or 0)
-    head = Head(dialect, body.model, engine.identity)
+    replies = model.ask(prompts, sampling, range(first, first + body.n), body.top)
+    head = Head(dialect, body.model, model.identity)
     read = sum(len(prompt) for prompt in prompts)
-    return Answer(head, engine, replies, read, body.top is not None)
+    return Answer(head, model.ref, replies, read, body.top is not None)
 
 
 async def _prompts(
-    engine: Engine, body: Asked, messages: Sequence[Message] | None
+    model: Model, body: Asked, messages: Sequence[Message] | None
 ) -> list[list[int]]:
     if isinstance(body, ChatRequest):
-        return [await engine.encode_chat(messages or ())]
-    return [await _tokens(engine, prompt) for prompt in body.prompts]
+        return [await model.encode_chat(messages or ())]
+    return [await _tokens(model, prompt) for prompt in body.prompts]
 
 
-async def _tokens(engine: Engine, prompt: str | list[int]) -> list[int]:
+async def _tokens(model: Model, prompt: str | list[int]) -> list[int]:
     if isinstance(prompt, str):
-        return await engine.encode_text(prompt)
-    size = len(engine.tokenizer)
-    if max(prompt, default=0) >= size:
-        said = f"found token {max(prompt)}; the model has {size}"
+        return await model.encode_text(prompt)
+    if max(prompt, default=0) >= model.size:
+        said = f"found token {max(prompt)}; the model has {model.size}"
         raise DecodingError(said, 400, "prompt")
     return prompt

@@ -1,4 +1,4 @@
-"""A model with a thread of its own that decodes, and what it says brought to the event loop."""
+"""A model that many ask at once: what it is asked, and one whose own thread decodes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Protocol
 
 from burnish.models.load import Loaded
 from burnish.records import Message
-from burnish.sampling import Batcher, BatchLimits, Completion, Draft, Sampling
+from burnish.sampling import Batcher, BatchLimits, Draft, Sampling
 from burnish.sampling.batcher import Drawn
 from burnish.sampling.decoding import Row
-from burnish.sampling.generate import completion
+from burnish.sampling.generate import Finish, completion
 from burnish.sampling.stopping import Increments
 from burnish.text.documents import document_marks
 from burnish.text.templates import encode_prompt
@@ -40,25 +41,109 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One more token of the reply number ``choice``, and the text that is certain with it.
+class Worth:
+    """A token's text, its log-probability, and texts and log-probabilities of the likeliest."""
 
-    ``done`` is the whole reply, with its last token.
+    text: str
+    logprob: float
+    top: list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is new of the reply number ``choice``: ``text`` that is certain now, ``count`` tokens.
+
+    ``worth``: of the last of them, where that is asked for; a token that ends the reply has none.
+    ``finish``: why the reply has ended, with its last piece.
     """
 
     choice: int
-    token: int
-    logprob: float
-    top: list[tuple[int, float]]
     text: str
-    done: Completion | None = None
+    count: int = 1
+    worth: Worth | None = None
+    finish: Finish | None = None
 
 
-class Replies:
+class Replies(Protocol):
     """Replies under way; iterate over it once, and ``close`` it in any case."""
 
-    def __init__(self, engine: Engine, rows: list[Row]) -> None:
-        self._engine, self._rows = engine, rows
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[list[Piece]]:
+        """Pieces in their order, of all replies mixed; those that came meanwhile together.
+
+        Raises:
+            DecodingError: the model failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give up what has not ended."""
+        ...
+
+
+class Model(Protocol):
+    """A model here that many ask at once; use it from one event loop.
+
+    ``ref`` names its weights in the registry, or as they were asked for; ``identity`` is their
+    fingerprint; ``size`` counts its tokens. ``alive``: it can still answer.
+    """
+
+    ref: str
+    identity: str
+    size: int
+
+    @property
+    def alive(self) -> bool: ...
+
+    def load(self) -> Load:
+        """How busy it is."""
+        ...
+
+    async def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """Ids of a conversation as the model's template has it. S-06: control tokens inside
+        messages are text.
+
+        Raises:
+            InputError: the template does not take it.
+        """
+        ...
+
+    async def encode_text(self, text: str) -> list[int]:
+        """Ids of plain text, with bos where documents begin with it. S-06: control tokens in it
+        are text."""
+        ...
+
+    def ask(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        seeds: Sequence[int],
+        top: int | None,
+    ) -> Replies:
+        """One reply for each prompt and seed, those of a prompt together; all or none.
+
+        ``top``: how many of the likeliest tokens are told of each one; None: no log-probabilities.
+
+        Raises:
+            InputError: a prompt is empty or too long.
+            QueueFull: too many wait.
+        """
+        ...
+
+    async def close(self, now: bool = False) -> None:
+        """Take nothing more, and wait until all that runs has ended; with ``now`` it ends here."""
+        ...
+
+
+class Decoded:
+    """Replies of an ``Engine``, see ``Replies``; ``worth``: log-probabilities are told."""
+
+    def __init__(self, engine: Engine, rows: list[Row], worth: bool) -> None:
+        self._engine, self._rows, self._worth = engine, rows, worth
         self._drawn: list[Drawn] = []
         self._came = asyncio.Event()
         self._places = {id(row): place for place, row in enumerate(rows)}
@@ -75,11 +160,7 @@ class Replies:
         self._came.set()
 
     async def __aiter__(self) -> AsyncIterator[list[Piece]]:
-        """Tokens in their order, of all replies mixed; those that came meanwhile together.
-
-        Raises:
-            DecodingError: the model failed.
-        """
+        """See ``Replies``."""
         going = self.count
         while going:
             await self._came.wait()
@@ -94,7 +175,17 @@ class Replies:
         place = self._places[id(one.row)]
         done = completion(one.row) if one.last else None
         text = self._texts[place].finish(done.text) if done else self._texts[place].push(one.token)
-        return Piece(place, one.token, one.logprob, one.top, text, done)
+        told = self._worth and one.token not in self._engine.batcher.ends
+        return Piece(
+            place,
+            text,
+            worth=self._worth_of(one.token, one) if told else None,
+            finish=done.finish if done else None,
+        )
+
+    def _worth_of(self, token: int, one: Drawn) -> Worth:
+        word = self._engine.word
+        return Worth(word(token), one.logprob, [(word(other), value) for other, value in one.top])
 
     def close(self) -> None:
         """Give up what has not ended."""
@@ -102,11 +193,10 @@ class Replies:
 
 
 class Engine:
-    """A loaded model that many ask at once; use it from one event loop.
+    """A loaded model with a thread of its own that decodes, see ``Model``; ``draft`` goes ahead
+    of it."""
 
-    ``ref`` names its weights in the registry, or as they were asked for; ``identity`` is their
-    fingerprint; ``draft`` goes ahead of it.
-    """
+    alive = True
 
     def __init__(
         self,
@@ -117,13 +207,13 @@ class Engine:
         draft: Draft | None = None,
     ) -> None:
         self.ref, self.identity = ref, identity
-        self.tokenizer = loaded.tokenizer
+        self.tokenizer, self.size = loaded.tokenizer, len(loaded.tokenizer)
         self.batcher = Batcher(loaded.model, loaded.tokenizer, limits, self._tell, draft)
         # A tokenizer that encodes in one thread cannot decode in another.
         self._encoder = deepcopy(loaded.tokenizer)
         self._encoding = threading.Lock()
         self._loop = asyncio.get_running_loop()
-        self._watchers: dict[int, Replies] = {}
+        self._watchers: dict[int, Decoded] = {}
         self._thread = threading.Thread(target=self.batcher.run, name=f"decode {ref}", daemon=True)
         self._thread.start()
 
@@ -133,16 +223,11 @@ class Engine:
         return Load(own.running, own.waiting, own.proposed, own.accepted)
 
     async def encode_chat(self, messages: Sequence[Message]) -> list[int]:
-        """Ids of a conversation as the model's template has it.
-
-        Raises:
-            InputError: the template does not take it.
-        """
+        """See ``Model``."""
         return await asyncio.to_thread(self._locked, lambda: encode_prompt(self._encoder, messages))
 
     async def encode_text(self, text: str) -> list[int]:
-        """Ids of plain text, with bos where documents begin with it. S-06: control tokens in it
-        are text."""
+        """See ``Model``."""
 
         def encode() -> list[int]:
             start, _ = document_marks(self._encoder)
@@ -156,22 +241,17 @@ class Engine:
         prompts: Sequence[Sequence[int]],
         sampling: Sampling,
         seeds: Sequence[int],
-        top: int,
-    ) -> Replies:
-        """One reply for each prompt and seed, those of a prompt together; all or none.
-
-        Raises:
-            InputError: a prompt is empty or too long.
-            QueueFull: too many wait.
-        """
+        top: int | None,
+    ) -> Decoded:
+        """See ``Model``."""
         rows: list[Row] = []
         try:
             for prompt in prompts:
-                rows += self.batcher.submit(prompt, sampling, seeds, top)
+                rows += self.batcher.submit(prompt, sampling, seeds, top or 0)
         except BaseException:
             self.batcher.cancel(rows)
             raise
-        replies = Replies(self, rows)
+        replies = Decoded(self, rows, worth=top is not None)
         self._watchers |= {id(row): replies for row in rows}
         return replies
 
@@ -182,9 +262,14 @@ class Engine:
             self.batcher.cancel(left)
 
     async def close(self, now: bool = False) -> None:
-        """Take nothing more, and wait until all that runs has ended; with ``now`` it ends here."""
+        """See ``Model``."""
         self.batcher.close(now)
         await asyncio.to_thread(self._thread.join)
+
+    def word(self, token: int) -> str:
+        """The text of one token."""
+        text: str = self.tokenizer.decode([token])
+        return text
 
     def _locked(self, encode: Callable[[], list[int]]) -> list[int]:
         with self._encoding:

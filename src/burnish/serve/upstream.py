@@ -59,6 +59,8 @@ class Upstream:
         InputError: not such an address, or the API keys are malformed.
     """
 
+    alive = True  # as far as this server can know
+
     def __init__(self, address: str, limits: BatchLimits) -> None:
         self.address = parse(address)
         self.ref = self.address.model
@@ -216,7 +218,7 @@ class Relayed:
             _Passing, DecodingError: it does not come.
         """
         self._response = response = await self._upstream.send(request)
-        self._events = _events(response) if self._stream else _one(response)
+        self._events = events(response) if self._stream else _one(response)
         try:
             self._first = await anext(self._events, None)
         except httpx2.RequestError as error:
@@ -285,7 +287,7 @@ class Relayed:
             self._upstream.free(self._response, self._count)
 
 
-async def _events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+async def events(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
     """The JSON of server-sent events, up to ``[DONE]``.
 
     Raises:

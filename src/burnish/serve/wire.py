@@ -9,17 +9,16 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from burnish.sampling import Completion
-from burnish.serve.engine import Engine, Piece, Replies
+from burnish.serve.engine import Piece, Replies, Worth
 
 
 @dataclass
 class Choice:
     """One reply as it grows: its text so far and what its tokens were worth."""
 
-    logprobs: list[Any] = field(default_factory=list)
+    worths: list[tuple[Worth, int]] = field(default_factory=list)
     text: str = ""
-    done: Completion | None = None
+    finish: str | None = None
 
 
 class Dialect(Protocol):
@@ -46,7 +45,7 @@ class Dialect(Protocol):
         """The text of a choice, or of a piece of one, that is so worded; None where it has none."""
         ...
 
-    def worth(self, engine: Engine, pieces: Sequence[tuple[Piece, int]]) -> Any:
+    def worth(self, tokens: Sequence[tuple[Worth, int]]) -> Any:
         """Log-probabilities of tokens, each with where its text begins."""
         ...
 
@@ -74,13 +73,13 @@ class Chat:
         text: str | None = message.get("content")
         return text
 
-    def worth(self, engine: Engine, pieces: Sequence[tuple[Piece, int]]) -> dict[str, Any]:
+    def worth(self, tokens: Sequence[tuple[Worth, int]]) -> dict[str, Any]:
         content = [
             {
-                **_entry(engine, piece.token, piece.logprob),
-                "top_logprobs": [_entry(engine, *one) for one in piece.top],
+                **_entry(token.text, token.logprob),
+                "top_logprobs": [_entry(*one) for one in token.top],
             }
-            for piece, _ in pieces
+            for token, _ in tokens
         ]
         return {"content": content, "refusal": None}
 
@@ -104,15 +103,12 @@ class Text:
         text: str | None = choice["text"]
         return text
 
-    def worth(self, engine: Engine, pieces: Sequence[tuple[Piece, int]]) -> dict[str, Any]:
+    def worth(self, tokens: Sequence[tuple[Worth, int]]) -> dict[str, Any]:
         return {
-            "tokens": [_text(engine, piece.token) for piece, _ in pieces],
-            "token_logprobs": [piece.logprob for piece, _ in pieces],
-            "top_logprobs": [
-                {_text(engine, token): logprob for token, logprob in piece.top}
-                for piece, _ in pieces
-            ],
-            "text_offset": [offset for _, offset in pieces],
+            "tokens": [token.text for token, _ in tokens],
+            "token_logprobs": [token.logprob for token, _ in tokens],
+            "top_logprobs": [dict(token.top) for token, _ in tokens],
+            "text_offset": [offset for _, offset in tokens],
         }
 
 
@@ -189,15 +185,13 @@ def counted(read: int, drawn: int) -> dict[str, int]:
 
 
 class Answer:
-    """An answer made here, of the replies of an engine.
+    """An answer made here, of the replies of a model.
 
-    ``read``: tokens of the prompts. ``logprobs``: whether they are told.
+    ``ref`` names its weights. ``read``: tokens of the prompts. ``logprobs``: whether they are told.
     """
 
-    def __init__(
-        self, head: Head, engine: Engine, replies: Replies, read: int, logprobs: bool
-    ) -> None:
-        self.head, self.engine, self.ref = head, engine, engine.ref
+    def __init__(self, head: Head, ref: str, replies: Replies, read: int, logprobs: bool) -> None:
+        self.head, self.ref = head, ref
         self.replies, self.read, self.logprobs = replies, read, logprobs
         self.drawn = 0
         self._choices = [Choice() for _ in range(replies.count)]
@@ -205,27 +199,22 @@ class Answer:
     async def __aiter__(self) -> AsyncIterator[list[dict[str, Any]]]:
         """Tokens that came together, together."""
         async for pieces in self.replies:
-            self.drawn += len(pieces)
+            self.drawn += sum(piece.count for piece in pieces)
             yield [said for piece in pieces if (said := self._add(piece)) is not None]
 
     def _add(self, piece: Piece) -> dict[str, Any] | None:
-        """Take in a piece; returns what a stream says of it, None where that is nothing yet.
-
-        The token that ends a reply has no text and no entry in its log-probabilities.
-        """
+        """Take in a piece; returns what a stream says of it, None where that is nothing yet."""
         dialect, choice = self.head.dialect, self._choices[piece.choice]
-        ends = piece.token in self.engine.batcher.ends
-        told = [] if ends or not self.logprobs else [(piece, len(choice.text))]
-        choice.logprobs += told
+        told = [] if piece.worth is None else [(piece.worth, len(choice.text))]
+        choice.worths += told
         choice.text += piece.text
-        choice.done = piece.done
-        if not (piece.text or told or piece.done):
+        choice.finish = piece.finish
+        if not (piece.text or told or piece.finish):
             return None
-        worth = dialect.worth(self.engine, told) if told else None
         return {
             "index": piece.choice,
-            **dialect.piece(piece.text, worth),
-            "finish_reason": piece.done.finish if piece.done else None,
+            **dialect.piece(piece.text, dialect.worth(told) if told else None),
+            "finish_reason": piece.finish,
         }
 
     def openings(self) -> list[dict[str, Any]]:
@@ -244,10 +233,9 @@ class Answer:
             {
                 "index": index,
                 **dialect.whole(
-                    choice.text,
-                    dialect.worth(self.engine, choice.logprobs) if self.logprobs else None,
+                    choice.text, dialect.worth(choice.worths) if self.logprobs else None
                 ),
-                "finish_reason": choice.done.finish if choice.done else None,
+                "finish_reason": choice.finish,
             }
             for index, choice in enumerate(self._choices)
         ]
@@ -269,13 +257,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _entry(engine: Engine, token: int, logprob: float) -> dict[str, Any]:
-    text = _text(engine, token)
+def _entry(text: str, logprob: float) -> dict[str, Any]:
     # Half a character has no text of its own, and its bytes are not known here.
     whole = None if "\ufffd" in text else list(text.encode())
     return {"token": text, "logprob": logprob, "bytes": whole}
-
-
-def _text(engine: Engine, token: int) -> str:
-    text: str = engine.tokenizer.decode([token])
-    return text

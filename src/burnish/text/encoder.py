@@ -98,7 +98,7 @@ class Encoder:
         self, messages: Sequence[Message], generate: bool
     ) -> tuple[Layout, list[str] | None]:
         """The layout, and the contents to fill in (None: the layout holds them)."""
-        _check(messages)
+        check(messages)
         wanted = self._render(messages, generate)
         key = (tuple(message["role"] for message in messages), generate)
         if key not in self._layouts:
@@ -178,7 +178,8 @@ def _copy(tokenizer: Tokenizer, controls: set[str] | None = None) -> Tokenizer:
     return copy
 
 
-def _check(messages: Sequence[Message]) -> None:
+def check(messages: Sequence[Message]) -> None:
+    """Raise InputError for a conversation that is none, or holds what burnish marks text with."""
     for number, message in enumerate(messages, start=1):
         role, content = message.get("role"), message.get("content")
         if role not in ROLES:

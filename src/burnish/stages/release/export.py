@@ -19,9 +19,10 @@ from burnish.evals.fidelity import FidelityPolicy, judge
 from burnish.evals.perplexity import DocumentLosses, perplexity, perplexity_ratio
 from burnish.evals.statistics import wilson
 from burnish.evals.tasks import Response, Task, TaskSettings, Weigh
-from burnish.exporting.agree import check_file, check_words
+from burnish.exporting.agree import check_words
 from burnish.exporting.edge import write_edge
 from burnish.exporting.forms import Form, parse
+from burnish.exporting.gguf_facts import check_file
 from burnish.exporting.page import fetch
 from burnish.exporting.process import RuntimeProcess
 from burnish.exporting.write import Source, artifact, check_packages, write
