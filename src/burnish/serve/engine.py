@@ -55,10 +55,11 @@ class Piece:
 
 
 class Replies:
-    """Replies under way; iterate over it once, and ``close`` it in any case."""
+    """Replies under way, ``each`` of one prompt after the other; iterate over it once, and
+    ``close`` it in any case."""
 
-    def __init__(self, engine: Engine, rows: list[Row]) -> None:
-        self._engine, self._rows = engine, rows
+    def __init__(self, engine: Engine, rows: list[Row], each: int) -> None:
+        self._engine, self._rows, self._each = engine, rows, each
         self._drawn: list[Drawn] = []
         self._came = asyncio.Event()
         self._places = {id(row): place for place, row in enumerate(rows)}
@@ -68,6 +69,11 @@ class Replies:
     def count(self) -> int:
         """How many there are."""
         return len(self._rows)
+
+    @property
+    def known(self) -> int:
+        """Tokens of the prompts that did not have to be read: each prompt's first reply says it."""
+        return sum(row.known for row in self._rows[:: self._each])
 
     def take(self, one: Drawn) -> None:
         """One more token of one of them."""
@@ -171,7 +177,7 @@ class Engine:
         except BaseException:
             self.batcher.cancel(rows)
             raise
-        replies = Replies(self, rows)
+        replies = Replies(self, rows, len(seeds))
         self._watchers |= {id(row): replies for row in rows}
         return replies
 
