@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,34 +184,34 @@ class Batcher:
         An error (memory that is not there) ends the rows it hit, which are told, and no others.
         """
         self._drop_cancelled()
-        if self._coming is None and (coming := self._admit()):
-            self._coming = begin(self.model, coming, self.draft, self.prefixes)
-        if not self.running:
+        rows = self._coming.rows if self._coming else self._admit()
+        coming, going = _going(rows), _going(self._running.rows if self._running else [])
+        if not coming and not going:
             return False
         drawn: list[Drawn] = []
         ready: Rows | None = None
-        with few_threads(self.model, self.running):
+        with few_threads(self.model, len(coming) + len(going)):
             try:
-                ready = self._read()
+                ready = self._read(rows) if rows else None
             except Exception as error:
-                log.exception("decoding failed")
-                drawn += _given_up(self._coming, error)
+                log.exception("reading prompts failed")
+                drawn += _given_up(coming, error)
                 self._coming = None
             try:
                 drawn += self._advance(ready)
             except Exception as error:
                 log.exception("decoding failed")
-                drawn += [*_given_up(self._running, error), *_given_up(ready, error)]
+                drawn += _given_up([*going, *coming] if ready else going, error)
                 self._running = None
         if drawn:
             self.tell(drawn)
         return True
 
-    def _read(self) -> Rows | None:
+    def _read(self, rows: list[Row]) -> Rows | None:
         """Those who come, once their prompts are read to their ends."""
+        if self._coming is None:
+            self._coming = begin(self.model, rows, self.draft, self.prefixes)
         coming = self._coming
-        if coming is None:
-            return None
         # A cache that others cannot join may be none that a prompt is read into by parts.
         if not coming.read(self._at_once() if coming.joinable else None):
             return None
@@ -275,31 +275,32 @@ class Batcher:
         if running is not None and (early or not running.joinable):
             return []
         self._more = False
-        inside = [row for row in running.rows if row.going] if running else []
+        inside = _going(running.rows) if running else []
         longest = max((self._most(row) for row in inside), default=0)
         coming: list[Row] = []
-        prompts: set[tuple[int, ...]] = set()
-        widest = 0  # tokens that are to be read of a prompt
+        unread: dict[tuple[int, ...], int] = {}  # tokens that are to be read of each prompt
         with self._lock:
             while self._waiting and len(inside) + len(coming) < self.limits.rows:
                 row = self._waiting[0]
                 longest = max(longest, self._most(row))
                 if (len(inside) + len(coming) + 1) * longest > self.cells:
                     break
-                known = sum(map(len, self.prefixes.find(row.prompt)))
-                prompts.add(row.prompt)
-                widest = max(widest, len(row.prompt) - known)
-                if coming and len(prompts) * widest > self._at_once():
-                    self._more = True
-                    break
+                if row.prompt not in unread:
+                    known = sum(map(len, self.prefixes.find(row.prompt)))
+                    unread[row.prompt] = len(row.prompt) - known
+                    if coming and len(unread) * max(unread.values()) > self._at_once():
+                        self._more = True
+                        break
                 coming.append(self._waiting.popleft())
         return coming
 
 
-def _given_up(rows: Rows | None, error: Exception) -> Iterator[Drawn]:
+def _going(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.going]
+
+
+def _given_up(rows: Sequence[Row], error: Exception) -> list[Drawn]:
     """What is told of those that an error hit."""
-    if rows is not None:
-        for row in rows.rows:
-            if row.going:
-                row.going = False
-                yield Drawn(row, None, last=True, error=error)
+    for row in rows:
+        row.going = False
+    return [Drawn(row, None, last=True, error=error) for row in rows]

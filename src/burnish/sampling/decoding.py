@@ -102,11 +102,14 @@ class Rows:
         What is left when rows are stepped or joined is read then.
         """
         for reading in self._readings:
-            reading.go_on(most)
-        if self._readings and not self._readings[0].left:
+            if reading.left:
+                reading.go_on(most)
+        if any(reading.left for reading in self._readings):
+            return False
+        if self._readings:
             self.logits = self._readings[0].logits
-        self._readings = [reading for reading in self._readings if reading.left]
-        return not self._readings
+            self._readings = []
+        return True
 
     def join(self, new: Rows) -> None:
         """Let ``new`` rows in, first into the places of rows that ended. Only if ``joinable``."""
