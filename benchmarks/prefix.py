@@ -26,6 +26,7 @@ from burnish.models.load import Loaded, load_model
 from burnish.sampling import Batcher, BatchLimits, Sampling, generate
 from burnish.sampling.batcher import Drawn
 from burnish.sampling.cache import context_length
+from burnish.sampling.generate import WORTH
 from burnish.store import atomic
 
 PAGE = Path(__file__).with_name("RESULTS-prefix.md")
@@ -79,7 +80,6 @@ def first_token(loaded: Loaded, limits: BatchLimits, tokens: int) -> float:
 def longest_pause(loaded: Loaded, limits: BatchLimits, tokens: int) -> float:
     """CPU milliseconds of the longest step of four replies while such a prompt comes."""
     asked = Asked(loaded, limits)
-    # No stop string and no end token that is likely: they go on while the prompt is read.
     for seed in range(4):
         asked.batcher.submit(drawn(loaded, 16, seed), Sampling(max_new_tokens=64), [seed])
     asked.batcher.step()
@@ -130,6 +130,7 @@ def lines_of(name: str, rounds: int, count: int) -> Iterator[str]:
     none = {"prefix_mib": 0, "chunk_tokens": WHOLE, "rows": ROWS}
     plain, cached = BatchLimits(**none), BatchLimits(chunk_tokens=WHOLE)
     usual, parts = BatchLimits(rows=ROWS), BatchLimits(prefix_mib=0)
+    small = BatchLimits(prefix_mib=0, chunk_tokens=256)
     fresh = drawn_prompts(loaded, count, 256, seed=0)
     judged = [drawn(loaded, 256) + prompt for prompt in drawn_prompts(loaded, 16, 64, seed=1)]
     ways: dict[str, tuple[Callable[[], float], Callable[[], float]]] = {
@@ -139,11 +140,14 @@ def lines_of(name: str, rounds: int, count: int) -> Iterator[str]:
         f"ms of the longest pause of 4 replies when a prompt of {long} comes: chunks": (
             lambda: longest_pause(loaded, plain, long), lambda: longest_pause(loaded, parts, long),
         ),
+        "the same in chunks of 256": (
+            lambda: longest_pause(loaded, plain, long), lambda: longest_pause(loaded, small, long),
+        ),
         f"ms a token, {count} prompts of 8 to 256 that share nothing, {ROWS} rows: both": (
             lambda: queued(loaded, plain, fresh, 32), lambda: queued(loaded, usual, fresh, 32),
         ),
         "ms a reply of `generate`, 16 prompts that begin with the same 256 tokens: read once": (
-            lambda: together(loaded, judged, 2**62), lambda: together(loaded, judged, 512),
+            lambda: together(loaded, judged, 2**62), lambda: together(loaded, judged, WORTH),
         ),
     }  # fmt: skip
     for what, (without, with_it) in ways.items():

@@ -244,47 +244,28 @@ def test_a_prompt_is_given_up_while_it_is_read() -> None:
     assert told.batcher.running == 0
 
 
-def test_an_error_in_a_prompt_ends_that_one_only() -> None:
+@pytest.mark.parametrize("reads", [True, False], ids=["reading", "decoding"])
+def test_an_error_ends_what_it_hits_and_no_other(reads: bool) -> None:
     model = tiny.model()
     told = Told(model, chunk_tokens=16, join_every=1)
-    (first,) = told.batcher.submit([7], REPLY, [0])
+    (runs,) = told.batcher.submit([7], REPLY, [0])
     told.batcher.step()
-    (long,) = told.batcher.submit(ids(200), REPLY, [1])
+    (comes,) = told.batcher.submit(ids(200), REPLY, [1])
     told.batcher.step()
 
     def fail(module: Any, args: Any, kwargs: Any) -> None:
-        if kwargs["input_ids"].shape[1] > 1:
-            raise MemoryError
-
-    broken = model.register_forward_pre_hook(fail, with_kwargs=True)
-    told.batcher.step()
-    assert isinstance(told.errors[id(long)], MemoryError)
-    broken.remove()
-    (again,) = told.batcher.submit(ids(200), REPLY, [1])
-    told.drain()
-    assert told.errors[id(first)] is None
-    assert len(first.tokens) == len(again.tokens) == 20
-
-
-def test_an_error_in_decoding_does_not_end_a_prompt_that_is_read() -> None:
-    model = tiny.model()
-    told = Told(model, chunk_tokens=16, join_every=1)
-    (first,) = told.batcher.submit([7], REPLY, [0])
-    told.batcher.step()
-    (long,) = told.batcher.submit(ids(100), REPLY, [1])
-    told.batcher.step()
-
-    def fail(module: Any, args: Any, kwargs: Any) -> None:
-        if kwargs["input_ids"].shape[1] == 1:
+        if (kwargs["input_ids"].shape[1] > 1) == reads:
             raise MemoryError
 
     broken = model.register_forward_pre_hook(fail, with_kwargs=True)
     told.batcher.step()
     broken.remove()
-    assert isinstance(told.errors[id(first)], MemoryError)
+    hit, other = (comes, runs) if reads else (runs, comes)
+    assert isinstance(told.errors[id(hit)], MemoryError)
+    (again,) = told.batcher.submit(list(hit.prompt), REPLY, [1])
     told.drain()
-    assert told.errors[id(long)] is None
-    assert len(long.tokens) == 20
+    assert told.errors[id(other)] is None
+    assert len(other.tokens) == len(again.tokens) == 20
 
 
 def test_generate_computes_a_common_beginning_once() -> None:

@@ -61,9 +61,9 @@ def generate(
     """Complete each prompt once.
 
     A prompt that occurs several times is computed once and its cache shared out, and so is what all
-    prompts begin with, where that saves something. Requests leave
-    the batch when they end, and others take their places. A request's result depends on its
-    prompt and seed, not on the others (up to the rounding of matrix products of another shape).
+    prompts begin with, where that saves something. Requests leave the batch when they end, and
+    others take their places. A request's result depends on its prompt and seed, not on the others
+    (up to the rounding of matrix products of another shape).
 
     Args:
         model: a causal language model of transformers, or one wrapped by peft. Runs in eval mode.
