@@ -175,7 +175,7 @@ def test_parts_of_a_prompt_add_up(make: Any, monkeypatch: pytest.MonkeyPatch) ->
     model = make()
     told = Told(model, rows=4, join_every=1, chunk_tokens=5)
     shapes = passes(model)
-    requests = asked(16, longest=30)
+    requests = asked(9, longest=30)
     rows = []
     for prompt, sampling, seed in requests:
         rows += told.batcher.submit(prompt, sampling, [seed])
@@ -269,19 +269,19 @@ def test_an_error_ends_what_it_hits_and_no_other(reads: bool) -> None:
 
 
 def test_generate_computes_a_common_beginning_once() -> None:
-    model = exact()
+    model, few = exact(), Sampling(max_new_tokens=6)
     prompts = [ids(50) + ids(1 + number % 9, number) for number in range(20)]
     prompts += prompts[:2]
     alone = [
-        generate(model, TOKENIZER, [prompt], REPLY, seeds=[seed])[0]
+        generate(model, TOKENIZER, [prompt], few, seeds=[seed])[0]
         for seed, prompt in enumerate(prompts)
     ]
     shapes = passes(model)
-    together = generate(model, TOKENIZER, prompts, REPLY, seeds=range(22), batch_size=12)
+    together = generate(model, TOKENIZER, prompts, few, seeds=range(22), batch_size=12)
     assert shapes[:2] == [(1, 48), (12, 11)]
     for one, other in zip(together, alone, strict=True):
         assert one.tokens == other.tokens
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-9)
     shapes.clear()
-    generate(model, TOKENIZER, prompts[:10], REPLY, seeds=range(10))
+    generate(model, TOKENIZER, prompts[:10], few, seeds=range(10))
     assert shapes[0] == (10, 59)  # 9 times 48 cells are not worth a pass
