@@ -21,6 +21,7 @@ from burnish.models.load import Loaded, load_model
 from burnish.records import Prompt
 from burnish.sampling import Completion, Draft, Sampling, draft_of, generate
 from burnish.sampling.past import Past
+from burnish.sampling.reading import Reading
 from burnish.sampling.usage import Usage, counted
 from burnish.store import tables
 from burnish.text.templates import encode_prompts
@@ -47,7 +48,7 @@ def pass_ms(model: Any, rows: int, tokens: int, repeats: int = 12) -> float:
     """CPU milliseconds of one pass over some tokens a row, behind 64 others: the median."""
     took = []
     past = Past(model)
-    past.read([(7,) * 64] * rows)
+    Reading(past, [(7,) * 64] * rows).go_on()
     for _ in range(repeats):
         ids, lengths = torch.full((rows, tokens), 7), torch.full((rows,), 64 + tokens)
         begun = time.process_time()

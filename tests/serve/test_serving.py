@@ -225,6 +225,46 @@ def test_metrics_and_health(up: Running) -> None:
     assert up.http.get("/health").json() == {"status": "ok"}
 
 
+def test_what_was_read_before_is_counted_and_goes_with_its_weights(tmp_path: Path) -> None:
+    folders = [saved(tmp_path / name, seed) for seed, name in enumerate(("old", "new"))]
+    now = [Place(str(folders[0]), "ppo@1")]
+    known = re.compile(r'burnish_tokens_total\{arm="run",what="cached"\} ([0-9.]+)')
+    asked = {"temperature": 0, "max_tokens": 12}
+    first, more = "a question of some length, " * 2, "and what comes after it"
+
+    def next_turn(reply: str) -> Any:
+        turns = [
+            {"role": "user", "content": first},
+            {"role": "assistant", "content": reply},
+            {"role": "user", "content": more},
+        ]
+        return there.post("/v1/chat/completions", model="run", messages=turns, **asked).json()
+
+    with running([Served("run", 1, lambda: now[0])], tmp_path) as there:
+        answer = there.chat(first, model="run", n=2, **asked).json()
+        assert "prompt_tokens_details" not in answer["usage"]
+        turn = next_turn("no")
+        before = answer["usage"]["prompt_tokens"]
+        cached = turn["usage"]["prompt_tokens_details"]["cached_tokens"]
+        assert before - 16 <= cached < before < turn["usage"]["prompt_tokens"]
+        assert float(known.findall(metrics(there))[0]) == cached
+        texts = [[7] * 40, [8] * 40]
+        several = there.post("/v1/completions", model="run", prompt=texts, n=2, **asked).json()
+        assert "prompt_tokens_details" not in several["usage"]
+        several = there.post("/v1/completions", model="run", prompt=texts, n=2, **asked).json()
+        assert several["usage"]["prompt_tokens_details"] == {"cached_tokens": 2 * 32}
+        now[0] = Place(str(folders[1]), "ppo@2")
+        until(lambda: there.service.arms.all[0].swaps == 1)
+        other = next_turn("no")
+        assert "prompt_tokens_details" not in other["usage"]
+        assert other["choices"][0]["message"]["content"] != turn["choices"][0]["message"]["content"]
+    with running([served("run", folders[0])], tmp_path, batch=BatchLimits(prefix_mib=0)) as there:
+        there.chat(first, model="run", **asked)
+        plain = next_turn("no")
+        assert "prompt_tokens_details" not in plain["usage"]
+        assert plain["choices"] == turn["choices"]
+
+
 def test_a_draft_changes_no_greedy_reply(up: Running, folder: Path, tmp_path: Path) -> None:
     """Nor what is streamed, and it is counted how much of it stayed."""
     save_model(tiny.model(5), tiny.tokenizer(), tmp_path / "draft")

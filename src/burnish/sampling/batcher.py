@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from burnish.config import InputError, Settings
 from burnish.sampling.cache import cell_bytes, context_length
 from burnish.sampling.decoding import JOIN_EVERY, Row, Rows
+from burnish.sampling.prefixes import Prefixes
 from burnish.sampling.settings import Sampling
 from burnish.sampling.speculative import Draft, begin
 from burnish.sampling.stopping import Endings
@@ -30,7 +31,7 @@ from burnish.text.templates import end_tokens
 log = logging.getLogger(__name__)
 
 PREFILL = 8192
-"""Cells that newcomers may fill at once: rows that are going wait for them."""
+"""Cells that newcomers may fill at once while no rows are going, which would wait for them."""
 MIB = 2**20
 
 
@@ -39,13 +40,17 @@ class BatchLimits(Settings):
 
     ``rows`` are decoded together. Their keys and values, at the longest that replies may get, take
     at most ``cache_mib`` (and up to 0.4 of that again in room to grow). ``waiting`` requests
-    queue. Requests are let in every ``join_every`` steps.
+    queue. Requests are let in every ``join_every`` steps. Between two steps at most
+    ``chunk_tokens`` of their prompts are read, padding included. What was computed of prompts and
+    replies is kept for those that begin alike, in ``prefix_mib`` of their own; 0 keeps nothing.
     """
 
     rows: PositiveInt = 32
     cache_mib: PositiveInt = 2048
     waiting: PositiveInt = 256
     join_every: PositiveInt = JOIN_EVERY
+    chunk_tokens: PositiveInt = 512
+    prefix_mib: NonNegativeInt = 256
 
 
 class QueueFull(Exception):
@@ -107,6 +112,7 @@ class Batcher:
         each = cell_bytes(model) + (cell_bytes(draft.model) if draft else 0)
         self.spare = draft.ahead if draft else 0  # cells of proposals that may be refused
         self.cells = limits.cache_mib * MIB // each
+        self.prefixes = Prefixes(model, limits.prefix_mib * MIB // cell_bytes(model))
         self.proposed = self.accepted = 0
         self.ends = frozenset(end_tokens(tokenizer))
         self._lock = threading.Condition()
@@ -114,6 +120,8 @@ class Batcher:
         self._cancelled: dict[int, Row] = {}
         self._closed = self._abandoned = False
         self._running: Rows | None = None
+        self._coming: Rows | None = None  # those whose prompts are being read
+        self._more = False  # whether others would have come with them, but for their prompts
         self._steps = 0
 
     @property
@@ -123,9 +131,8 @@ class Batcher:
 
     @property
     def running(self) -> int:
-        """How many rows are being decoded."""
-        rows = self._running
-        return rows.alive if rows else 0
+        """How many rows are being read or decoded."""
+        return sum(rows.alive for rows in (self._running, self._coming) if rows)
 
     def submit(
         self,
@@ -172,42 +179,70 @@ class Batcher:
         """Decode until ``close`` was called and nothing is left."""
         while True:
             with self._lock:
-                self._lock.wait_for(lambda: self._closed or self._waiting or self._running)
-                if self._closed and not self._waiting and not self._running:
+                self._lock.wait_for(lambda: self._closed or self._waiting or self.running)
+                if self._closed and not self._waiting and not self.running:
                     return
             self.step()
 
     @torch.inference_mode()
     def step(self) -> bool:
-        """Let in who may come in, and draw a token for each row; False where there is nobody.
+        """Let in who may come in, read of their prompts what a step may, and draw a token for each
+        row that is going; False where there is nobody.
 
         An error (memory that is not there) ends the rows it hit, which are told, and no others.
         """
         self._drop_cancelled()
-        coming = self._admit()
-        if self._running is None and not coming:
+        rows = self._coming.rows if self._coming else self._admit()
+        coming, going = _going(rows), _going(self._running.rows if self._running else [])
+        if not coming and not going:
             return False
-        try:
-            drawn = self._advance(coming)
-        except Exception as error:
-            log.exception("decoding failed")
-            hit = [*(self._running.rows if self._running else []), *coming]
-            drawn = [Drawn(row, None, last=True, error=error) for row in hit if row.going]
-            self._running = None
-        self.tell(drawn)
+        drawn: list[Drawn] = []
+        ready: Rows | None = None
+        with few_threads(self.model, len(coming) + len(going)):
+            try:
+                ready = self._read(rows) if rows else None
+            except Exception as error:
+                log.exception("reading prompts failed")
+                drawn += _given_up(coming, error)
+                self._coming = None
+            try:
+                drawn += self._advance(ready)
+            except Exception as error:
+                log.exception("decoding failed")
+                drawn += _given_up([*going, *coming] if ready else going, error)
+                self._running = None
+        if drawn:
+            self.tell(drawn)
         return True
 
-    def _advance(self, coming: list[Row]) -> list[Drawn]:
-        count = self.running + len(coming)
-        with few_threads(self.model, count):
-            if self._running is None:
-                self._running = begin(self.model, coming, self.draft)
-            elif coming:
-                self._running.join(coming)
-            before = [(row, len(row.tokens), row.proposed, row.accepted)
-                      for row in self._running.rows if row.going]  # fmt: skip
-            self._running.step()
+    def _read(self, rows: list[Row]) -> Rows | None:
+        """Those who come, once their prompts are read to their ends."""
+        if self._coming is None:
+            self._coming = begin(self.model, rows, self.draft, self.prefixes)
+        coming = self._coming
+        # A cache that others cannot join may be none that a prompt is read into by parts.
+        if not coming.read(self._at_once() if coming.joinable else None):
+            return None
+        for place, row in enumerate(coming.rows):
+            self.prefixes.store(coming.past, place, row.prompt)
+        self._coming = None
+        return coming
+
+    def _advance(self, ready: Rows | None) -> list[Drawn]:
+        if self._running is None:
+            self._running = ready
+        elif ready is not None:
+            self._running.join(ready)
+        if self._running is None:
+            return []
+        before = [(row, len(row.tokens), row.proposed, row.accepted)
+                  for row in self._running.rows if row.going]  # fmt: skip
+        self._running.step()
         self._steps += 1
+        ended = {id(row) for row, *_ in before if not row.going}
+        for place, row in enumerate(self._running.rows):
+            if id(row) in ended:
+                self.prefixes.store(self._running.past, place, (*row.prompt, *row.tokens[:-1]))
         if not self._running.alive:
             self._running = None
         self.proposed += sum(row.proposed - proposed for row, _, proposed, _ in before)
@@ -225,11 +260,17 @@ class Batcher:
             gone, self._cancelled, everyone = self._cancelled, {}, self._abandoned
             keeps = [] if everyone else [row for row in self._waiting if id(row) not in gone]
             self._waiting = deque(keeps)
-        if self._running is not None:
-            for row in self._running.rows:
+        for rows in (self._running, self._coming):
+            for row in rows.rows if rows else ():
                 row.going = row.going and not everyone and id(row) not in gone
-            if not self._running.alive:
-                self._running = None
+        self._running, self._coming = (
+            rows if rows and rows.alive else None for rows in (self._running, self._coming)
+        )
+
+    def _at_once(self) -> int:
+        """Cells of prompts that may be read in a step."""
+        least = self.limits.chunk_tokens
+        return least if self._running else max(least, PREFILL)
 
     def _most(self, row: Row) -> int:
         """Cells that a row takes at its longest."""
@@ -238,21 +279,36 @@ class Batcher:
     def _admit(self) -> list[Row]:
         """Those who waited longest, as many as fit beside those who run; none overtakes another."""
         running = self._running
-        if running is not None and (self._steps % self.limits.join_every or not running.joinable):
+        early = self._steps % self.limits.join_every and not self._more
+        if running is not None and (early or not running.joinable):
             return []
-        inside = [row for row in running.rows if row.going] if running else []
+        self._more = False
+        inside = _going(running.rows) if running else []
         longest = max((self._most(row) for row in inside), default=0)
         coming: list[Row] = []
-        widest = 0
+        unread: dict[tuple[int, ...], int] = {}  # tokens that are to be read of each prompt
         with self._lock:
             while self._waiting and len(inside) + len(coming) < self.limits.rows:
                 row = self._waiting[0]
                 longest = max(longest, self._most(row))
-                widest = max(widest, len(row.prompt))
-                count = len(coming) + 1
-                if (len(inside) + count) * longest > self.cells:
+                if (len(inside) + len(coming) + 1) * longest > self.cells:
                     break
-                if coming and count * widest > PREFILL:
-                    break
+                if row.prompt not in unread:
+                    known = sum(map(len, self.prefixes.find(row.prompt)))
+                    unread[row.prompt] = len(row.prompt) - known
+                    if coming and len(unread) * max(unread.values()) > self._at_once():
+                        self._more = True
+                        break
                 coming.append(self._waiting.popleft())
         return coming
+
+
+def _going(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.going]
+
+
+def _given_up(rows: Sequence[Row], error: Exception) -> list[Drawn]:
+    """What is told of those that an error hit."""
+    for row in rows:
+        row.going = False
+    return [Drawn(row, None, last=True, error=error) for row in rows]

@@ -6,6 +6,7 @@ row's first token is masked. So a row that joins needs no cells of its own but t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -153,6 +154,26 @@ def take_in(cache: DynamicCache, other: DynamicCache, places: Tensor, rows: int)
     wider of both. Cells between are zero, or a former row's: finite, and masked."""
     for layer, more in zip(cache.layers, other.layers, strict=True):
         layer.take_in(more, places, rows)
+
+
+def cells_of(
+    cache: DynamicCache, row: int, first: int, end: int
+) -> tuple[Tensor, list[tuple[int, int]]]:
+    """Keys and values of a row in these cells, ``[L, F]``: of each cell those of all layers, one
+    after the other; and the shapes ``(H, D)`` they have there. Only if ``reversible``."""
+    states = [state for layer in cache.layers for state in (layer.keys, layer.values)]
+    cells = [state[row, :, first:end].transpose(0, 1).flatten(1) for state in states]
+    return torch.cat(cells, 1), [(state.shape[1], state.shape[3]) for state in states]
+
+
+def fill(cache: DynamicCache, cells: Tensor, shapes: Sequence[tuple[int, int]]) -> None:
+    """Let an empty cache begin with ``cells [R, L, F]`` as ``cells_of`` gives them."""
+    parts = cells.split([heads * size for heads, size in shapes], 2)
+    states = [
+        part.unflatten(2, shape).transpose(1, 2) for part, shape in zip(parts, shapes, strict=True)
+    ]
+    for layer, keys, values in zip(cache.layers, states[::2], states[1::2], strict=True):
+        layer.update(keys, values)
 
 
 def _ours(layer: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from burnish.sampling.draw import draw, likeliest
 from burnish.sampling.past import Past
+from burnish.sampling.prefixes import Prefixes
+from burnish.sampling.reading import Reading
 from burnish.sampling.settings import Sampling
 from burnish.sampling.stopping import Endings
 
@@ -31,7 +33,8 @@ class Row:
 
     ``top``: how many of the likeliest tokens are noted with each that is drawn, as (id,
     log-probability) in ``tops``. ``going`` may be set to False from outside between two steps, to
-    give a row up. ``proposed``: tokens that a draft model said first, of which ``accepted`` stayed.
+    give a row up. ``known``: tokens of its prompt that did not have to be read, see ``prefixes``.
+    ``proposed``: tokens that a draft model said first, of which ``accepted`` stayed.
     """
 
     prompt: tuple[int, ...]
@@ -44,6 +47,7 @@ class Row:
     logprobs: list[float] = field(default_factory=list)
     tops: list[list[tuple[int, float]]] = field(default_factory=list)
     going: bool = True
+    known: int = 0
     proposed: int = 0
     accepted: int = 0
 
@@ -62,13 +66,19 @@ class Row:
 
 
 class Rows:
-    """A batch of requests: what the model has computed of them, and the tokens drawn so far."""
+    """A batch of requests: what the model has computed of them, and the tokens drawn so far.
 
-    def __init__(self, model: Any, rows: Sequence[Row]) -> None:
-        self.model = model
+    A row that ended in the last step stands as those that go on do: all of its tokens but the last
+    in the last cells. Later that no longer holds.
+    """
+
+    def __init__(self, model: Any, rows: Sequence[Row], prefixes: Prefixes | None = None) -> None:
         self.rows = list(rows)
         self.past = Past(model)
-        self.logits = self.past.read([row.prompt for row in rows])
+        self.logits: Tensor
+        self._readings = [Reading(self.past, [row.prompt for row in rows], prefixes)]
+        for row, known in zip(rows, self._readings[0].known, strict=True):
+            row.known = known
         self._drawn = False  # whether tokens were drawn that the model has not seen
 
     @property
@@ -86,19 +96,38 @@ class Rows:
         """Whether this model's rows can be joined by others."""
         return self.past.joinable
 
-    def join(self, rows: Sequence[Row]) -> None:
-        """Let ``rows`` in, first into the places of rows that ended. Only if ``joinable``."""
+    def read(self, most: int | None = None) -> bool:
+        """Read at most so many cells of what is left of the prompts; returns whether that was all.
+
+        What is left when rows are stepped or joined is read then.
+        """
+        for reading in self._readings:
+            if reading.left:
+                reading.go_on(most)
+        if any(reading.left for reading in self._readings):
+            return False
+        if self._readings:
+            self.logits = self._readings[0].logits
+            self._readings = []
+        return True
+
+    def join(self, new: Rows) -> None:
+        """Let ``new`` rows in, first into the places of rows that ended. Only if ``joinable``."""
+        self.read()
+        new.read()
+        rows = new.rows
         self._prepare(len(rows))
         ended = [place for place, row in enumerate(self.rows) if not row.going]
         count = max(len(self.rows), self.alive + len(rows))
         places = [*ended, *range(len(self.rows), count)][: len(rows)]
-        self._take_in(rows, torch.tensor(places, device=self.past.device), count)
+        self._take_in(new, torch.tensor(places, device=self.past.device), count)
         self.rows += rows[len(ended) :]
         for place, row in zip(ended, rows, strict=False):
             self.rows[place] = row
 
     def step(self) -> list[Row]:
         """Draw one token for every row still going; returns these rows."""
+        self.read()
         self._prepare(0)
         going = [row for row in self.rows if row.going]
         for places, sampling in self._alike(range(len(self.rows))):
@@ -123,9 +152,8 @@ class Rows:
         lengths = [row.length + more if row.going else 1 for row in self.rows]
         return torch.tensor(lengths, device=self.past.device)
 
-    def _take_in(self, rows: Sequence[Row], places: Tensor, count: int) -> None:
-        """Compute the prompts of ``rows``, which come to these places of ``count``."""
-        new = Rows(self.model, rows)
+    def _take_in(self, new: Self, places: Tensor, count: int) -> None:
+        """What is computed of ``new`` rows comes to these places of ``count``."""
         self.past.take_in(new.past, places, count)
         logits = self.logits.new_zeros(count, self.logits.shape[1])
         logits[: len(self.logits)] = self.logits

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,9 @@ from burnish.config import InputError
 from burnish.sampling import usage
 from burnish.sampling.cache import context_length
 from burnish.sampling.decoding import JOIN_EVERY, Row, Rows
+from burnish.sampling.past import Past
+from burnish.sampling.prefixes import BLOCK, Prefixes
+from burnish.sampling.reading import Reading
 from burnish.sampling.settings import Sampling
 from burnish.sampling.speculative import Draft, begin
 from burnish.sampling.stopping import Endings, find_stop
@@ -21,6 +25,8 @@ from burnish.sampling.threads import few_threads
 from burnish.text.templates import end_tokens
 
 BATCH_ROWS = 128
+WORTH = 512
+"""Cells of a common beginning that are not computed again: so many pay for a pass of its own."""
 
 Finish = Literal["stop", "length"]
 
@@ -54,9 +60,10 @@ def generate(
 ) -> list[Completion]:
     """Complete each prompt once.
 
-    A prompt that occurs several times is computed once and its cache shared out. Requests leave
-    the batch when they end, and others take their places. A request's result depends on its
-    prompt and seed, not on the others (up to the rounding of matrix products of another shape).
+    A prompt that occurs several times is computed once and its cache shared out, and so is what all
+    prompts begin with, where that saves something. Requests leave the batch when they end, and
+    others take their places. A request's result depends on its prompt and seed, not on the others
+    (up to the rounding of matrix products of another shape).
 
     Args:
         model: a causal language model of transformers, or one wrapped by peft. Runs in eval mode.
@@ -137,20 +144,37 @@ def _decode(
     are there.
     """
     waiting = deque(sorted(requests, key=lambda row: (-len(row.prompt), row.prompt)))
+    with few_threads(model, 1):
+        prefixes = _beginning(model, {row.prompt for row in requests})
     rows: Rows | None = None
     steps = 0
     while rows is not None or waiting:
         with few_threads(model, min(size, len(requests))):
             if rows is None:
-                rows = begin(model, _next(waiting, size), draft)
+                rows = begin(model, _next(waiting, size), draft, prefixes)
             elif waiting and rows.joinable and steps % JOIN_EVERY == 0 and rows.alive < size:
-                rows.join(_next(waiting, size - rows.alive))
+                rows.join(begin(model, _next(waiting, size - rows.alive), draft, prefixes))
             ended = sum(not row.going for row in rows.step())
         steps += 1
         if not rows.alive:
             rows = None
         if progress is not None and ended:
             progress(ended)
+
+
+def _beginning(model: Any, prompts: Collection[tuple[int, ...]]) -> Prefixes | None:
+    """What the model computes of the tokens that all prompts begin with, where they are many."""
+    first, last = min(prompts, default=()), max(prompts, default=())
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    count = sum(1 for _ in same) // BLOCK * BLOCK
+    if count * (len(prompts) - 1) < WORTH:
+        return None
+    prefixes = Prefixes(model, count)
+    if prefixes.most:
+        reading = Reading(Past(model), [first[:count]])
+        reading.go_on()
+        prefixes.store(reading.past, 0, first[:count])
+    return prefixes
 
 
 def _next(waiting: deque[Row], count: int) -> list[Row]:

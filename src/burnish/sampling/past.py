@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,26 +31,6 @@ class Past:
     def joinable(self) -> bool:
         """Whether this model's rows can be joined by others."""
         return joinable(self.cache)
-
-    def read(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
-        """Logits ``[R, V]`` after each prompt.
-
-        Each distinct prompt is computed once, and its cache shared out to its rows. A prompt may
-        be empty; its logits mean nothing.
-        """
-        distinct = list(dict.fromkeys(prompts))
-        place = {prompt: row for row, prompt in enumerate(distinct)}
-        width = max(1, *(len(prompt) for prompt in distinct))
-        grid = np.zeros((len(distinct), width), dtype=np.int64)
-        for row, prompt in enumerate(distinct):
-            grid[row, width - len(prompt) :] = prompt
-        lengths = torch.tensor([len(prompt) for prompt in distinct], device=self.device)
-        logits = self.feed(torch.from_numpy(grid).to(self.device), lengths)[:, -1]
-        if len(distinct) < len(prompts):
-            share = torch.tensor([place[prompt] for prompt in prompts], device=self.device)
-            keep(self.cache, share)
-            logits = logits[share]
-        return logits
 
     def feed(self, tokens: Tensor, lengths: Tensor, count: int = 1) -> Tensor:
         """Float32 logits ``[R, count, V]`` after the last ``count`` of ``tokens [R, L]``; there are

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ from burnish.sampling.cache import new_cache, reversible
 from burnish.sampling.decoding import Row, Rows
 from burnish.sampling.draw import distribution, inverted, likeliest, logprobs_of
 from burnish.sampling.past import Past
+from burnish.sampling.prefixes import Prefixes
+from burnish.sampling.reading import Reading
 
 AHEAD = 4
 
@@ -56,9 +58,14 @@ def draft_of(target: Loaded, draft: Loaded, ahead: int = AHEAD) -> Draft:
     return Draft(draft.model, ahead)
 
 
-def begin(model: Any, rows: Sequence[Row], draft: Draft | None) -> Rows:
-    """Rows that are decoded by ``model``, with a draft where there is one."""
-    return Rows(model, rows) if draft is None else Drafted(model, rows, draft)
+def begin(
+    model: Any, rows: Sequence[Row], draft: Draft | None, prefixes: Prefixes | None = None
+) -> Rows:
+    """Rows that are decoded by ``model``, with a draft where there is one. ``prefixes``: what the
+    model has computed of others' prompts; a draft reads every prompt itself."""
+    if draft is None:
+        return Rows(model, rows, prefixes)
+    return Drafted(model, rows, draft, prefixes)
 
 
 class Drafted(Rows):
@@ -70,14 +77,17 @@ class Drafted(Rows):
     of a round.
     """
 
-    def __init__(self, model: Any, rows: Sequence[Row], draft: Draft) -> None:
-        super().__init__(model, rows)
+    def __init__(
+        self, model: Any, rows: Sequence[Row], draft: Draft, prefixes: Prefixes | None = None
+    ) -> None:
+        super().__init__(model, rows, prefixes)
         self.draft = draft
         self.ahead = Past(draft.model)
-        self.ahead.read([row.prompt[:-1] for row in rows])
+        self._readings.append(Reading(self.ahead, [row.prompt[:-1] for row in rows]))
 
     def step(self) -> list[Row]:
         """Draw tokens for every row still going; returns these rows."""
+        self.read()
         going = [row for row in self.rows if row.going]
         fresh = [place for place, row in enumerate(self.rows) if row.going and not row.tokens]
         for places, sampling in self._alike(fresh):
@@ -90,11 +100,9 @@ class Drafted(Rows):
     def _prepare(self, coming: int) -> None:
         self._make_room(coming)
 
-    def _take_in(self, rows: Sequence[Row], places: Tensor, count: int) -> None:
-        super()._take_in(rows, places, count)
-        new = Past(self.draft.model)
-        new.read([row.prompt[:-1] for row in rows])
-        self.ahead.take_in(new, places, count)
+    def _take_in(self, new: Self, places: Tensor, count: int) -> None:
+        super()._take_in(new, places, count)
+        self.ahead.take_in(new.ahead, places, count)
 
     def _keep(self, places: Sequence[int], cells: int) -> None:
         super()._keep(places, cells)
@@ -126,12 +134,11 @@ class Drafted(Rows):
         accepted, tokens = verified(
             self._distributions(logits), guesses, proposals, limits, uniform[1], uniform[2, :, 0]
         )
+        before = [row.length for row in self.rows]
         self._take(logits, tokens, accepted.tolist(), own)
-        refused = [count - kept if row.going else count for row, kept in
-                   zip(self.rows, accepted.tolist(), strict=True)]  # fmt: skip
-        fewest = min(refused)
+        # Of ``count`` + 1 tokens that the model has read, those stay that were not drawn last.
         counts = torch.tensor(
-            [one if row.going else fewest for row, one in zip(self.rows, refused, strict=True)],
+            [count + 1 - row.length + old for row, old in zip(self.rows, before, strict=True)],
             device=self.past.device,
         )
         self.past.take_back(counts)

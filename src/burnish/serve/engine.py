@@ -72,6 +72,11 @@ class Replies(Protocol):
         """How many there are."""
         ...
 
+    @property
+    def known(self) -> int:
+        """Tokens of the prompts that did not have to be read; of all once all have ended."""
+        ...
+
     def __aiter__(self) -> AsyncIterator[list[Piece]]:
         """Pieces in their order, of all replies mixed; those that came meanwhile together.
 
@@ -140,10 +145,11 @@ class Model(Protocol):
 
 
 class Decoded:
-    """Replies of an ``Engine``, see ``Replies``; ``worth``: log-probabilities are told."""
+    """Replies of an ``Engine``, see ``Replies``, ``each`` of one prompt after the other; ``worth``:
+    log-probabilities are told."""
 
-    def __init__(self, engine: Engine, rows: list[Row], worth: bool) -> None:
-        self._engine, self._rows, self._worth = engine, rows, worth
+    def __init__(self, engine: Engine, rows: list[Row], each: int, worth: bool) -> None:
+        self._engine, self._rows, self._each, self._worth = engine, rows, each, worth
         self._drawn: list[Drawn] = []
         self._came = asyncio.Event()
         self._places = {id(row): place for place, row in enumerate(rows)}
@@ -153,6 +159,11 @@ class Decoded:
     def count(self) -> int:
         """How many there are."""
         return len(self._rows)
+
+    @property
+    def known(self) -> int:
+        """See ``Replies``: each prompt's first reply says it."""
+        return sum(row.known for row in self._rows[:: self._each])
 
     def take(self, one: Drawn) -> None:
         """One more token of one of them."""
@@ -251,7 +262,7 @@ class Engine:
         except BaseException:
             self.batcher.cancel(rows)
             raise
-        replies = Decoded(self, rows, worth=top is not None)
+        replies = Decoded(self, rows, len(seeds), worth=top is not None)
         self._watchers |= {id(row): replies for row in rows}
         return replies
 

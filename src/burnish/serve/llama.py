@@ -140,7 +140,7 @@ class Llama:
             for prompt, room in zip(prompts, rooms, strict=True)
             for seed in seeds
         ]
-        return Told(self, asked, top or 0)
+        return Told(self, asked, len(seeds), top or 0)
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """A task that ``close`` waits for."""
@@ -180,12 +180,13 @@ class Told:
     """Replies of llama.cpp's server, a request for each, see ``engine.Replies``.
 
     Of a token that is part of a character it tells nothing until the character is whole: such a
-    one is counted with the next, and has no log-probability. ``top``: see ``Llama.ask``.
+    one is counted with the next, and has no log-probability. ``each`` are of one prompt after the
+    other; ``top``: see ``Llama.ask``.
     """
 
-    def __init__(self, llama: Llama, asked: Sequence[dict[str, Any]], top: int) -> None:
-        self.count = len(asked)
-        self._llama, self._top = llama, top
+    def __init__(self, llama: Llama, asked: Sequence[dict[str, Any]], each: int, top: int) -> None:
+        self.count, self.known = len(asked), 0
+        self._llama, self._each, self._top = llama, each, top
         self._came: asyncio.Queue[Piece | DecodingError] = asyncio.Queue()
         self._tasks = [llama.start(self._follow(*one)) for one in enumerate(asked)]
 
@@ -236,6 +237,8 @@ class Told:
         count = event["tokens_predicted"] - seen
         if not event["stop"]:
             return Piece(choice, event["content"], count, worth)
+        if choice % self._each == 0:  # of replies to the same prompt all but one find it
+            self.known += event["timings"]["cache_n"]
         finish: Finish = "length" if event["stop_type"] == "limit" else "stop"
         return Piece(choice, event["content"], count, finish=finish)
 

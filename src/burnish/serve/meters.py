@@ -23,8 +23,9 @@ class Meters:
             registry=self.registry,
         )  # fmt: skip
         self.tokens = Counter(
-            "burnish_tokens", "Tokens read and drawn.", ["arm", "what"], registry=self.registry
-        )
+            "burnish_tokens", "Tokens read, of these known before (cached), and drawn.",
+            ["arm", "what"], registry=self.registry,
+        )  # fmt: skip
         self.first = Histogram(
             "burnish_first_token_seconds", "From request to first token.", ["arm"],
             registry=self.registry, buckets=SECONDS,

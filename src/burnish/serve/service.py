@@ -228,6 +228,8 @@ class _UnderWay:
                 usage = answer.usage()
                 meters.tokens.labels(name, "read").inc(usage["prompt_tokens"])
                 meters.tokens.labels(name, "drawn").inc(usage["completion_tokens"])
+                known = usage.get("prompt_tokens_details", {}).get("cached_tokens", 0)
+                meters.tokens.labels(name, "cached").inc(known)
 
 
 class _Stream(StreamingResponse):

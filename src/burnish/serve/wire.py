@@ -130,7 +130,7 @@ class Head:
         """A server-sent event."""
         return f"{self._opening}{_json({'choices': choices, **more})[1:]}\n\n"
 
-    def whole(self, choices: Sequence[dict[str, Any]], usage: dict[str, int]) -> dict[str, Any]:
+    def whole(self, choices: Sequence[dict[str, Any]], usage: dict[str, Any]) -> dict[str, Any]:
         """The answer to a request without a stream."""
         return {**self._of(self.dialect.whole_object), "choices": choices, "usage": usage}
 
@@ -170,7 +170,7 @@ class Growing(Protocol):
         """The choices' texts so far."""
         ...
 
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, Any]:
         """Tokens: of the prompts, and all that were drawn, end tokens too."""
         ...
 
@@ -179,9 +179,12 @@ class Growing(Protocol):
         ...
 
 
-def counted(read: int, drawn: int) -> dict[str, int]:
-    """Counts of tokens."""
-    return {"prompt_tokens": read, "completion_tokens": drawn, "total_tokens": read + drawn}
+def counted(read: int, drawn: int, known: int = 0) -> dict[str, Any]:
+    """Counts of tokens. ``known``: of the prompts' tokens, those that did not have to be computed;
+    said where there are some."""
+    details = {"prompt_tokens_details": {"cached_tokens": known}} if known else {}
+    return {"prompt_tokens": read, "completion_tokens": drawn, "total_tokens": read + drawn,
+            **details}  # fmt: skip
 
 
 class Answer:
@@ -244,9 +247,9 @@ class Answer:
         """The choices' texts."""
         return [choice.text for choice in self._choices]
 
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, Any]:
         """Tokens read and drawn."""
-        return counted(self.read, self.drawn)
+        return counted(self.read, self.drawn, self.replies.known)
 
     def close(self) -> None:
         """Give up what has not ended."""
