@@ -118,6 +118,21 @@ def test_what_lost_too_much_is_left_out(model: str, tmp_path: Path) -> None:
     assert (kept / "gguf-q4_0" / "model.gguf").exists()
 
 
+def test_an_export_may_be_asked_to_be_smaller(model: str, tmp_path: Path) -> None:
+    cheaper = {"size_bytes": 1.5}
+    loose = {"policy": {"margins": {"tasks": 0.3, "general": 0.5}, "cheaper": cheaper}}
+    outcome, output = exported(tmp_path, model, to=["torch:bf16", "gguf:f16"], **loose)
+    source, *forms = outcome.details["rows"]
+    for row in forms:
+        (saved,) = row["saved"]
+        sizes = [one["costs"]["size_bytes"][0] for one in (source, row)]
+        assert saved["factor"] == sizes[0] / sizes[1]
+        # So small a model is little more than its tokenizer, whose size no form changes.
+        assert row["decision"] == ("fit" if saved["factor"] >= 1.5 else "unfit")
+        assert (output / row["form"].replace(":", "-")).exists() == (row["decision"] == "fit")
+    assert len(source["costs"]["decode_tokens_per_second"]) == 2
+
+
 def test_an_interrupted_export_goes_on(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
