@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from safetensors import safe_open
 from tests import tiny
 from tests.stages.fits import context
 
@@ -133,6 +135,18 @@ def test_an_export_may_be_asked_to_be_smaller(model: str, tmp_path: Path) -> Non
     assert len(source["costs"]["decode_tokens_per_second"]) == 2
 
 
+def test_torchao_rounds_matrices_and_transformers_reads_them(model: str, tmp_path: Path) -> None:
+    outcome, output = exported(tmp_path, model, to=["torchao:int8"], **LOOSE)
+    (row,) = outcome.details["rows"][1:]
+    assert row["decision"] == "fit"
+    assert 0 < row["figures"]["kl"]["value"] < 0.05
+    with safe_open(output / "torchao-int8" / "model.safetensors", framework="pt") as held:
+        tensors = [held.get_tensor(name) for name in held.keys()]  # noqa: SIM118
+    matrices = Counter(str(one.dtype) for one in tensors if one.ndim == 2 and one.shape[1] > 1)
+    # Seven in each of two layers, and the embedding, which is the head too.
+    assert matrices == {"torch.int8": 14, "torch.float32": 1}
+
+
 def test_an_interrupted_export_goes_on(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +167,8 @@ def test_an_interrupted_export_goes_on(
         ({"to": ["gguf:q3"]}, "found 'gguf:q3'"),
         ({"to": ["onnx", "onnx:fp32"]}, "named twice"),
         ({"to": ["torch:bf16"], "edge": True}, "needs PyTorch"),
+        ({"to": ["torchao"], "edge": True}, "needs PyTorch"),
+        ({"to": ["torchao:int4"]}, "found 'torchao:int4'"),
         ({"page": "npm"}, "a part of edge folders"),
         ({"to": ["onnx"], "edge": True, "page": "npm"}, "expected gguf forms only"),
         ({"tasks": [], "heldout": None}, "nothing to measure"),

@@ -23,7 +23,7 @@ from burnish.evals.statistics import wilson
 from burnish.evals.tasks import Response, Task, TaskSettings, Weigh
 from burnish.exporting.agree import check_file, check_words
 from burnish.exporting.edge import write_edge
-from burnish.exporting.forms import Form, parse
+from burnish.exporting.forms import FOLDERS, Form, parse
 from burnish.exporting.page import fetch
 from burnish.exporting.process import RuntimeProcess
 from burnish.exporting.write import Source, artifact, check_packages, write
@@ -84,7 +84,7 @@ class Config(Settings):
         forms = [parse(name) for name in self.to]
         if len(set(forms)) < len(forms):
             raise ValueError("to: a form is named twice")
-        if self.edge and any(form.format == "torch" for form in forms):
+        if self.edge and any(form.format in FOLDERS for form in forms):
             raise ValueError("edge: a torch form needs PyTorch; expected gguf or onnx")
         if self.page is not None and not self.edge:
             raise ValueError("page: a part of edge folders; expected edge: true")
