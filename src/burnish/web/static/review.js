@@ -96,7 +96,7 @@ function show(item) {
   const turns = item.prompt.map((turn) => {
     const made = at("turn").content.cloneNode(true).firstElementChild;
     made.querySelector(".who").textContent = turn.role;
-    made.querySelector(".said").textContent = turn.content;
+    made.querySelector(".reply").textContent = turn.content;
     return made;
   });
   at("prompt").replaceChildren(...turns);
