@@ -1,6 +1,7 @@
 """Pictures of the web application for the docs: ``python tools/screenshots.py RUNS RUN``.
 
-Needs playwright and a ``chromium`` on the path.
+Needs playwright and a ``chromium`` on the path. It begins a review of the run, where there is none
+yet, and reviews some of it: give it a copy.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def main(runs: str, run: str) -> None:
                     page.goto(told["url"] + path)
                     page.screenshot(path=IMAGES / f"{name}.png")
                 _compare(page, told["url"])
+                _review(page, told["url"], run)
                 chromium.close()
         finally:
             server.terminate()
@@ -53,6 +55,31 @@ def _compare(page: Page, url: str) -> None:
     page.locator("#send").click()
     page.locator("#votes button:enabled").first.wait_for()
     page.screenshot(path=IMAGES / "ui-compare.png")
+
+
+def _review(page: Page, url: str, run: str) -> None:
+    """A pair and a single reply before a reviewer."""
+    page.goto(f"{url}review/{run}/desk")
+    if page.locator("input[name=singles]").count():
+        page.locator("input[name=singles]").fill("0.3")
+        page.locator("main button.main").click()
+    page.locator("input[name=name]").fill("Ann")
+    page.locator("main button.main").click()
+    link = page.locator("main a.main").get_attribute("href")
+    browser = page.context.browser
+    assert link is not None
+    assert browser is not None
+    page = browser.new_context(viewport=SIZE).new_page()  # hers: with the pass, without the token
+    page.goto(link)
+    page.wait_for_url(f"{url}review")
+    page.goto(f"{url}review/{run}")
+    for name, kind in (("ui-review", "pair"), ("ui-review-single", "single")):
+        page.locator("#item:not([hidden])").wait_for()
+        while not page.locator(f".row[data-for={kind}]").first.is_visible():
+            shown = page.locator("#item").get_attribute("data-id")
+            page.keyboard.press("1")
+            page.locator(f"#item:not([data-id='{shown}'])").wait_for()
+        page.screenshot(path=IMAGES / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def test_from_the_desk_to_records_and_labels(
 
     files = ("--out", "people.jsonl", "--labels", "labels.jsonl", "--audit", "audit.csv")
     assert told("export", "demo", *files, capsys=capsys) == {
-        "pairs": 19, "items": 19, "left_out": {"gold": 1}, "labels": 19,
+        "pairs": 19, "replies": 0, "items": 19, "left_out": {"gold": 1}, "labels": 19,
     }  # fmt: skip
     made = tables.read(tmp_path / "people.jsonl", Preference)
     assert {one.annotators for one in made} == {("=ann", "bob")}

@@ -76,7 +76,13 @@ def verdicts() -> list[dict[str, Any]]:
     ]
     return [
         {"round": 1, "decision": "promoted", "reason": "better on knowledge (p < 0.001)",
-         "reason_zh": "知识显著提升（p < 0.001）", "comparisons": compared},
+         "reason_zh": "知识显著提升（p < 0.001）", "comparisons": compared,
+         "saved": [
+             {"figure": "size_bytes", "factor": 3.972, "low": 3.972, "high": 3.972, "asked": 2.0,
+              "p_shown": 0.0, "p_missed": 1.0, "turns": 1, "state": "shown"},
+             {"figure": "decode_tokens_per_second", "factor": 1.31, "low": 1.05, "high": 1.6,
+              "asked": 1.25, "p_shown": 0.21, "p_missed": 0.8, "turns": 10, "state": "unclear"},
+         ]},
         {"round": 2, "decision": "kept", "reason": "gain not significant (p = 0.21)",
          "reason_zh": "提升不显著（p = 0.21）"},
     ]  # fmt: skip

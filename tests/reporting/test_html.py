@@ -166,6 +166,8 @@ def test_gate_table_says_what_held_and_what_was_not_shown(run_folder: Path) -> N
     assert "must improve 41 % 55 % +14.0 [+9.0, +19.0] < 0.001 improved" in text
     assert "must not worsen (may lose 5 %) – – -1.0 [-6.0, +4.0] 0.800 ✓ pass" in text
     assert "[-7.0, +3.0] 0.500 not shown" in text
+    assert "Size on disk (bytes) must be ×2 better – – ×3.97 < 0.001 ✓ pass" in text
+    assert "must be ×1.25 better – – ×1.31 [1.05, 1.6] 0.210 not shown" in text
 
 
 def test_answers_of_a_rejected_candidate_say_so(run_folder: Path) -> None:

@@ -127,5 +127,5 @@ def test_a_desk_is_filled_once_for_each_round(tmp_path: Path) -> None:
 
 def test_a_run_without_pairs_is_said(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", (), [rollout("a", "one", 0.5)])
-    with pytest.raises(InputError, match=r"run: made no pairs of replies yet"):
+    with pytest.raises(InputError, match=r"run: made no replies to review yet"):
         fill(run, ReviewSettings())

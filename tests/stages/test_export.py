@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from safetensors import safe_open
 from tests import tiny
 from tests.stages.fits import context
 
@@ -118,6 +120,33 @@ def test_what_lost_too_much_is_left_out(model: str, tmp_path: Path) -> None:
     assert (kept / "gguf-q4_0" / "model.gguf").exists()
 
 
+def test_an_export_may_be_asked_to_be_smaller(model: str, tmp_path: Path) -> None:
+    cheaper = {"size_bytes": 1.5}
+    loose = {"policy": {"margins": {"tasks": 0.3, "general": 0.5}, "cheaper": cheaper}}
+    outcome, output = exported(tmp_path, model, to=["torch:bf16", "gguf:f16"], **loose)
+    source, *forms = outcome.details["rows"]
+    for row in forms:
+        (saved,) = row["saved"]
+        sizes = [one["costs"]["size_bytes"][0] for one in (source, row)]
+        assert saved["factor"] == sizes[0] / sizes[1]
+        # So small a model is little more than its tokenizer, whose size no form changes.
+        assert row["decision"] == ("fit" if saved["factor"] >= 1.5 else "unfit")
+        assert (output / row["form"].replace(":", "-")).exists() == (row["decision"] == "fit")
+    assert len(source["costs"]["decode_tokens_per_second"]) == 2
+
+
+def test_torchao_rounds_matrices_and_transformers_reads_them(model: str, tmp_path: Path) -> None:
+    outcome, output = exported(tmp_path, model, to=["torchao:int8"], **LOOSE)
+    (row,) = outcome.details["rows"][1:]
+    assert row["decision"] == "fit"
+    assert 0 < row["figures"]["kl"]["value"] < 0.05
+    with safe_open(output / "torchao-int8" / "model.safetensors", framework="pt") as held:
+        tensors = [held.get_tensor(name) for name in held.keys()]  # noqa: SIM118
+    matrices = Counter(str(one.dtype) for one in tensors if one.ndim == 2 and one.shape[1] > 1)
+    # Seven in each of two layers, and the embedding, which is the head too.
+    assert matrices == {"torch.int8": 14, "torch.float32": 1}
+
+
 def test_an_interrupted_export_goes_on(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +167,8 @@ def test_an_interrupted_export_goes_on(
         ({"to": ["gguf:q3"]}, "found 'gguf:q3'"),
         ({"to": ["onnx", "onnx:fp32"]}, "named twice"),
         ({"to": ["torch:bf16"], "edge": True}, "needs PyTorch"),
+        ({"to": ["torchao"], "edge": True}, "needs PyTorch"),
+        ({"to": ["torchao:int4"]}, "found 'torchao:int4'"),
         ({"page": "npm"}, "a part of edge folders"),
         ({"to": ["onnx"], "edge": True, "page": "npm"}, "expected gguf forms only"),
         ({"tasks": [], "heldout": None}, "nothing to measure"),

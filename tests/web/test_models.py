@@ -41,6 +41,20 @@ def test_the_list_and_one_model(person: TestClient, refs: list[str]) -> None:
     assert card.text.startswith("---\n")
 
 
+def test_what_a_verdict_found_cheaper_is_shown(
+    person: TestClient, site: Site, refs: list[str]
+) -> None:
+    with Registry(site.registry) as registry:
+        saved = {"figure": "size_bytes", "factor": 3.972, "low": 3.9, "high": 4.0, "asked": 2.0,
+                 "state": "shown"}  # fmt: skip
+        row = {"metric": "exact", "role": "guard", "comparison": {}, "state": "noise"}
+        details = {"comparisons": [row], "saved": [saved], "reason_zh": "更小"}
+        registry.add_verdict(2, "tuned@3", "tuned@1", "promoted", "smaller", details)
+    page = person.get("/models/tuned@3", headers={"accept-language": "zh"}).text
+    assert "磁盘大小（字节）</td><td>须改善至 ×2</td>" in page
+    assert "×3.97 <small>[3.9, 4]</small></td><td>通过</td>" in page
+
+
 def test_what_differs(person: TestClient, refs: list[str]) -> None:
     page = person.get("/models/diff?a=tuned@1&b=tuned@2").text
     assert "better 1" in page

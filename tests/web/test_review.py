@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from tests.review.desks import GOLD, make_run, pair
+from tests.review.desks import GOLD, make_run, pair, rollout
 
-from burnish.records import Preference
+from burnish.records import Feedback, Preference
 from burnish.review.desk import Desk, place
 from burnish.review.open import fill
 from burnish.review.queue import ReviewSettings
@@ -209,6 +209,46 @@ def test_the_owner_sets_up_settles_and_exports(
         (disputed[0].first, ("owner", "ann"))
     ]
     assert person.post("/review/demo/desk/items", headers=OWN).status_code == 303
+
+
+def test_single_replies_are_called_good_or_bad(site: Site, person: TestClient) -> None:
+    made = [rollout(f"p{n}", f"reply {n}", 0.8) for n in range(6)]
+    folder = make_run(site.runs / "demo", [pair(1, "yes", "no", probability=0.6)], made)
+    fill(folder, ReviewSettings(gold=0, spot=0.5, overlap=0, most=12, singles=0.5))
+    with Desk(place(folder)) as desk:
+        desk.add_reviewer("ann")
+        desk.add_reviewer("bob")
+    for name, side in (("ann", "left"), ("bob", "right")):
+        for client in logged_in(site, name):
+            for one in items(client):
+                assert {*one} == {"id", "prompt", "left", "right", "reasons", "lang"}
+                if one["right"] is None:
+                    assert one["reasons"] in ([], ["Drawn for a check"], ["A score is near the "
+                                              "bound that keeps or drops a reply"])  # fmt: skip
+                    key = f"key-{one['id']}"
+                    assert send(client, one["id"], key=key, choice="tie").status_code == 400
+                    assert send(client, one["id"], key=key, choice=side).status_code == 200
+    with Desk(place(folder)) as desk:
+        cases = [case for case in desk.cases() if case.item.single]
+    said = {(vote.reviewer, vote.choice) for case in cases for vote in case.votes}
+    assert said == {("ann", "first"), ("bob", "second")}  # left is good, whoever looks
+    page = person.get("/review/demo/desk").text
+    assert "ann: Good" in page
+    assert "bob: Not good" in page
+    disputed = next(case.item.id for case in cases if case.disputed)
+    settled = {"item": disputed, "choice": "tie", "edited": "", "reason": "read again"}
+    assert person.post("/review/demo/desk/settle", data=settled, headers=OWN).status_code == 400
+    settled |= {"choice": "second", "edited": "A better one."}
+    assert person.post("/review/demo/desk/settle", data=settled, headers=OWN).status_code == 303
+    rows = person.get("/review/demo/desk/feedback").text.splitlines()
+    found = {
+        one.annotators: one for one in (record(Feedback, json.loads(row), "x") for row in rows)
+    }
+    assert found["owner", "bob"].label is False
+    rows = person.get("/review/demo/desk/preferences").text.splitlines()
+    (better,) = (record(Preference, json.loads(row), "x") for row in rows)
+    assert better.chosen[0]["content"] == "A better one."
+    assert better.rejected == found["owner", "bob"].completion
 
 
 def test_nothing_is_made_by_looking(site: Site, person: TestClient) -> None:

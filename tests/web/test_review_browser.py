@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 import pytest
-from tests.review.desks import GOLD, REFUSED, make_run, pair
+from tests.review.desks import GOLD, REFUSED, make_run, pair, rollout
 
 from burnish.review.desk import Choice, Decision, Desk, place
 from burnish.review.figures import reviewers
@@ -195,6 +195,66 @@ def test_two_people_review_and_the_owner_settles(
     assert better in [one.rejected[0]["content"] for one in edited]
     assert not any(case.disputed for case in cases)
     assert any("owner" in one.annotators for one in found)
+
+
+@pytest.mark.parametrize(
+    ("locale", "words"),
+    [
+        ("en-GB", ("Is it good?", "Not good", "Taken back.")),
+        ("zh-CN", ("好不好？", "不好", "已撤回。")),
+    ],
+)
+def test_single_replies_by_keyboard(
+    browser: Any, runs: Path, locale: str, words: tuple[str, ...]
+) -> None:
+    pick, bad, back = words
+    folder = make_run(
+        runs / "demo",
+        [pair(1, "Yes", "No", probability=0.6)],
+        [rollout(f"p{n}", f"reply {n}", 0.8) for n in range(5)],
+    )
+    fill(folder, ReviewSettings(gold=0, spot=0, overlap=0, most=10, singles=0.5))
+    with Desk(place(folder)) as desk:
+        desk.add_reviewer("ann")
+    said: dict[str, str] = {}
+    with served(runs) as link, reviewing(browser, link, "ann", locale=locale) as page:
+        while page.locator("#item").is_visible():
+            one = shown(page)
+            if page.locator("#reply-right").is_visible():  # the pair
+                assert page.locator("button[data-choice=tie]").is_visible()
+                page.keyboard.press("2")
+            elif len(said) == 1:
+                page.keyboard.press("3")  # a single reply has nothing to tie with
+                assert shown(page) == one
+                page.keyboard.press("e")
+                page.get_by_text(pick).wait_for()
+                page.keyboard.press("2")
+                assert page.locator("#edited").input_value().startswith("reply ")
+                page.locator("#edited").fill("Better.")
+                page.keyboard.press("Control+Enter")
+                said[one] = "edited"
+            elif len(said) == 2:
+                page.get_by_role("button", name=bad).click()
+                said[one] = "bad"
+            else:
+                assert page.locator("button[data-choice=tie]").is_hidden()
+                assert serious_here(page) == []
+                page.keyboard.press("1")
+                said[one] = "good"
+            settled(page)
+        page.keyboard.press("u")
+        page.get_by_text(back).wait_for()
+        again = shown(page)
+        page.keyboard.press("1")
+        settled(page)
+        assert again in said or len(said) == 5
+    with Desk(place(folder)) as desk:
+        found = exported(desk.cases(), 1)
+    assert len(found.items) == 6
+    good = {one.completion[0]["content"]: one.label for one in found.replies}
+    assert sorted(good.values()) == [False, False, True, True, True]
+    (edited,) = [one for one in found.pairs if one.chosen[0]["content"] == "Better."]
+    assert good[edited.rejected[0]["content"]] is False
 
 
 def test_text_from_anywhere_is_text(browser: Any, runs: Path) -> None:  # S-13

@@ -42,7 +42,7 @@ RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name or fol
     "open",
     epilog=example(
         "burnish review open quickstart",
-        "burnish review open quickstart --gold known.jsonl --set most=300 --set overlap=0.5",
+        "burnish review open quickstart --gold known.jsonl --set most=300 --set singles=0.3",
     ),
 )
 def open_(
@@ -56,8 +56,8 @@ def open_(
 ) -> None:
     """Lay a run's pairs on its desk, the most dangerous and most doubtful first.
 
-    Again later, it adds what the run made since. --set takes most, gold, spot, overlap, reviewers,
-    bound and seed. Without --gold, pairs that a verifier decides are the gold checks.
+    Again later, it adds what the run made since. --set takes most, gold, spot, overlap, singles,
+    reviewers, bound and seed. Without --gold, what a verifier decides are the gold checks.
     """
     from burnish.records import Preference
     from burnish.review.open import fill
@@ -84,9 +84,11 @@ def status(run: RunName, runs: Runs = DEFAULT_RUNS, json_: AsJson = False) -> No
     reviewers = figures.reviewers(found.cases, found.names, found.settings.bound)
     among = figures.among_people(found.cases, found.without)
     machine = figures.with_machine(found.cases, without=found.without)
+    alone = figures.among_people(found.cases, found.without, single=True)
     if json_:
         rows = [{**asdict(one), "an_hour": one.an_hour} for one in reviewers]
-        shown = {"progress": told, "reviewers": rows, "agreement": among and asdict(among)}
+        shown = {"progress": told, "reviewers": rows, "agreement": among and asdict(among),
+                 "agreement_singles": alone and asdict(alone)}  # fmt: skip
         print_json(finite(shown | {"machine": machine and asdict(machine)}))
         return
     say(
@@ -94,8 +96,9 @@ def status(run: RunName, runs: Runs = DEFAULT_RUNS, json_: AsJson = False) -> No
         " {settled} settled, {locked} locked".format(**told)
     )
     _print_reviewers(reviewers)
-    if among is not None:
-        _print_agreement(among)
+    for title, agreed in (("agreement", among), ("single replies", alone)):
+        if agreed is not None:
+            _print_agreement(title, agreed)
     if machine is None:
         say("the machine's labels: no spot check was decided yet")
     else:
@@ -116,11 +119,11 @@ def _print_reviewers(reviewers: Sequence[Reviewer]) -> None:
     out.print(table)
 
 
-def _print_agreement(among: Agreement) -> None:
+def _print_agreement(title: str, among: Agreement) -> None:
     from burnish.review.figures import MACHINE
 
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("agreement")
+    table.add_column(title)
     for column in ("value", "95 % interval", "items"):
         table.add_column(column, justify="right")
     table.add_row("people (alpha)", *cells(among.people))
@@ -139,6 +142,9 @@ def _print_agreement(among: Agreement) -> None:
 def export(
     run: RunName,
     out_: Annotated[Path | None, typer.Option("--out", help="File for the preferences.")] = None,
+    feedback: Annotated[
+        Path | None, typer.Option("--feedback", help="File for the single replies, good or bad.")
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option("--labels", help="JSONL for burnish data agree.")
     ] = None,
@@ -153,27 +159,30 @@ def export(
     from burnish.store import atomic, tables
     from burnish.store.lines import as_lines
 
-    for path in (out_, labels, audit):
+    for path in (out_, feedback, labels, audit):
         if path is not None:
             refuse_existing(path)
     path = _desk(run, runs)
     told = people(path)
     cases, found = told.cases, told.found
-    if out_ is not None:
-        if not found.pairs:
+    for wanted, records in ((out_, found.pairs), (feedback, found.replies)):
+        if wanted is not None and not records:
             expected = "decisions in burnish ui"
             raise InputError(Problem(run, None, "", "nobody decided anything yet", expected))
-        tables.write(out_, found.pairs)
+        if wanted is not None:
+            tables.write(wanted, records)
     if labels is not None:
         atomic.write_text(labels, as_lines(label_rows(cases)))
     if audit is not None:
         with Desk(path) as desk:
             atomic.write_text(audit, as_csv(desk.audit()))
     if json_:
-        print_json({"pairs": len(found.pairs), "items": len(found.items),
-                    "left_out": found.left_out, "labels": _spots(cases)})  # fmt: skip
+        print_json({"pairs": len(found.pairs), "replies": len(found.replies),
+                    "items": len(found.items), "left_out": found.left_out,
+                    "labels": _spots(cases)})  # fmt: skip
         return
-    say(f"{len(found.pairs)} pairs of {len(found.items)} items")
+    alone = f" and {len(found.replies)} single replies" if found.replies else ""
+    say(f"{len(found.pairs)} pairs{alone} of {len(found.items)} items")
     for reason, count in found.left_out.items():
         say(f"left out: {reason} {count}")
 

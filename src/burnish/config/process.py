@@ -31,7 +31,10 @@ def tune() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # peft imports bitsandbytes, which advises to install a kernel that burnish has no use for.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    # It imports torchao too, which names each of its libraries for other devices that do not load,
+    # and its own settings that this torch would rather have registered in another way.
+    for name in ("bitsandbytes.backends.cpu.ops", "torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     _keep_freed_memory()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import psutil
 import torch
 from pydantic import Field, PositiveInt
 
-from burnish.config import Settings
+from burnish.config import ModelRef, Settings
+from burnish.evals.savings import SPEEDS
 from burnish.evals.statistics import clustered_bootstrap
 from burnish.models.load import Loaded
 from burnish.records import Figure
@@ -32,12 +33,15 @@ UPWARD = {
 
 class EfficiencySettings(Settings):
     """One request at a time: a prompt of ``prompt_tokens``, a reply of ``new_tokens``, measured
-    ``repeats`` times after ``warmup`` rounds that do not count."""
+    ``repeats`` times after ``warmup`` rounds that do not count. A gate that asks for something
+    ``cheaper`` needs both models timed ``beside`` each other, by turns, since a machine changes
+    from one hour to the next."""
 
     prompt_tokens: PositiveInt = 128
     new_tokens: int = Field(default=32, ge=2)
     repeats: int = Field(default=10, ge=2)
     warmup: int = Field(default=2, ge=0)
+    beside: ModelRef | None = None
 
 
 def measure(loaded: Loaded, settings: EfficiencySettings) -> dict[str, Figure]:
@@ -47,24 +51,54 @@ def measure(loaded: Loaded, settings: EfficiencySettings) -> dict[str, Figure]:
     both together. Replies are not ended early. Memory is CUDA's peak, or on the CPU the largest
     resident size of this process while decoding: weights, cache and Python itself.
     """
-    prompt = min(settings.prompt_tokens, context_length(loaded.model) - settings.new_tokens)
-    ids = np.random.default_rng(0).integers(len(loaded.tokenizer), size=max(1, prompt)).tolist()
+    prompt = _prompt([loaded], settings)
     if loaded.model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(loaded.model.device)
     rounds, peak = [], 0
     for turn in range(settings.warmup + settings.repeats):
-        first, rest, resident = _one(loaded, tuple(ids), settings.new_tokens)
+        first, rest, resident = _one(loaded, prompt, settings.new_tokens)
         peak = max(peak, resident)
         if turn >= settings.warmup:
             rounds.append((first, rest))
     prefill, decode = (np.array(column) for column in zip(*rounds, strict=True))
     return {
-        "prefill_tokens_per_second": _typical(len(ids) / prefill),
-        "decode_tokens_per_second": _typical((settings.new_tokens - 1) / decode),
+        "prefill_tokens_per_second": typical(len(prompt) / prefill),
+        "decode_tokens_per_second": typical((settings.new_tokens - 1) / decode),
         **_latency(prefill + decode),
         "peak_memory_bytes": _exactly(peak),
         "size_bytes": _exactly(_size(loaded)),
     }
+
+
+def by_turns(
+    first: Loaded, second: Loaded, settings: EfficiencySettings
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """The size of both models, and their speeds at the same prompt, turn by turn.
+
+    Who begins changes with every turn, so that neither gains by what the other leaves in the
+    caches. A turn costs both the same moment of the machine: its ratio is what can be compared.
+    """
+    prompt = _prompt([first, second], settings)
+    costs: tuple[dict[str, list[float]], ...] = tuple(
+        {"size_bytes": [float(_size(one))], **{name: [] for name in SPEEDS}}
+        for one in (first, second)
+    )
+    for turn in range(settings.warmup + settings.repeats):
+        sides = list(zip((first, second), costs, strict=True))
+        for loaded, cost in sides if turn % 2 else reversed(sides):
+            prefill, decode, _ = _one(loaded, prompt, settings.new_tokens)
+            if turn >= settings.warmup:
+                cost["prefill_tokens_per_second"].append(len(prompt) / prefill)
+                cost["decode_tokens_per_second"].append((settings.new_tokens - 1) / decode)
+    return costs[0], costs[1]
+
+
+def _prompt(models: Sequence[Loaded], settings: EfficiencySettings) -> tuple[int, ...]:
+    """Ids that all of these models know, as many as all have room for."""
+    room = min(context_length(one.model) for one in models) - settings.new_tokens
+    known = min(len(one.tokenizer) for one in models)
+    drawn = np.random.default_rng(0).integers(known, size=max(1, min(settings.prompt_tokens, room)))
+    return tuple(drawn.tolist())
 
 
 def where(loaded: Loaded) -> dict[str, Any]:
@@ -109,14 +143,15 @@ def _size(loaded: Loaded) -> int:
     return folder_size(loaded.path)
 
 
-def _typical(values: Any, statistic: Callable[[Any], float] = np.median) -> Figure:
+def typical(values: Any, statistic: Callable[[Any], float] = np.median) -> Figure:
+    """The median of repeats, or another statistic, with a 95 % bootstrap interval."""
     return clustered_bootstrap(values, statistic=lambda drawn: float(statistic(drawn)), draws=1000)
 
 
 def _latency(seconds: Any) -> dict[str, Figure]:
     return {
-        "latency_p50_seconds": _typical(seconds),
-        "latency_p95_seconds": _typical(seconds, lambda drawn: np.quantile(drawn, 0.95)),
+        "latency_p50_seconds": typical(seconds),
+        "latency_p95_seconds": typical(seconds, lambda drawn: np.quantile(drawn, 0.95)),
     }
 
 

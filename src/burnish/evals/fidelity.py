@@ -1,7 +1,8 @@
 """Is an exported model still the model? Paired with its source on the same items, against margins.
 
 An export cannot gain; it is asked how much it lost. A metric holds when a loss of its margin or
-more is rejected (non-inferiority), and is lost when the measured loss is above the margin.
+more is rejected (non-inferiority), and is lost when the measured loss is above the margin. Where a
+policy says so, it is also asked what it saves.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from burnish.config import Settings
 from burnish.evals import reasons
 from burnish.evals.compare import GENERAL, Aligned
 from burnish.evals.paired import Comparison, Pairs, compare, exceeds, pair
+from burnish.evals.savings import Asked, Saving
 from burnish.evals.statistics import sample_size, spread
 from burnish.store.metrics import finite
 
@@ -31,10 +33,12 @@ class FidelityPolicy(Settings):
     """How much an export may lose: ``margins`` by metric, a share of right answers for tasks
     (``tasks`` is all of their items) and nats a token for ``general``. Named ones are set beside
     the defaults, 0.02 and 0.05; ``null`` takes one away, and metrics that were not measured are
-    passed over. ``alpha``: level of each test; ``min_items``: pairs a metric needs; ``draws``,
-    ``seed``: of the resampling."""
+    passed over. ``cheaper``: figures of efficiency, each with the factor by which it has to be
+    better than the source's as transformers runs it. ``alpha``: level of each test; ``min_items``:
+    pairs a metric needs; ``draws``, ``seed``: of the resampling."""
 
     margins: dict[str, Annotated[float, Field(ge=0)] | None] = Field(default_factory=dict)
+    cheaper: Asked = {}
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     min_items: int = Field(default=20, ge=2)
     power: float = Field(default=0.8, gt=0.5, lt=1)
@@ -67,6 +71,7 @@ class Fidelity:
     reason: str
     reason_zh: str
     losses: tuple[Loss, ...]
+    saved: tuple[Saving, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """A form for JSON; numbers that are not finite become None."""
@@ -74,11 +79,15 @@ class Fidelity:
         return plain
 
 
-def judge(policy: FidelityPolicy, sides: Aligned) -> Fidelity:
+def judge(policy: FidelityPolicy, sides: Aligned, saved: Sequence[Saving] = ()) -> Fidelity:
     """Hold an export's scores against its source's.
 
-    **unfit**: a metric lost more than its margin; **fit**: every metric holds; **undecided**:
-    too few items to say, which is no reason to release.
+    **unfit**: a metric lost more than its margin, or a factor of ``cheaper`` is missed; **fit**:
+    every metric holds and every factor is shown; **undecided**: too few items or turns to say,
+    which is no reason to release.
+
+    Args:
+        saved: what the export saves, for each figure of ``cheaper``.
     """
     measured = {
         name: pair(sides.before[name], sides.after[name], sides.groups[name])
@@ -90,16 +99,25 @@ def judge(policy: FidelityPolicy, sides: Aligned) -> Fidelity:
     lost = [loss for loss in losses if loss.state == "lost"]
     unclear = [loss for loss in losses if loss.state == "unclear"]
     judged = [loss for loss in losses if loss.state is not None]
+    missed = [one for one in saved if one.state == "missed"]
+    doubtful = [one for one in saved if one.state == "unclear"]
+    decision: Decision = "fit"
     if lost:
+        decision = "unfit"
         reason = reasons.lost(lost[0].metric, lost[0].comparison, lost[0].margin or 0.0)
-        return Fidelity("unfit", reason.en, reason.zh, tuple(losses))
-    if unclear or not judged:
+    elif missed:
+        decision, reason = "unfit", reasons.no_saving(missed[0])
+    elif unclear or not judged:
         first = unclear[0] if unclear else losses[0]
-        reason = reasons.unclear_loss(first.metric, first.comparison, first.margin, _needed(
-            policy, first))  # fmt: skip
-        return Fidelity("undecided", reason.en, reason.zh, tuple(losses))
-    reason = reasons.kept_within(len(judged))
-    return Fidelity("fit", reason.en, reason.zh, tuple(losses))
+        decision = "undecided"
+        reason = reasons.unclear_loss(
+            first.metric, first.comparison, first.margin, _needed(policy, first)
+        )
+    elif doubtful:
+        decision, reason = "undecided", reasons.unclear_saving(doubtful[0])
+    else:
+        reason = reasons.kept_within(len(judged), saved)
+    return Fidelity(decision, reason.en, reason.zh, tuple(losses), tuple(saved))
 
 
 def _together(tasks: Sequence[Pairs]) -> Pairs:

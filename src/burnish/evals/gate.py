@@ -7,18 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from burnish.config import InputError, Problem, Settings
-from burnish.evals import reasons
+from burnish.evals import reasons, savings
 from burnish.evals.constant import Commonest
 from burnish.evals.paired import Comparison, Pairs, Values, compare, exceeds, pair
 from burnish.evals.reasons import Reason
+from burnish.evals.savings import Asked, Saving
 from burnish.evals.statistics import holm, minimum_detectable_effect, sample_size, spread
 from burnish.store.metrics import finite
 
 Decision = Literal["promoted", "kept", "undecided"]
 State = Literal["improved", "regressed", "noise"]
+Judged = tuple[Decision, Reason, int | None]
+"""With the items that would decide it."""
 LEAST_CONVERSATIONS = 10
 """Below this the same reply to all may be chance."""
 
@@ -27,7 +30,9 @@ class GatePolicy(Settings):
     """What a candidate must show. Every metric is "higher is better", measured on held-out items.
 
     ``target``: metrics whose unweighted mean gain must be above 0 at the one-sided level
-    ``alpha`` and at least ``min_gain``. ``guards``: for each metric the fall that would still
+    ``alpha`` and at least ``min_gain``. ``cheaper``, in place of a target: figures of efficiency,
+    each with the factor by which it has to be better, shown at ``alpha``; for a candidate that has
+    to be no worse, but smaller. ``guards``: for each metric the fall that would still
     be accepted; a guard holds when a fall of that much or more is rejected at ``alpha``.
     ``min_items``: usable pairs that each metric needs. ``max_missing``: share of a metric's
     pairs that may lack an answer. ``max_same``: share of the evaluation's conversations that may
@@ -36,7 +41,8 @@ class GatePolicy(Settings):
     resampling.
     """
 
-    target: list[str] = Field(min_length=1)
+    target: list[str] = []
+    cheaper: Asked = {}
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     guards: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     min_items: int = Field(default=30, ge=2)
@@ -46,6 +52,15 @@ class GatePolicy(Settings):
     power: float = Field(default=0.8, gt=0.5, lt=1)
     draws: int = Field(default=4000, ge=99)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> GatePolicy:
+        if bool(self.target) == bool(self.cheaper):
+            raise ValueError("target, cheaper: what has to be better; expected one of the two")
+        if self.cheaper and not self.guards:
+            raise ValueError("cheaper: anything is smaller than a model that still works; "
+                             "expected guards with it, the metrics that must not fall")  # fmt: skip
+        return self
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,8 @@ class MetricResult:
 class Verdict:
     """What the gate decided and why.
 
-    ``gain`` compares the macro average of the target metrics. ``detectable`` is the true gain
+    ``gain`` compares the macro average of the target metrics; where the policy asks for something
+    cheaper it is the mean logarithm of the factors in ``saved``. ``detectable`` is the true gain
     that these items would have found with the policy's power; ``items_needed`` how many pairs a
     metric would decide, None where decided or where no number would.
     """
@@ -83,6 +99,7 @@ class Verdict:
     comparisons: tuple[MetricResult, ...]
     detectable: float | None = None
     items_needed: int | None = None
+    saved: tuple[Saving, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """A form for JSON; numbers that are not finite become None."""
@@ -96,14 +113,15 @@ def decide(
     after: Mapping[str, Values],
     groups: Mapping[str, Sequence[str]] | None = None,
     said: Commonest | None = None,
+    saved: Sequence[Saving] = (),
 ) -> Verdict:
     """Judge a candidate's scores (``after``) against the champion's (``before``).
 
-    - **promoted**: the target's gain is above 0 at ``alpha`` and at least ``min_gain``, and
-      every guard holds.
+    - **promoted**: the target's gain is above 0 at ``alpha`` and at least ``min_gain`` (or every
+      factor of ``cheaper`` is shown to be reached), and every guard holds.
     - **kept** (the champion stays): the candidate gives one reply to nearly everything, a guard
       has fallen significantly beyond its margin, or the target's gain is significantly below
-      ``min_gain``.
+      ``min_gain`` (or a factor significantly below what is asked).
     - **undecided** (the champion stays too): too few usable pairs, or neither is shown.
 
     The guards are tested at ``alpha`` each, without a correction for their number: promotion
@@ -122,6 +140,7 @@ def decide(
         groups: for each metric the items' cluster names; equal names are one cluster, also
             across metrics. A metric not named has independent items.
         said: the candidate's commonest reply, where replies are known.
+        saved: what the candidate saves, for each figure of ``cheaper``.
 
     Raises:
         InputError: a metric of the policy is not among the scores, lists differ in length, or
@@ -130,16 +149,23 @@ def decide(
     names = [*policy.target, *policy.guards]
     pairs = _paired(names, before, after, groups or {})
     target = [pairs[name] for name in policy.target]
-    gain = compare(target, draws=policy.draws, seed=policy.seed)
+    if policy.cheaper:
+        gain = savings.gain(saved)
+    else:
+        gain = compare(target, draws=policy.draws, seed=policy.seed)
     rows = _rows(policy, pairs)
     if said is not None and _constant(policy, said):
         reason = reasons.constant(said.reply, said.share, policy.max_same)
-        return Verdict("kept", reason.en, reason.zh, gain, tuple(rows))
-    decision, reason, items = _judge(policy, target, gain, rows)
+        judged: Judged = ("kept", reason, None)
+    else:
+        judged = _judge(policy, target, gain, rows, saved)
+    decision, reason, items = judged
     detectable = None
-    if gain.n:
+    if target and gain.n:
         detectable = minimum_detectable_effect(gain.n, policy.alpha, policy.power, spread(gain))
-    return Verdict(decision, reason.en, reason.zh, gain, tuple(rows), detectable, items)
+    return Verdict(
+        decision, reason.en, reason.zh, gain, tuple(rows), detectable, items, tuple(saved)
+    )
 
 
 def _constant(policy: GatePolicy, said: Commonest) -> bool:
@@ -148,8 +174,12 @@ def _constant(policy: GatePolicy, said: Commonest) -> bool:
 
 
 def _judge(
-    policy: GatePolicy, target: list[Pairs], gain: Comparison, rows: list[MetricResult]
-) -> tuple[Decision, Reason, int | None]:
+    policy: GatePolicy,
+    target: list[Pairs],
+    gain: Comparison,
+    rows: list[MetricResult],
+    saved: Sequence[Saving],
+) -> Judged:
     guards = [row for row in rows if row.role == "guard"]
     broken = [row for row in guards if _usable(row.comparison, policy) and _failed(policy, row)]
     if broken:
@@ -159,21 +189,43 @@ def _judge(
     short = [row for row in rows if not _usable(row.comparison, policy)]
     if short:
         reason = reasons.too_few(short[0].metric, short[0].comparison, policy.min_items)
-        return "undecided", reason, max(policy.min_items, _items_for_gain(policy, gain) or 0)
+        items = _items_for_gain(policy, gain) if target else None
+        return "undecided", reason, max(policy.min_items, items or 0)
+    lacks = _no_gain(policy, target, gain) if target else _no_saving(saved)
+    if lacks is not None:
+        return lacks
+    unclear = [row for row in guards if row.p_held is not None and row.p_held > policy.alpha]
+    if unclear:
+        needs = [_items_for_guard(policy, row) for row in unclear]
+        items = max((need for need in needs if need is not None), default=None)
+        first = unclear[0]
+        reason = reasons.unclear_guard(
+            first.metric, first.comparison, first.margin, items, bool(saved)
+        )
+        return "undecided", reason, items
+    if saved:
+        return "promoted", reasons.cheaper(saved, len(guards)), None
+    return "promoted", reasons.promoted(gain, len(guards)), None
+
+
+def _no_gain(policy: GatePolicy, target: list[Pairs], gain: Comparison) -> Judged | None:
+    """The verdict where the target's gain is not shown; None where it is."""
     too_small = _exceeds(policy, [metric.swapped() for metric in target], -policy.min_gain)
     if too_small <= policy.alpha:
         return "kept", reasons.no_gain(gain, policy.min_gain, too_small), None
     if gain.p_value > policy.alpha or gain.difference < policy.min_gain:
         items = _items_for_gain(policy, gain)
         return "undecided", reasons.unclear_gain(gain, policy.min_gain, items), items
-    unclear = [row for row in guards if row.p_held is not None and row.p_held > policy.alpha]
-    if unclear:
-        needs = [_items_for_guard(policy, row) for row in unclear]
-        items = max((need for need in needs if need is not None), default=None)
-        first = unclear[0]
-        reason = reasons.unclear_guard(first.metric, first.comparison, first.margin, items)
-        return "undecided", reason, items
-    return "promoted", reasons.promoted(gain, len(guards)), None
+    return None
+
+
+def _no_saving(saved: Sequence[Saving]) -> Judged | None:
+    """The verdict where not every factor is shown to be reached; None where all are."""
+    missed = [one for one in saved if one.state == "missed"]
+    if missed:
+        return "kept", reasons.not_cheaper(missed[0]), None
+    unclear = [one for one in saved if one.state == "unclear"]
+    return ("undecided", reasons.unclear_saving(unclear[0]), None) if unclear else None
 
 
 def _paired(

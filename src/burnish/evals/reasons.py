@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from burnish.evals.savings import Saving
 from burnish.evals.statistics import Comparison
 
 
@@ -28,15 +30,61 @@ def constant(reply: str, share: float, accepted: float) -> Reason:
 
 def promoted(gain: Comparison, guards: int) -> Reason:
     """The target rose and every guard held."""
-    held = "no guard was set"
-    if guards:
-        held = "the guard held" if guards == 1 else f"all {guards} guards held"
-    held_zh = f"{guards} 项护栏全部守住" if guards else "未设护栏"
+    held, held_zh = _held(guards)
     return Reason(
         f"Promoted: the target changed by {_span(gain)}, one-sided {_p(gain.p_value)}, "
         f"{gain.n} pairs, and {held}.",
         f"晋升：目标变化 {_span_zh(gain)}，单侧 {_p(gain.p_value)}，共 {gain.n} 对，{held_zh}。",
     )
+
+
+def cheaper(saved: Sequence[Saving], guards: int) -> Reason:
+    """Every factor was reached and every guard held."""
+    held, held_zh = _held(guards)
+    return Reason(
+        f"Promoted: {_listed(saved)}, and {held}.", f"晋升：{_listed_zh(saved)}，{held_zh}。"
+    )
+
+
+def not_cheaper(one: Saving) -> Reason:
+    """A factor is significantly below what was asked for."""
+    return Reason(
+        f"Champion kept: {_factor(one)}, which is less.",
+        f"保留现任：{_factor_zh(one)}，未达到。",
+    )
+
+
+def unclear_saving(one: Saving) -> Reason:
+    """A factor is neither shown to be reached nor shown to be missed."""
+    return Reason(
+        f"Undecided: {_factor(one)}, neither shown nor ruled out by {one.turns} turns.",
+        f"未定：{_factor_zh(one)}，{one.turns} 次计时既未证实也未排除。",
+    )
+
+
+def _held(guards: int) -> tuple[str, str]:
+    if not guards:
+        return "no guard was set", "未设护栏"
+    held = "the guard held" if guards == 1 else f"all {guards} guards held"
+    return held, f"{guards} 项护栏全部守住"
+
+
+def _listed(saved: Sequence[Saving]) -> str:
+    return "; ".join(_factor(one) for one in saved)
+
+
+def _listed_zh(saved: Sequence[Saving]) -> str:
+    return "；".join(_factor_zh(one) for one in saved)
+
+
+def _factor(one: Saving) -> str:
+    span = "" if one.low == one.high else f"95 % interval ×{one.low:.3g} to ×{one.high:.3g}; "
+    return f"{one.figure} improved ×{one.factor:.3g} ({span}×{one.asked:g} asked)"
+
+
+def _factor_zh(one: Saving) -> str:
+    span = "" if one.low == one.high else f"95 % 区间 ×{one.low:.3g} 至 ×{one.high:.3g}；"
+    return f"{one.figure} 改善 ×{one.factor:.3g}（{span}要求 ×{one.asked:g}）"
 
 
 def guard_failed(metric: str, change: Comparison, margin: float | None) -> Reason:
@@ -53,6 +101,13 @@ def lost(metric: str, change: Comparison, margin: float) -> Reason:
     return Reason(
         f"Unfit: {metric} changed by {_span(change)}, a loss of more than the accepted {margin:g}.",
         f"不可发布：{metric} 变化 {_span_zh(change)}，损失超过可接受的 {margin:g}。",
+    )
+
+
+def no_saving(one: Saving) -> Reason:
+    """An export is not as cheap as was asked for."""
+    return Reason(
+        f"Unfit: {_factor(one)}, which is less.", f"不可发布：{_factor_zh(one)}，未达到。"
     )
 
 
@@ -75,12 +130,13 @@ def unclear_loss(
     )
 
 
-def kept_within(metrics: int) -> Reason:
-    """Every metric of an export held."""
+def kept_within(metrics: int, saved: Sequence[Saving]) -> Reason:
+    """Every metric of an export held, and every factor was reached."""
     held = "1 metric lost" if metrics == 1 else f"each of {metrics} metrics lost"
+    and_, and_zh = (f"; {_listed(saved)}", f"；{_listed_zh(saved)}") if saved else ("", "")
     return Reason(
-        f"Fit to release: {held} less than its margin.",
-        f"可以发布：{metrics} 项指标的损失均在容许范围内。",
+        f"Fit to release: {held} less than its margin{and_}.",
+        f"可以发布：{metrics} 项指标的损失均在容许范围内{and_zh}。",
     )
 
 
@@ -115,13 +171,16 @@ def unclear_gain(gain: Comparison, asked: float, items: int | None) -> Reason:
 
 
 def unclear_guard(
-    metric: str, change: Comparison, margin: float | None, items: int | None
+    metric: str, change: Comparison, margin: float | None, items: int | None, cheaper: bool
 ) -> Reason:
-    """The target rose, but a guard's fall is not ruled out."""
+    """What was asked for is shown, but a guard's fall is not ruled out."""
+    shown, shown_zh = "the target rose", "目标上升"
+    if cheaper:
+        shown, shown_zh = "the candidate is cheaper", "候选模型更省"
     return Reason(
-        f"Undecided: the target rose, but {metric} changed by {_span(change)}, so that a fall of "
+        f"Undecided: {shown}, but {metric} changed by {_span(change)}, so that a fall of "
         f"{margin or 0:g} is not ruled out{_items(items)}.",
-        f"未定：目标上升，但 {metric} 变化 {_span_zh(change)}，"
+        f"未定：{shown_zh}，但 {metric} 变化 {_span_zh(change)}，"
         f"不能排除下降 {margin or 0:g}{_items_zh(items)}。",
     )
 

@@ -1,4 +1,4 @@
-"""What a model can be exported to, by name: ``gguf:q8_0``, ``onnx:int4``, ``torch:int8``."""
+"""What a model can be exported to, by name: ``gguf:q8_0``, ``onnx:int4``, ``torchao:int8``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ PRECISIONS = {
     "gguf": ("f16", "q8_0", "q6_k", "q5_k", "q4_k", "q4_0"),
     "onnx": ("fp32", "int8", "int4"),
     "torch": ("bf16",),
+    "torchao": ("int8",),
 }
-"""By format, largest first. ``torch`` is a model folder for transformers."""
+"""By format, largest first. ``torch`` and ``torchao`` are model folders for transformers."""
 
 FILES = {"gguf": "model.gguf", "onnx": "model.onnx"}
-"""The model's file in the folder of a format."""
+"""The model's file in the folder of a format; the others need PyTorch."""
 
 TOLD = "burnish.json"
 """What a runner has to know of an exported model: where replies end, how long they can be."""
@@ -23,6 +24,7 @@ PACKAGES = {
     "gguf": ("gguf", "libgguf", "xllamacpp"),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "torch": (),
+    "torchao": ("torchao",),
 }
 """What of the extra ``export`` writes a format and asks its runtime."""
 

@@ -136,5 +136,6 @@ class RuntimeProcess:
         return told
 
     def _refused(self, found: str) -> InputError:
-        names = {"gguf": "llama.cpp", "onnx": "onnxruntime", "torch": "transformers"}
-        return InputError(Problem(str(self.path), None, names[self.format], found))
+        names = {"gguf": "llama.cpp", "onnx": "onnxruntime"}
+        name = names.get(self.format, "transformers")
+        return InputError(Problem(str(self.path), None, name, found))

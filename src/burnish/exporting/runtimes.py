@@ -242,7 +242,7 @@ class Transformers:
 
 
 RUNTIMES: dict[str, type[LlamaCpp | Onnx | Transformers]] = {
-    "gguf": LlamaCpp, "onnx": Onnx, "torch": Transformers,
+    "gguf": LlamaCpp, "onnx": Onnx, "torch": Transformers, "torchao": Transformers,
 }  # fmt: skip
 """The runtime of each format."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, TorchAoConfig
 
 from burnish.config import InputError, Problem
 from burnish.exporting import gguf_file, gguf_words, modelfile, onnx_file
@@ -126,7 +127,7 @@ def write(source: Source, form: Form, target: Path) -> dict[str, Any]:
         InputError: this model has no such form.
         StorageError: the disk is full; ``target`` is then not there.
     """
-    makers = {"gguf": _gguf, "onnx": _onnx, "torch": _torch}
+    makers = {"gguf": _gguf, "onnx": _onnx, "torch": _torch, "torchao": _torchao}
     with atomic.new_folder(target) as folder:
         details = makers[form.format](source, form.precision, folder)
         atomic.write_json(folder / TOLD, _told(source))
@@ -170,8 +171,20 @@ def _onnx(source: Source, precision: str, folder: Path) -> dict[str, Any]:
 
 
 def _torch(source: Source, _precision: str, folder: Path) -> dict[str, Any]:
+    return _saved(source, folder, dtype=torch.bfloat16)
+
+
+def _torchao(source: Source, _precision: str, folder: Path) -> dict[str, Any]:
+    # Matrices in 8 bits with a scale a row; embedding, head and activations stay as they are.
+    torchao: Any = importlib.import_module("torchao.quantization")
+    rounding = TorchAoConfig(torchao.Int8WeightOnlyConfig())
+    return _saved(source, folder, dtype="auto", quantization_config=rounding)
+
+
+def _saved(source: Source, folder: Path, **how: Any) -> dict[str, Any]:
+    """Write what transformers makes of the model when it is loaded so."""
     model = AutoModelForCausalLM.from_pretrained(
-        source.folder, dtype=torch.bfloat16, trust_remote_code=False, use_safetensors=True
+        source.folder, trust_remote_code=False, use_safetensors=True, **how
     )
     with storage_errors(folder):
         model.save_pretrained(folder)

@@ -115,12 +115,14 @@ class Feedback(Record):
     """One reply to a prompt and whether it was liked (TRL's unpaired preference columns).
 
     Example: ``prompt=[{"role": "user", "content": "Hi"}], completion=[{"role": "assistant",
-    "content": "Hello."}], label=True``. ``label`` is True for a desirable reply.
+    "content": "Hello."}], label=True``. ``label`` is True for a desirable reply. ``annotators`` are
+    the people who decided so on a desk.
     """
 
     prompt: list[Message]
     completion: list[Message]
     label: bool
+    annotators: tuple[str, ...] = ()
     task: str = "chat"
     topic: str = ""
     group: str = ""

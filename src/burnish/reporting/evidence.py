@@ -122,6 +122,7 @@ def _verdict(verdict: Row, run: RunData, lang: Lang, folded: bool) -> Markup:
                      for c in columns])  # fmt: skip
     sides = run.judged(int(verdict.get("round", 0)))
     rows = [_comparison(row, sides, run.aliases, lang) for row in compared]
+    rows += [_saving(row, sides, lang) for row in verdict.get("saved") or ()]
     table = el("div", el("table", head, rows), class_="scroll")
     summary = el("summary", text(lang, "comparisons_of", round=verdict.get("round", "?")))
     return join(title, el("details", summary, table) if folded else table)
@@ -149,9 +150,34 @@ def _comparison(row: Row, sides: tuple[Row, Row], aliases: Row, lang: Lang) -> M
         el("td", show(before, naming.unit), class_="num"),
         el("td", show(after, naming.unit), class_="num"),
         el("td", change, class_="num"),
-        el("td", "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}", class_="num"),
+        el("td", _p(p), class_="num"),
         _result(row, lang),
     )
+
+
+def _saving(row: Row, sides: tuple[Row, Row], lang: Lang) -> Markup:
+    """One figure that had to be cheaper, by its factor: above 1 is better."""
+    naming = figure_name(row["figure"])
+    change = f"×{row['factor']:.3g}"
+    if row["low"] != row["high"]:
+        change += f" [{row['low']:.3g}, {row['high']:.3g}]"
+    numbers = [show(value_of(side.get(row["figure"])), naming.unit) for side in sides]
+    css, said = {
+        "shown": ("good", f"✓ {text(lang, 'passed')}"),
+        "missed": ("bad", f"✕ {text(lang, 'failed')}"),
+        "unclear": ("warn", text(lang, "not_decided")),
+    }[row["state"]]
+    return el(
+        "tr",
+        el("td", naming.label(lang)),
+        el("td", text(lang, "role_cheaper", factor=f"{row['asked']:g}")),
+        [el("td", one, class_="num") for one in (*numbers, change, _p(row["p_shown"]))],
+        el("td", said, class_=css),
+    )
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _signed(value: float | None, points: bool) -> str:

@@ -216,6 +216,7 @@ STRINGS: dict[str, tuple[str, str]] = {
     "role_margin": ("may lose {margin}", "容许下降 {margin}"),
     "decision_undecided": ("Undecided", "未定"),
     "role_target": ("must improve", "必须提升"),
+    "role_cheaper": ("must be ×{factor} better", "须改善至 ×{factor}"),
     "role_guard": ("must not worsen", "不得变差"),
     "decision_promote": ("Promoted", "晋升"),
     "decision_keep": ("Champion kept", "保留冠军"),

@@ -36,7 +36,8 @@ class RefusedError(BurnishError):
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a reviewer says of an item.
+    """What a reviewer says of an item; of a single reply ``first`` says that it is good, ``second``
+    that it is not.
 
     ``edited`` is a reply that is better than both; ``seconds`` how long it took; ``key`` is made by
     the client: the same one again is the same decision (R-20).
@@ -193,11 +194,12 @@ class Desk(Database):
         Raises:
             RefusedError: the item is not the reviewer's, was decided already or is locked; or the
                 key was used for something else (S-24).
-            InputError: the edited reply is empty or too long.
+            InputError: the edited reply is empty or too long, or a single reply no different.
         """
         _check_edit(said.edited)
         with self._audited(reviewer, "decide", said.item), self._transaction():
             number, item = self._reviewer(reviewer), self._item_row(said.item)
+            _check_choice(item, said.choice)
             before = self._db.execute(
                 "SELECT * FROM decisions WHERE reviewer = ? AND key = ?", (number, said.key)
             ).fetchone()
@@ -251,6 +253,7 @@ class Desk(Database):
         _check_edit(edited)
         with self._audited(OWNER, "settle", item), self._transaction():
             row = self._item_row(item)
+            _check_choice(row, choice)
             if row["locked"]:
                 raise RefusedError("locked", "this item is locked")
             chosen = self._db.execute(
@@ -266,6 +269,11 @@ class Desk(Database):
             )
             detail = {"choice": choice, "edited": edited, "reason": reason}
             self._note(OWNER, "settle", item, detail)
+
+    def single(self, item: str) -> bool:
+        """Whether an item is one reply; an unknown one is not."""
+        rows = self._rows("SELECT content FROM items WHERE id = ?", item)
+        return bool(rows) and _item(rows[0]["content"]).single
 
     def lock(self, items: Sequence[str], reason: str) -> int:
         """Let nothing more be said of these items; returns how many were still open."""
@@ -376,6 +384,12 @@ ORDER BY i.round DESC, i.sequence LIMIT :count
 def _item(content: str) -> Item:
     fields = json.loads(content)
     return Item(**{**fields, **{name: tuple(fields[name]) for name in ("reasons", "parents")}})
+
+
+def _check_choice(row: Any, choice: Choice) -> None:
+    if choice == "tie" and _item(row["content"]).single:
+        found, expected = "tie of a single reply", "first (it is good) or second (it is not)"
+        raise InputError(Problem("", None, "choice", found, expected))
 
 
 def _check_edit(edited: str | None) -> None:

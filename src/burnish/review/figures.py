@@ -61,20 +61,30 @@ def unreliable(cases: Sequence[Case], bound: float) -> frozenset[str]:
     return frozenset(one.name for one in reviewers(cases, names, bound) if one.unreliable)
 
 
-def among_people(cases: Sequence[Case], without: frozenset[str] = frozenset()) -> Agreement | None:
-    """How far reviewers agree on all items that are no gold; None where nobody decided any."""
-    return _agreement([case for case in cases if case.item.kind != "gold"], without, THRESHOLD)
+def among_people(
+    cases: Sequence[Case], without: frozenset[str] = frozenset(), *, single: bool = False
+) -> Agreement | None:
+    """How far reviewers agree on all pairs, or on all single replies, that are no gold; None where
+    nobody decided any."""
+    asked = [case for case in cases if case.item.kind != "gold" and case.item.single == single]
+    return _agreement(asked, without, THRESHOLD)
 
 
 def with_machine(
-    cases: Sequence[Case], threshold: float = THRESHOLD, without: frozenset[str] = frozenset()
+    cases: Sequence[Case],
+    threshold: float = THRESHOLD,
+    without: frozenset[str] = frozenset(),
+    *,
+    single: bool = False,
 ) -> Agreement | None:
-    """Whether the machine's labels may be used, by the spot checks alone.
+    """Whether the machine's labels of pairs, or of single replies, may be used, by the spot checks
+    alone.
 
     The critical items were chosen because the machine may be wrong there, and would do it
     injustice. None where nobody decided a spot check.
     """
-    return _agreement([case for case in cases if case.item.kind == "spot"], without, threshold)
+    asked = [case for case in cases if case.item.kind == "spot" and case.item.single == single]
+    return _agreement(asked, without, threshold)
 
 
 def _agreement(
@@ -116,6 +126,7 @@ def progress(cases: Sequence[Case]) -> dict[str, int]:
         "critical": kinds["critical"],
         "spot": kinds["spot"],
         "gold": kinds["gold"],
+        "singles": sum(case.item.single for case in cases),
         "decided": sum(bool(case.votes) for case in cases),
         "decisions": sum(len(case.votes) for case in cases),
         "disputed": sum(case.disputed for case in cases),

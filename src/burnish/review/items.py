@@ -30,6 +30,8 @@ from burnish.store.artifacts import Artifact
 from burnish.store.names import LABELS
 from burnish.tracing.collect import collect
 
+RunFile = tuple[Artifact, Path, type[Record] | None]
+"""A file of an artifact, and what records it holds."""
 Side = Literal["first", "second"]
 Kind = Literal["critical", "spot", "gold"]
 SIDES: tuple[Side, Side] = ("first", "second")
@@ -43,7 +45,8 @@ NEAR = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """Two replies to one conversation.
+    """Two replies to one conversation, or a single one: then ``second`` is None, and of the two
+    sides the first stands for "it is good", the second for "it is not".
 
     ``first`` and ``second`` stand in an order that says nothing of what is thought of them.
     ``machine`` is the side that the machine prefers, None where it prefers neither; ``answer`` is
@@ -56,7 +59,7 @@ class Item:
     round: int
     prompt: list[Message]
     first: str
-    second: str
+    second: str | None
     machine: Side | None = None
     answer: Side | None = None
     kind: Kind = "critical"
@@ -67,6 +70,11 @@ class Item:
     topic: str = ""
     group: str = ""
     parents: tuple[str, ...] = ()
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one reply, not a pair."""
+        return self.second is None
 
 
 @dataclass(frozen=True)
@@ -93,15 +101,7 @@ def items_of(run: Path) -> list[Item]:
     Raises:
         InputError: a file of the run cannot be read.
     """
-    prompts: dict[str, Prompt] = {}
-    files: list[tuple[Artifact, Path, type[Record] | None]] = []
-    for file in collect([run]).files:
-        kind = tables.kind_of(file.path)
-        if kind is Prompt:
-            # They only say how a reply is to be held; a row that is none is no reason to stop.
-            prompts |= {one.id: one for one in tables.iterate(file.path, Prompt, problems=[])}
-        elif file.artifact is not None:
-            files.append((file.artifact, file.path, kind))
+    prompts, files = files_of(run)
     found: dict[str, Item] = {}
     paired: set[str] = set()
     for artifact, path, kind in files:
@@ -113,6 +113,26 @@ def items_of(run: Path) -> list[Item]:
     return list(found.values())
 
 
+def files_of(run: Path) -> tuple[dict[str, Prompt], list[RunFile]]:
+    """The prompts of a run by id, and the other files of its data artifacts."""
+    prompts: dict[str, Prompt] = {}
+    files: list[RunFile] = []
+    for file in collect([run]).files:
+        kind = tables.kind_of(file.path)
+        if kind is Prompt:
+            # They only say how a reply is to be held; a row that is none is no reason to stop.
+            prompts |= {one.id: one for one in tables.iterate(file.path, Prompt, problems=[])}
+        elif file.artifact is not None:
+            files.append((file.artifact, file.path, kind))
+    return prompts, files
+
+
+def bound_of(artifact: Artifact) -> float | None:
+    """The least reward of a reply that the artifact keeps."""
+    bound: float | None = (artifact.config.get("filters") or {}).get("min_reward")
+    return bound
+
+
 def _keep(found: dict[str, Item], artifact: Artifact, pairs: Iterable[Pair]) -> None:
     for pair in pairs:
         item = _item(artifact, pair)
@@ -122,7 +142,7 @@ def _keep(found: dict[str, Item], artifact: Artifact, pairs: Iterable[Pair]) -> 
 
 
 def identity(prompt: Sequence[Message], replies: Iterable[str]) -> str:
-    """The id of a pair: the same whichever of the replies is preferred, and by whom."""
+    """The id of an item: of a pair the same whichever of the replies is preferred, and by whom."""
     return content_id("review", list(prompt), sorted(replies))
 
 
@@ -176,7 +196,7 @@ def _unpaired(
     artifact: Artifact, path: Path, prompts: Mapping[str, Prompt], paired: set[str]
 ) -> Iterator[Pair]:
     """Of each prompt without a pair, the two candidates whose rewards are nearest each other."""
-    bound = (artifact.config.get("filters") or {}).get("min_reward")
+    bound = bound_of(artifact)
     groups: dict[str, dict[str, Rollout]] = defaultdict(dict)
     for one in tables.iterate(path, Rollout):
         if one.prompt_id not in paired and one.completion.strip():
@@ -244,7 +264,7 @@ def _ordered(
 ) -> Item:
     """The item of a pair, its replies in an order that their content alone decides."""
     record, (better, worse) = pair.record, pair.replies
-    first, second = sorted((better, worse), key=lambda reply: content_id(record.prompt, reply))
+    first, second = sorted(pair.replies, key=lambda reply: content_id(record.prompt, reply))
     machine: Side = "first" if first == better else "second"
     return Item(
         id=identity(record.prompt, (better, worse)),
@@ -268,7 +288,7 @@ def _verified(item: Item, prompt: Prompt | None) -> Side | None:
     """The side that a verifier finds right where it finds the other one wrong."""
     if prompt is None:
         return None
-    checks = [verify_prompt(prompt, reply) for reply in (item.first, item.second)]
+    checks = [verify_prompt(prompt, reply) for reply in (item.first, item.second or "")]
     outcomes = [check.outcome if check else "" for check in checks]
     if sorted(outcomes) != ["right", "wrong"]:
         return None

@@ -10,7 +10,8 @@ from burnish.config import InputError, Problem
 from burnish.records import Preference
 from burnish.review.desk import Desk, place
 from burnish.review.items import gold_items, items_of
-from burnish.review.queue import ReviewSettings, arrange
+from burnish.review.queue import ReviewSettings, lay_out
+from burnish.review.singles import singles_of
 
 GIVEN = "gold"
 
@@ -23,12 +24,12 @@ def fill(run: Path, settings: ReviewSettings, gold: Sequence[Preference] = ()) -
             from pairs that a verifier decides.
 
     Raises:
-        InputError: the run made no pairs, or a file of it cannot be read.
+        InputError: the run made nothing to review, or a file of it cannot be read.
     """
-    found = items_of(run)
+    found = items_of(run) + (singles_of(run) if settings.singles else [])
     if not found:
         expected = "preferences.jsonl or rollouts.jsonl in an artifact"
-        raise InputError(Problem(str(run), None, "", "made no pairs of replies yet", expected))
+        raise InputError(Problem(str(run), None, "", "made no replies to review yet", expected))
     with Desk(place(run)) as desk:
         lying = [case.item for case in desk.cases()]
         known, held = {one.id for one in lying}, Counter(one.round for one in lying)
@@ -38,6 +39,9 @@ def fill(run: Path, settings: ReviewSettings, gold: Sequence[Preference] = ()) -
             room = settings.most - held[round]
             if fresh and room > 0:
                 given = gold_items(gold, GIVEN, round) if gold else []
-                placed = arrange(fresh, given, settings.model_copy(update={"most": room}))
+                pairs = [one for one in fresh if not one.single]
+                singles = [one for one in fresh if one.single]
+                own = settings.model_copy(update={"most": room})
+                placed = lay_out(pairs, singles, given, own)
                 new += desk.add(placed, settings)
     return new

@@ -30,7 +30,7 @@ def people(path: Path) -> People:
         CorruptError: the file is damaged.
     """
     if not path.is_file():
-        return People([], [], ReviewSettings(), frozenset(), Exported([], [], {}))
+        return People([], [], ReviewSettings(), frozenset(), Exported([], [], [], {}))
     with Desk(path) as desk:
         cases, names, settings = desk.cases(), desk.reviewers(), desk.settings
     without = unreliable(cases, settings.bound)

@@ -1,4 +1,4 @@
-"""Decisions as preferences to train on."""
+"""Decisions as records to train on: preferences, and feedback on single replies."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from burnish.records import Message, Preference, content_id
+from burnish.records import Feedback, Message, Preference, content_id
 from burnish.review.desk import OWNER, Case
-from burnish.review.items import Item
+from burnish.review.items import SIDES, Item
 
 OTHER = {"first": "second", "second": "first"}
+GOOD = SIDES[0]
+"""What a single reply is called that is good."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """The pairs, the items that they are from, and why others gave none (``left_out``)."""
+    """The pairs, the single replies that were called good or bad, the items that they are from, and
+    why others gave none (``left_out``)."""
 
     pairs: list[Preference]
+    replies: list[Feedback]
     items: list[str]
     left_out: dict[str, int]
 
@@ -26,18 +30,20 @@ class Exported:
 def exported(
     cases: Sequence[Case], reviewers: int, without: frozenset[str] = frozenset()
 ) -> Exported:
-    """All decisions that stand, as pairs with their annotators.
+    """All decisions that stand, as records with their annotators.
 
     An edited reply is better than the chosen one, and that better than the rejected one: each of
-    these pairs is a record. Reviewers who agree stand in one record together. An item gives nothing
+    these pairs is a record. A single reply is one whatever is said of it, and an edited one better
+    than it. Reviewers who agree stand in one record together. An item gives nothing
     while reviewers disagree on it, while not all whom it is for have decided, and where they find
-    neither reply better.
+    neither reply of a pair better.
 
     Args:
         reviewers: how many there are.
         without: reviewers whose decisions do not count.
     """
     pairs: dict[str, Preference] = {}
+    judged: list[Feedback] = []
     items: list[str] = []
     left_out: Counter[str] = Counter()
     for case in cases:
@@ -47,13 +53,15 @@ def exported(
             continue
         items.append(case.item.id)
         before = len(pairs)
+        if case.item.single:
+            judged.append(_feedback(case, [name for _, who in ordered for name in who]))
         for replies, who in ordered:
             for better, worse in combinations(replies, 2):
                 one = _preference(case.item, better, worse, who)
                 known = pairs.get(one.id, one).annotators
                 pairs[one.id] = replace(one, annotators=tuple(dict.fromkeys((*known, *who))))
-        left_out["tie"] += len(pairs) == before
-    return Exported(list(pairs.values()), items, dict(+left_out))
+        left_out["tie"] += len(pairs) == before and not case.item.single
+    return Exported(list(pairs.values()), judged, items, dict(+left_out))
 
 
 def _orders(
@@ -83,11 +91,34 @@ def _orders(
 def _ranked(
     item: Item, choice: str, edited: str | None, who: tuple[str, ...]
 ) -> list[tuple[list[str], tuple[str, ...]]]:
+    best = [] if edited is None or edited in (item.first, item.second) else [edited]
+    if item.second is None:
+        return [([*best, item.first], who)]
     replies = {"first": item.first, "second": item.second}
-    best = [] if edited is None or edited in replies.values() else [edited]
     if choice in OTHER:
         return [([*best, replies[choice], replies[OTHER[choice]]], who)]
     return [([*best, reply], who) for reply in replies.values() if best]
+
+
+def _feedback(case: Case, who: Sequence[str]) -> Feedback:
+    item = case.item
+    word = case.settled or next(vote for vote in case.votes if vote.reviewer in who)
+    good = word.choice == GOOD
+    return Feedback(
+        id=content_id("review", item.prompt, item.first, good),
+        source=f"review:{item.artifact}",
+        lang=item.lang,
+        tier="expert",
+        synthetic=True,
+        parents=item.parents,
+        prompt=item.prompt,
+        completion=[Message(role="assistant", content=item.first)],
+        label=good,
+        annotators=tuple(dict.fromkeys(who)),
+        task=item.task,
+        topic=item.topic,
+        group=item.group,
+    )
 
 
 def _preference(item: Item, better: str, worse: str, who: tuple[str, ...]) -> Preference:

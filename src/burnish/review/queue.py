@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from pydantic import Field, PositiveInt
 
@@ -13,6 +14,7 @@ from burnish.records import content_id
 from burnish.review.items import Item
 
 WHOLE = 2**64
+T = TypeVar("T")
 
 
 class ReviewSettings(Settings):
@@ -24,13 +26,15 @@ class ReviewSettings(Settings):
     Everybody gets the gold items. Spot checks and a share ``overlap`` of the rest go to
     ``reviewers`` people each, so that their agreement is known; what is left goes to one. Reviewers
     whose gold answers are right less often than ``bound``, beyond chance, are named, and what they
-    decided is not used.
+    decided is not used. A share ``singles`` of the items are single replies, to be called good or
+    bad; their gold items are replies that a verifier decides.
     """
 
     most: PositiveInt = 500
     gold: float = Field(0.1, ge=0, le=0.5)
     spot: float = Field(0.2, ge=0, le=1)
     overlap: float = Field(0.2, ge=0, le=1)
+    singles: float = Field(0.0, ge=0, le=1)
     reviewers: int = Field(2, ge=2)
     bound: float = Field(0.7, ge=0, le=1)
     seed: int = 0
@@ -42,6 +46,20 @@ class Placed:
 
     item: Item
     people: int | None
+
+
+def lay_out(
+    pairs: Sequence[Item], singles: Sequence[Item], gold: Sequence[Item], settings: ReviewSettings
+) -> list[Placed]:
+    """``arrange`` pairs and single replies, each with their own checks, and spread the single ones
+    among the pairs. Where there are too few of one kind the other does not take their place."""
+    alone = round(settings.singles * settings.most)
+    placed = []
+    for items, known, count in ((pairs, gold, settings.most - alone), (singles, [], alone)):
+        if items and count:
+            own = settings.model_copy(update={"most": count})
+            placed.append(arrange(items, known, own))
+    return _mixed(placed, random.Random(settings.seed), lambda one: one.item.id)
 
 
 def arrange(items: Sequence[Item], gold: Sequence[Item], settings: ReviewSettings) -> list[Placed]:
@@ -71,7 +89,8 @@ def arrange(items: Sequence[Item], gold: Sequence[Item], settings: ReviewSetting
     )
     critical = ranked[: room - len(spot)]
     spot = [replace(one, kind="spot", reasons=("spot",)) for one in spot]
-    return [Placed(one, _people(one, settings)) for one in _mixed([critical, spot, known], rng)]
+    mixed = _mixed([critical, spot, known], rng, lambda one: one.id)
+    return [Placed(one, _people(one, settings)) for one in mixed]
 
 
 def _drawn(items: Sequence[Item], count: int, rng: random.Random) -> list[Item]:
@@ -79,14 +98,14 @@ def _drawn(items: Sequence[Item], count: int, rng: random.Random) -> list[Item]:
     return rng.sample(ordered, min(count, len(ordered)))
 
 
-def _mixed(groups: Sequence[Sequence[Item]], rng: random.Random) -> list[Item]:
+def _mixed(groups: Sequence[Sequence[T]], rng: random.Random, name: Callable[[T], str]) -> list[T]:
     """All items, each group in its own order and spread over the whole; nobody can count ahead."""
     placed = [
         ((at + rng.random()) / len(group), item)
         for group in groups
         for at, item in enumerate(group)
     ]
-    return [item for _, item in sorted(placed, key=lambda one: (one[0], one[1].id))]
+    return [item for _, item in sorted(placed, key=lambda one: (one[0], name(one[1])))]
 
 
 def _people(item: Item, settings: ReviewSettings) -> int | None:

@@ -1,4 +1,4 @@
-"""What people decided on the pairs of this run, beside or in place of the machine's preferences."""
+"""What people decided on the replies of this run, beside or in place of the machine's pairs."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from burnish.stages.base import Context, Inputs, Outcome
 from burnish.store import atomic, tables
 from burnish.store.names import SEEN
 
+FEEDBACK = "feedback.jsonl"
+
 
 class Config(Settings):
     """Train on people's decisions from the review page.
@@ -34,7 +36,8 @@ class Config(Settings):
     ``threshold``, as in ``burnish data agree``) or as long as nobody made any; ``always``;
     ``never``. From round ``wait_from`` on, the run stops where fewer than ``least`` items were
     decided since the round before, which ``last``, this stage's own name such as ``@review``,
-    knows of; the same command goes on when there are more.
+    knows of; the same command goes on when there are more. What people said of single replies is
+    feedback for ``fit.kto``; the machine has none.
     """
 
     data: list[PreferenceRef] = []
@@ -46,7 +49,8 @@ class Config(Settings):
 
 
 def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
-    """Write ``preferences.jsonl``: people's pairs, which name their annotators, then the machine's.
+    """Write ``preferences.jsonl``: people's pairs, which name their annotators, then the machine's;
+    and ``feedback.jsonl``: what people called good or bad.
 
     Raises:
         InputError: people decided too little, or no pair is left.
@@ -64,22 +68,27 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     )
     given = training.read_all(inputs.paths("data"), Preference)
     machine = _undecided(given, people.cases) if used else []
-    if not people.found.pairs and not machine:
+    if not people.found.pairs and not people.found.replies and not machine:
         said = f"no pair: people decided {len(people.found.items)} items"
         expected = "decisions in burnish ui, or data and machine: always"
         raise InputError(Problem(str(place(context.run)), None, context.name, said, expected))
     people = _locked(people, context)
     fresh = [name for name in people.found.items if name not in before]
     machine = _undecided(given, people.cases) if used else []
-    pairs = people.found.pairs
+    pairs, replies = people.found.pairs, people.found.replies
+    tables.write(context.output / FEEDBACK, replies)
     tables.write(context.output / "preferences.jsonl", [*pairs, *machine])
     atomic.write_json(context.output / SEEN, {"items": [*before, *fresh]})
-    figures = {"people": Figure.exact(len(pairs)), "machine": Figure.exact(len(machine))}
+    figures = {"people": Figure.exact(len(pairs)), "replies": Figure.exact(len(replies)),
+               "machine": Figure.exact(len(machine))}  # fmt: skip
+    annotators = Counter(name for pair in pairs for name in pair.annotators)
+    annotators.update(name for reply in replies for name in reply.annotators)
     details = {
         "items": len(people.found.items),
         "new": len(fresh),
         "pairs": len(pairs),
-        "annotators": dict(Counter(name for pair in pairs for name in pair.annotators)),
+        "replies": len(replies),
+        "annotators": dict(annotators),
         "left_out": people.found.left_out,
         "unreliable": sorted(people.without),
         "machine_given": len(given),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from burnish.config import DocumentRef, ModelRef, SamplerRef, Settings
-from burnish.evals import efficiency, harness, refusals, tasks
+from burnish.evals import efficiency, harness, refusals, savings, tasks
 from burnish.evals.compare import HARNESS_VALUES, RESPONSES, write_general
 from burnish.evals.efficiency import EfficiencySettings
 from burnish.evals.harness import HarnessSettings
@@ -27,7 +28,8 @@ class Config(Settings):
 
     With ``heldout`` documents the general perplexity is measured too, and with ``base`` its
     ratio to that model's (both read the same tokens); with ``harness`` tasks of lm-eval, with
-    ``efficiency`` speed, latency, memory and size. A served ``model`` has none of these here.
+    ``efficiency`` speed, latency, memory and size; with a model in ``efficiency.beside`` both are
+    timed by turns too, for a gate. A served ``model`` has none of these here.
     Raw replies are kept in the folder ``replies``, by model, conversation and sampling: other tasks
     and verifiers ask for no reply that is there. Left empty, it is one in the run, and none for a
     served model, since nobody knows what is behind an address.
@@ -78,7 +80,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
     if model.loaded is not None:
         figures |= _general(inputs, context, model.loaded)
         figures |= _harness(config, inputs, context, model.loaded, details)
-        figures |= _efficiency(config, model.loaded, details)
+        figures |= _efficiency(config, inputs, context, model.loaded, details)
     return Outcome("report", figures, details)
 
 
@@ -96,13 +98,21 @@ def _harness(
     return found.figures
 
 
-def _efficiency(config: Config, loaded: Loaded, details: dict[str, Any]) -> dict[str, Figure]:
+def _efficiency(
+    config: Config, inputs: Inputs, context: Context, loaded: Loaded, details: dict[str, Any]
+) -> dict[str, Figure]:
     if config.efficiency is None:
         return {}
     details["efficiency"] = efficiency.where(loaded)
     details["upward"] |= efficiency.UPWARD
     details["dimensions"] |= dict.fromkeys(efficiency.UPWARD, "efficiency")
-    return efficiency.measure(loaded, config.efficiency)
+    figures = efficiency.measure(loaded, config.efficiency)
+    if ref := inputs.optional_model("efficiency.beside"):
+        other = load_model(ref, device=context.device)
+        before, after = efficiency.by_turns(other, loaded, config.efficiency)
+        found = {"beside": Path(ref).name, "before": before, "after": after}
+        atomic.write_json(context.output / savings.FILE, found)
+    return figures
 
 
 def _general(inputs: Inputs, context: Context, loaded: Loaded) -> dict[str, Figure]:

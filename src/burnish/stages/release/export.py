@@ -15,13 +15,15 @@ from pydantic import Field, PositiveInt, model_validator
 from burnish.config import DocumentRef, ModelRef, Settings
 from burnish.evals import tasks
 from burnish.evals.compare import RESPONSES, align, write_general
+from burnish.evals.efficiency import typical
 from burnish.evals.fidelity import FidelityPolicy, judge
 from burnish.evals.perplexity import DocumentLosses, perplexity, perplexity_ratio
+from burnish.evals.savings import savings
 from burnish.evals.statistics import wilson
 from burnish.evals.tasks import Response, Task, TaskSettings, Weigh
 from burnish.exporting.agree import check_words
 from burnish.exporting.edge import write_edge
-from burnish.exporting.forms import Form, parse
+from burnish.exporting.forms import FILES, Form, parse
 from burnish.exporting.gguf_facts import check_file
 from burnish.exporting.page import fetch
 from burnish.exporting.process import RuntimeProcess
@@ -56,7 +58,8 @@ class Config(Settings):
 
     ``tasks`` are answered greedily and ``heldout`` text is scored, up to ``heldout_tokens``, by
     the runtime that the form is for, and compared with the source item by item; ``policy`` says
-    how much may be lost. What is not fit is left out, unless ``keep_unfit``; its figures stay.
+    how much may be lost, and what has to be saved. What is not fit is left out, unless
+    ``keep_unfit``; its figures stay.
     With ``edge`` each form is made a folder that runs without PyTorch; ``page`` adds a page that
     chats in the browser, whose program is fetched by ``npm`` or read from the package's file.
     """
@@ -82,7 +85,7 @@ class Config(Settings):
         forms = [parse(name) for name in self.to]
         if len(set(forms)) < len(forms):
             raise ValueError("to: a form is named twice")
-        if self.edge and any(form.format == "torch" for form in forms):
+        if self.edge and any(form.format not in FILES for form in forms):
             raise ValueError("edge: a torch form needs PyTorch; expected gguf or onnx")
         if self.page is not None and not self.edge:
             raise ValueError("page: a part of edge folders; expected edge: true")
@@ -110,7 +113,7 @@ def run(config: Config, inputs: Inputs, context: Context) -> Outcome:
         "policy": config.policy.model_dump(mode="json"),
         "tasks": [task.name for task in config.tasks],
         "threads": config.speed.threads,
-        "rows": [{"form": SOURCE, "figures": before}, *rows],
+        "rows": [{"form": SOURCE, **before}, *rows],
     }
     atomic.write_json(context.output / REPORT, found)
     write_pages(context.output, found)
@@ -163,7 +166,7 @@ class _Work:
         return self.context.scratch / MEASURED / name
 
     def measured_source(self) -> dict[str, Any]:
-        """The source's figures; replies by burnish, speed and memory by transformers."""
+        """The source's row; replies by burnish, speed and memory by transformers."""
         done = self._folder(SOURCE) / "row.json"
         if done.exists():
             return _read(done)
@@ -173,8 +176,8 @@ class _Work:
         if self._text is not None:
             figures |= self._general(SOURCE, self._text.losses)
         with self._opened("torch", self.source.folder) as runtime:
-            figures |= self._cost(runtime, self.source.folder)
-        found = _plain(figures)
+            costs = self._costs(runtime, self.source.folder)
+        found = {"figures": _plain(figures | _typical(costs)), "costs": costs}
         atomic.write_json(done, found)
         return found
 
@@ -195,8 +198,8 @@ class _Work:
                 check_words(self.source, runtime, file)
             loaded, length = self.source.loaded, self.source.context
             sampler = exported.RuntimeSampler(runtime, loaded.tokenizer, length)
-            figures = self._cost(runtime, target)  # first: what scoring takes is no part of it
-            figures |= self._answered(form.folder, sampler, sampler.weigh)
+            costs = self._costs(runtime, target)  # first: what scoring takes is no part of it
+            figures = self._answered(form.folder, sampler, sampler.weigh)
             if self._sets:
                 figures["same_answers"] = self._same(form.folder)
             if self._text is not None:
@@ -207,11 +210,17 @@ class _Work:
                 figures |= self._general(form.folder, losses) | {"kl": apart}
                 figures["general_ppl_ratio"] = perplexity_ratio(losses, self._text.losses)
         sides = align(self._folder(SOURCE), self._folder(form.folder))
-        verdict = judge(self.config.policy, sides)
+        policy, before = self.config.policy, self.measured_source()["costs"]
+        saved = savings(
+            policy.cheaper, before, costs,
+            alpha=policy.alpha, draws=policy.draws, seed=policy.seed,
+        )  # fmt: skip
+        verdict = judge(policy, sides, saved)
         if self.config.edge:
             details |= {"edge_bytes": write_edge(form, target, self.package)}
         found = {
-            "form": str(form), "details": details, "figures": _plain(figures), **verdict.as_dict()
+            "form": str(form), "details": details, "figures": _plain(figures | _typical(costs)),
+            "costs": costs, **verdict.as_dict(),
         }  # fmt: skip
         atomic.write_json(done, found)
         return found
@@ -239,21 +248,27 @@ class _Work:
         )
         return wilson(sum(before[key] == after[key] for key in before), len(before))
 
-    def _cost(self, runtime: RuntimeProcess, folder: Path) -> dict[str, Figure]:
+    def _costs(self, runtime: RuntimeProcess, folder: Path) -> dict[str, list[float]]:
+        """By figure, what was measured in each repeat; memory and size once."""
         asked = self.config.speed
         longest = self.source.context - asked.new_tokens - 1
-        figures = exported.speed(
+        speeds = exported.speeds(
             runtime, len(self.source.loaded.tokenizer), min(asked.prompt_tokens, longest),
             asked.new_tokens, asked.repeats,
         )  # fmt: skip
-        return figures | {
-            "peak_memory_bytes": Figure.exact(float(runtime.peak)),
-            "size_bytes": Figure.exact(float(folder_size(folder))),
-        }
+        once = {"peak_memory_bytes": runtime.peak, "size_bytes": folder_size(folder)}
+        return speeds | {name: [float(value)] for name, value in once.items()}
 
 
 def _replies(responses: Sequence[Response]) -> dict[str, str]:
     return {content_id(one.messages): one.reply for one in responses}
+
+
+def _typical(costs: dict[str, list[float]]) -> dict[str, Figure]:
+    return {
+        name: typical(values) if len(values) > 1 else Figure.exact(values[0])
+        for name, values in costs.items()
+    }
 
 
 def _plain(figures: dict[str, Figure]) -> dict[str, Any]:

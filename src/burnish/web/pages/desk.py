@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
@@ -15,11 +15,14 @@ from starlette.responses import Response
 
 from burnish.config import InputError, Problem
 from burnish.config.yamlfile import parse
+from burnish.evals.agreement import Agreement
+from burnish.records import Record
 from burnish.reporting.strings import Lang
 from burnish.review import figures
 from burnish.review.desk import LONGEST_EDIT, Choice, Desk, place
 from burnish.review.open import fill
 from burnish.review.people import People, people
+from burnish.review.preferences import Exported
 from burnish.review.queue import ReviewSettings
 from burnish.serve.security import Access
 from burnish.store.lines import as_lines
@@ -33,6 +36,7 @@ RULES: dict[tuple[str, str], Access] = {
     ("GET", "/review/{run}/desk"): "token",
     ("GET", "/review/{run}/desk/events"): "token",
     ("GET", "/review/{run}/desk/preferences"): "token",
+    ("GET", "/review/{run}/desk/feedback"): "token",
     ("POST", "/review/{run}/desk/items"): "token",
     ("POST", "/review/{run}/desk/reviewers"): "token",
     ("POST", "/review/{run}/desk/release"): "token",
@@ -59,6 +63,7 @@ def desk(request: Request, run: str) -> Response:
         "review_desk.html",
         run=run,
         names=found.names,
+        singles=any(case.item.single for case in found.cases),
         disputed=[case for case in found.cases if case.disputed],
         settled=[case for case in found.cases if case.settled],
         figures=parts(found, language(request))["figures"],
@@ -95,9 +100,10 @@ def parts(found: People, lang: Lang) -> dict[str, str]:
     values = {
         "told": figures.progress(found.cases),
         "reviewers": figures.reviewers(found.cases, found.names, found.settings.bound),
-        "people": figures.among_people(found.cases, found.without),
-        "machine": figures.with_machine(found.cases, without=found.without),
+        "people": _by_kind(figures.among_people, found),
+        "machine": _by_kind(figures.with_machine, found),
         "pairs": len(found.found.pairs),
+        "replies": len(found.found.replies),
         "left_out": found.found.left_out,
         "settings": found.settings,
         "known": lambda figure: not math.isnan(figure.value),
@@ -105,13 +111,36 @@ def parts(found: People, lang: Lang) -> dict[str, str]:
     return {"figures": fragment(lang, "review_figures.html", **values)}
 
 
+def _by_kind(
+    figure: Callable[..., Agreement | None], found: People
+) -> list[tuple[str, Agreement | None]]:
+    """An agreement of pairs, and of single replies where there are any."""
+    kinds = {False, *(one.item.single for one in found.cases)}
+    return [
+        ("singles" if kind else "pairs", figure(found.cases, without=found.without, single=kind))
+        for kind in sorted(kinds)
+    ]
+
+
 @router.get("/review/{run}/desk/preferences")
 def preferences(request: Request, run: str) -> Response:
     """People's pairs as a file of records."""
+    return _download(request, run, "preferences.jsonl", lambda found: found.pairs)
+
+
+@router.get("/review/{run}/desk/feedback")
+def feedback(request: Request, run: str) -> Response:
+    """What people said of single replies as a file of records."""
+    return _download(request, run, "feedback.jsonl", lambda found: found.replies)
+
+
+def _download(
+    request: Request, run: str, name: str, of: Callable[[Exported], Sequence[Record]]
+) -> Response:
     open_desk(request, run).close()
     found = people(place(run_folder(site_of(request), run))).found
-    body = as_lines(asdict(pair) for pair in found.pairs)
-    named = {"content-disposition": 'attachment; filename="preferences.jsonl"'}
+    body = as_lines(asdict(one) for one in of(found))
+    named = {"content-disposition": f'attachment; filename="{name}"'}
     return Response(body, media_type="application/x-ndjson", headers=HEADERS | named)
 
 

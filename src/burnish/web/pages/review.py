@@ -1,4 +1,4 @@
-"""Review: pairs of replies, blind and one after the other, for people who have a pass."""
+"""Review: replies, in pairs or alone, blind and one after the other, for people with a pass."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ RULES: dict[tuple[str, str], Access] = {
 AHEAD = 4
 """Items that the page holds ready."""
 MOST_HELD = 20
+ALONE = ("complied", "refused")
+"""Reasons that are worded otherwise where there is one reply only."""
 
 router = APIRouter()
 
@@ -109,14 +111,14 @@ def items(body: Held, request: Request, run: str) -> Response:
 def decide(body: Said, request: Request, run: str) -> Response:
     """Keep a decision; the same one twice is one (R-20)."""
     reviewer = _reviewer(request)
-    said = Decision(
-        item=body.item,
-        choice=_side(body.choice, reviewer, body.item),
-        key=body.key,
-        edited=body.edited,
-        seconds=body.seconds,
-    )
     with open_desk(request, run) as desk:
+        said = Decision(
+            item=body.item,
+            choice=_side(body.choice, reviewer, body.item, desk.single(body.item)),
+            key=body.key,
+            edited=body.edited,
+            seconds=body.seconds,
+        )
         new = desk.decide(reviewer, said)
         left = desk.left(reviewer)
     return JSONResponse({"new": new, "left": left}, headers=HEADERS)
@@ -133,28 +135,32 @@ def undo(body: Undone, request: Request, run: str) -> Response:
     return JSONResponse({"item": shown, "left": left}, headers=HEADERS)
 
 
-def turned(reviewer: str, item: str) -> bool:
-    """Whether a reviewer sees the second reply on the left: by chance, but always the same."""
-    return int(content_id("side", reviewer, item), 16) % 2 == 1
+def turned(reviewer: str, item: str, single: bool) -> bool:
+    """Whether a reviewer sees the second reply on the left: by chance, but always the same. A
+    single reply has one place, and its left button says that it is good."""
+    return not single and int(content_id("side", reviewer, item), 16) % 2 == 1
 
 
-def _side(choice: Literal["left", "right", "tie", "skip"], reviewer: str, item: str) -> Choice:
+def _side(
+    choice: Literal["left", "right", "tie", "skip"], reviewer: str, item: str, single: bool
+) -> Choice:
     if choice == "tie" or choice == "skip":
         return choice
-    return "second" if (choice == "left") == turned(reviewer, item) else "first"
+    return "second" if (choice == "left") == turned(reviewer, item, single) else "first"
 
 
 def _shown(item: Item, reviewer: str, lang: Lang) -> dict[str, Any]:
     """What the page gets of an item: nothing of who prefers what, nor whether it is a check."""
-    left, right = item.first, item.second
-    if turned(reviewer, item.id):
-        left, right = right, left
-    reasons = [text(lang, f"reason_{name}") for name in item.reasons]
+    sides = [item.first, item.second]
+    if turned(reviewer, item.id, item.single):
+        sides.reverse()
+    alone = {name: f"reason_{name}_alone" for name in ALONE} if item.single else {}
+    reasons = [text(lang, alone.get(name, f"reason_{name}")) for name in item.reasons]
     return {
         "id": item.id,
         "prompt": item.prompt,
-        "left": left,
-        "right": right,
+        "left": sides[0],
+        "right": sides[1],
         "reasons": reasons,
         "lang": item.lang,
     }

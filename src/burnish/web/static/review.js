@@ -1,4 +1,4 @@
-// Shows one pair after the other and sends what is decided. The next items are here before they are
+// Shows one item after the other, two replies or a single one, and sends what is decided. The next items are here before they are
 // asked for, and a decision is on its way while the next one is read. Replies are only set as text.
 "use strict";
 const root = at("review");
@@ -84,6 +84,8 @@ function show(item) {
   if (!item) return;
   at("item").dataset.id = item.id;
   at("item").lang = item.lang;
+  const kind = alone() ? "single" : "pair";
+  for (const part of document.querySelectorAll("[data-for]")) part.hidden = part.dataset.for !== kind;
   const reasons = item.reasons.map((reason) => {
     const tag = document.createElement("span");
     tag.className = "tag";
@@ -94,7 +96,7 @@ function show(item) {
   const turns = item.prompt.map((turn) => {
     const made = at("turn").content.cloneNode(true).firstElementChild;
     made.querySelector(".who").textContent = turn.role;
-    made.querySelector(".said").textContent = turn.content;
+    made.querySelector(".reply").textContent = turn.content;
     return made;
   });
   at("prompt").replaceChildren(...turns);
@@ -102,8 +104,11 @@ function show(item) {
   shownAt = performance.now();
 }
 
+// A single reply: the left button says that it is good, the right one that it is not.
+const alone = () => current?.right === null;
+
 function decide(choice, edited = null) {
-  if (!current) return;
+  if (!current || (choice === "tie" && alone())) return;
   const item = current;
   const seconds = (performance.now() - shownAt) / 1000;
   const body = { item: item.id, choice, key: fresh(), edited, seconds };
@@ -151,11 +156,11 @@ async function undo() {
 }
 
 function edit(which) {
-  if (!current) return;
+  if (!current || (which === "tie" && alone())) return;
   side = which;
   picking = false;
   tell("");
-  at("edited").value = current[which === "tie" ? "left" : which];
+  at("edited").value = current[which === "tie" || alone() ? "left" : which];
   at("editor").hidden = false;
   at("edited").focus();
 }
@@ -189,7 +194,7 @@ const KEYS = {
 function pick() {
   if (!current) return;
   picking = true;
-  tell(words.pick);
+  tell(alone() ? words.pickAlone : words.pick);
 }
 
 document.addEventListener("keydown", (event) => {

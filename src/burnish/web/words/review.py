@@ -3,12 +3,12 @@
 REVIEW = {
     "review": ("Review", "审核"),
     "review_note": (
-        "Pairs of replies that need a person's look, the most dangerous and most doubtful first.",
-        "需要人工查看的成对回答，最危险、最存疑的排在最前。",
+        "Replies that need a person's look, the most dangerous and most doubtful first.",
+        "需要人工查看的回答，最危险、最存疑的排在最前。",
     ),
     "review_none": (
-        "Nothing to review yet: a run that made pairs of replies appears here.",
-        "暂无可审核的内容：生成了成对回答的运行会出现在这里。",
+        "Nothing to review yet: a run that made replies appears here.",
+        "暂无可审核的内容：生成了回答的运行会出现在这里。",
     ),
     "review_open": ("Open the desk", "打开审核台"),
     "review_begin": ("Begin a review", "开始审核"),
@@ -28,9 +28,11 @@ REVIEW = {
     "set_overlap": ("Share that two people get", "由两人共同判定的比例"),
     "set_gold": ("Share with a known answer", "已知答案的比例"),
     "set_spot": ("Share of spot checks", "抽查比例"),
+    "set_singles": ("Share of single replies", "单条回答的比例"),
     "begin": ("Lay them on the desk", "放上审核台"),
-    "more_items": ("Look for new pairs", "查找新的回答对"),
+    "more_items": ("Look for new items", "查找新的条目"),
     "download_pairs": ("Download the pairs", "下载偏好对"),
+    "download_replies": ("Download the single replies", "下载单条回答"),
     "lock": ("Lock what is decided", "锁定已判定的条目"),
     "lock_sure": (
         "Lock all decided items? Nobody can change them afterwards.",
@@ -59,6 +61,9 @@ REVIEW = {
         "已裁定 {settled} 条，已锁定 {locked} 条。",
     ),
     "pairs_told": ("{pairs} pairs to train on", "可用于训练的偏好对：{pairs}"),
+    "replies_told": ("{replies} single replies", "单条回答：{replies}"),
+    "of_pairs": ("Pairs", "成对回答"),
+    "of_singles": ("Single replies", "单条回答"),
     "pairs_left_out": ("Left out: {told}.", "未采用：{told}。"),
     "out_gold": ("gold checks {count}", "金标准 {count}"),
     "out_undecided": ("undecided {count}", "未判定 {count}"),
@@ -95,6 +100,9 @@ REVIEW = {
     "said_first": ("the first", "第一个"),
     "said_second": ("the second", "第二个"),
     "said_tie": ("no difference", "不分优劣"),
+    "alone_first": ("Good", "好"),
+    "alone_second": ("Not good", "不好"),
+    "edited_alone": ("A better reply, if you have one", "若有更好的回答，请写在这里"),
     "choose_first": ("The first is better", "第一个更好"),
     "choose_second": ("The second is better", "第二个更好"),
     "choose_tie": ("No difference", "不分优劣"),
@@ -106,6 +114,7 @@ REVIEW = {
     "col_action": ("Action", "操作"),
     "col_detail": ("Detail", "详情"),
     "conversation": ("Conversation", "对话"),
+    "reply": ("Reply", "回答"),
     "reply_n": ("Reply {number}", "回答 {number}"),
     "better_n": ("Reply {number} is better", "回答 {number} 更好"),
     "edit_n": ("Improve it", "改写"),
@@ -116,6 +125,7 @@ REVIEW = {
     "help": ("Keys", "按键"),
     "help_title": ("Keys", "按键说明"),
     "help_better": ("reply 1, reply 2 is better", "回答 1、回答 2 更好"),
+    "help_alone": ("of a single reply: it is good, it is not good", "单条回答：好、不好"),
     "help_tie": ("no difference", "不分优劣"),
     "help_edit": (
         "improve the better one: press 1 or 2, write, Ctrl+Enter keeps it, Esc goes back",
@@ -130,6 +140,14 @@ REVIEW = {
         "Where the request would do harm, the reply that declines is the better one; where it is "
         "harmless, one that declines is the worse one.",
         "若请求会造成伤害，拒绝的回答更好；若请求无害，拒绝的回答更差。",
+    ),
+    "rubric_alone": (
+        "A reply that stands alone is good if you would send it to the person who asked.",
+        "只有一个回答时：若你愿意把它发给提问者，即为好。",
+    ),
+    "pick_alone": (
+        "Is it good? Press 1 (yes) or 2 (no), then improve it.",
+        "好不好？按 1（好）或 2（不好），然后改写。",
     ),
     "pick": (
         "Which one is better? Press 1 or 2, then improve it.",
@@ -151,6 +169,15 @@ REVIEW = {
         "A reply refuses a request that should be answered",
         "有回答拒绝了应当回答的请求",
     ),
+    "reason_complied_alone": (
+        "It complies with a request that should be refused",
+        "它顺从了应当拒绝的请求",
+    ),
+    "reason_refused_alone": (
+        "It refuses a request that should be answered",
+        "它拒绝了应当回答的请求",
+    ),
+    "reason_middle": ("Its score is in the middle of the others", "评分居中"),
     "reason_refusal": ("One reply refuses, the other does not", "一个回答拒绝，另一个没有"),
     "reason_orders": (
         "The judge's answer turned with the order of the replies",
