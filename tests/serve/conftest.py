@@ -18,6 +18,9 @@ import pytest
 import torch
 from tests import tiny
 
+from burnish.exporting import write
+from burnish.exporting.forms import parse
+from burnish.models.load import load_model
 from burnish.models.save import save_model
 from burnish.serve.arms import Arms, Place, Served
 from burnish.serve.feedback import Book
@@ -127,3 +130,19 @@ def start(
     )
     assert process.stdout is not None
     return process, json.loads(process.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory) -> write.Source:
+    """Random models write parts of characters, a trained one words."""
+    made = write.Source(load_model("burnish-tiny", device="cpu"), tmp_path_factory.mktemp("trial"))
+    made.__dict__["pattern"] = "gpt-2"  # tests/exporting finds it
+    return made
+
+
+@pytest.fixture(scope="session")
+def folders(source: write.Source, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("exported")
+    for form in map(parse, ("gguf:f16", "gguf:q8_0")):
+        write.write(source, form, place / form.folder)
+    return {"gguf": place / "gguf-f16", "q8": place / "gguf-q8_0"}
