@@ -34,6 +34,7 @@ RIGHT = [
     ("5 + 3 = 8", ["8"], "What is 5 + 3?"),
     ("It is the Gambia.", ["The Gambia"], "Which country has Banjul?"),
     ("《静夜思》是李白写的。", ["李白"], "《静夜思》是谁写的？"),
+    ("李白写的。", ["李白"], "《静夜思》是谁写的？"),
     ("《静夜思》的作者叫李白。", ["李白"], "请问《静夜思》的作者叫什么？"),
     ("Mexico City is the capital of Mexico.", ["Mexico City"], "What is Mexico's capital?"),
     ("The capital of St. Lucia is Castries.", ["Castries"], "What is the capital of St. Lucia?"),
@@ -345,3 +346,32 @@ def test_lengths(rule: dict[str, object], kept: str, broken: str) -> None:
     spec = {"kind": "format", "rules": [rule]}
     assert verify(spec, kept).outcome == "right"
     assert verify(spec, broken).outcome == "wrong"
+
+
+PARTS = [
+    "Paris",
+    "李白",
+    "写的",
+    "所写",
+    "是",
+    "is",
+    "the",
+    "not",
+    "?",
+    ".",
+    ",",
+    ":",
+    "=",
+    "Answer",
+    "5",
+]
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=6), st.sampled_from(["", FRANCE, "谁写的？"]))
+def test_whatever_of_the_rules_own_words_is_said_there_is_a_verdict(
+    parts: list[str], question: str
+) -> None:
+    for reply in ("".join(parts), " ".join(parts)):
+        check = verify({"kind": "answer", "answers": ["Paris", "李白"]}, reply, question)
+        assert check.outcome in ("right", "wrong")
+        assert check.outcome == "wrong" or "Paris" in reply or "李白" in reply

@@ -116,6 +116,8 @@ def _stated(text: str, words: list[Word], target: list[str], asked: set[str]) ->
     if [word.text for word in words[-2:]] in _AGENT_TAILS:
         words = words[:-2]
     said = [word.text for word in words]
+    if said == target:
+        return Match(True, "equals the answer")
     ends = said[-len(target) :] == target
     starts = said[: len(target)] == target
     reason = "the answer is neither the first nor the last thing said"
