@@ -61,7 +61,7 @@ PLANS = {
     ),
     "smollm2": Plan(
         "technical documentation: descriptions of functions and classes in SciPy",
-        {"limit": 40, "sequence_length": 256, "domain_heldout": 0.2, "lora": {"r": 16, "alpha": 32},
+        {"limit": 24, "sequence_length": 256, "domain_heldout": 0.2, "lora": {"r": 16, "alpha": 32},
          "train": {"learning_rate": 1.0e-3, "tokens_per_step": 1024, "tokens_per_batch": 1024,
                    "warmup": 0.01}},
         {"bound": 1.05, "checks": 3, "grace": 0.0},
