@@ -45,11 +45,13 @@ STYLE = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What is run on one model: settings of the fit."""
+    """What is run on one model: settings of the fit, and of held-out general documents the first
+    ``heldout``."""
 
     about: str
     settings: Mapping[str, Any]
     guard: Mapping[str, Any]
+    heldout: int | None = None
 
 
 PLANS = {
@@ -65,6 +67,7 @@ PLANS = {
          "train": {"learning_rate": 1.0e-3, "tokens_per_step": 1024, "tokens_per_batch": 1024,
                    "warmup": 0.01}},
         {"bound": 1.05, "checks": 3, "grace": 0.0},
+        heldout=24,
     ),
 }  # fmt: skip
 
@@ -127,6 +130,7 @@ def write(work: Path, model: str) -> None:
         general = [one for one in general if one.lang == "en"]
         heldout = [one for one in heldout if one.lang == "en"]
     random.Random(0).shuffle(heldout)
+    heldout = heldout[: PLANS[model].heldout]
     tables.write(work / "general.jsonl", general)
     for place, part in enumerate(PARTS):
         tables.write(work / f"{part}.jsonl", heldout[place :: len(PARTS)])
