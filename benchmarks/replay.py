@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.sections import put
 from burnish.cli.one_stage import Made, run_stages
 from burnish.engine import SilentProgress
 from burnish.records import Document, Message, Prompt
@@ -243,7 +244,7 @@ def section(model: str, rows: Sequence[Row], before: str, seed: int) -> str:
     """A model's part of the page."""
     plan = PLANS[model]
     lines = [
-        f"## {model}", "", f"Domain: {plan.about}. Seed {seed}.", "",
+        f"Domain: {plan.about}. Seed {seed}.", "",
         f"![general against domain perplexity](../docs/images/replay-{model}.svg)", "",
         "| replay | guard | domain perplexity, after / before | general perplexity, after / before "
         "| continuation, % | the guard did |",
@@ -275,13 +276,6 @@ bound; fits that the guard took back to the start (1, 1) are not drawn.
 """
 
 
-def page(text: str, model: str, own: str) -> str:
-    """The page with a model's section in place of the one it had there."""
-    sections = {part.split("\n")[0]: "## " + part for part in text.split("\n## ")[1:]}
-    sections[model] = own
-    return "\n".join([INTRODUCTION, *(part.rstrip("\n") + "\n" for part in sections.values())])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--work", type=Path, required=True, help="kept, so that it can continue")
@@ -290,10 +284,7 @@ def main() -> None:
     given = parser.parse_args()
     rows, before = sweep(given.model, given.work, given.seed)
     chart(rows, PLANS[given.model].guard["bound"], IMAGES / f"replay-{given.model}.svg")
-    before_it = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    text = page(before_it, given.model, section(given.model, rows, before, given.seed))
-    print(text)
-    atomic.write_text(PAGE, text)
+    print(put(PAGE, INTRODUCTION, given.model, section(given.model, rows, before, given.seed)))
 
 
 if __name__ == "__main__":

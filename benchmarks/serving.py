@@ -34,6 +34,7 @@ import httpx2
 import numpy as np
 import psutil
 
+from benchmarks.sections import put
 from burnish.config import process
 from burnish.exporting import write
 from burnish.exporting.forms import TOLD, parse
@@ -42,6 +43,13 @@ from burnish.models.save import save_model
 from burnish.sampling import Sampling, generate
 from burnish.text.templates import encode_prompts
 
+PAGE = Path(__file__).with_name("RESULTS-serving.md")
+INTRODUCTION = """# Servers under many clients
+
+Made by `python -m benchmarks.serving --write` with the options that a heading names; what is done
+stands at the top of that program. *Different*: replies that are not what `generate` says, as a near
+tie of two tokens makes them, and as those of rounded weights are.
+"""
 START_SECONDS = 180
 WORDS = [
     "capital",
@@ -286,6 +294,7 @@ def main() -> None:
     parser.add_argument("--form", default="gguf:f16", help="what llama.cpp is given")
     choices = ("transformers", "transformers-cb", "llama.cpp", "none")
     parser.add_argument("--peer", choices=choices, action="append", help="(repeatable)")
+    parser.add_argument("--write", action="store_true", help=f"into {PAGE.name}")
     options = parser.parse_args()
     peers = [peer for peer in options.peer or ["transformers"] if peer != "none"]
     process.tune()
@@ -297,17 +306,22 @@ def main() -> None:
             source = write.Source(load_model(folder), Path(scratch) / "trial")
             write.write(source, parse(options.form), gguf)
         known = known_replies(folder, questions(options.prompts), options.tokens)
-        print(f"{options.clients} clients, {options.seconds:g} s, {options.model}\n\n{HEAD}")
-        rates = {}
+        title = f"{options.clients} clients, {options.seconds:g} s, {options.model}"
+        print(f"{title}\n\n{HEAD}")
+        lines, rates = [HEAD], {}
         for name in ("burnish", *(["burnish gguf"] if gguf.is_dir() else []), *peers):
             seen = measured(name, folder, gguf, options, known)
-            print(seen.row(name) if seen else f"| {name} | did not start |", flush=True)
+            lines.append(seen.row(name) if seen else f"| {name} | did not start |")
+            print(lines[-1], flush=True)
             if seen and seen.wall:
                 rates[name] = seen.tokens / seen.wall
             if name not in peers and (seen is None or seen.dropped or seen.mixed):
                 sys.exit(1)
     for peer in filter(rates.get, peers):
-        print(f"\nburnish: {rates['burnish'] / rates[peer]:.1f} x the tokens/s of {peer}")
+        times = rates["burnish"] / rates[peer]
+        lines += ["", f"burnish gives {times:.1f} times the tokens a second of {peer}."]
+    if options.write:
+        put(PAGE, INTRODUCTION, title, "\n".join(lines))
 
 
 if __name__ == "__main__":
