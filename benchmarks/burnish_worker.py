@@ -215,16 +215,16 @@ def _grpo(
 def _ppo(loaded: Loaded, rows: Sequence[data.Row], options: TrainSettings) -> Fit:
     sampling = Sampling(temperature=1.0)
     config = ppo.Config(model="benchmark", prompts=["benchmark"], sampling=sampling)
-    head = ScalarHead(loaded.model.config.hidden_size)
+    critic = ppo.new_critic(loaded, config)
     reference = deepcopy(loaded.model).eval().requires_grad_(False)
     score = scorer(
-        loaded.model, temperature=1.0, reference=lambda: nullcontext(reference), head=head
+        loaded.model, temperature=1.0, reference=lambda: nullcontext(reference), critic=critic
     )
     credit = functools.partial(ppo_segments, settings=config.credit)
     return Fit(
-        functools.partial(ppo.loss, head=head, config=config),
+        functools.partial(ppo.loss, critic=critic, config=config),
         _replies(loaded.tokenizer, rows, score, options, credit),
-        named_trainable(model=loaded.model, head=head),
+        named_trainable(model=loaded.model, critic=critic),
     )
 
 
