@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from benchmarks.sections import put
 
 from benchmarks import replay
 from burnish.records import Document
@@ -59,10 +60,15 @@ def test_the_chart_is_an_image_with_every_fit(tmp_path: Path) -> None:
     assert len(list(root.iter("{http://www.w3.org/2000/svg}circle"))) == 3
 
 
-def test_a_page_keeps_the_sections_of_other_models() -> None:
-    first = replay.page("", "burnish-tiny", replay.section("burnish-tiny", ROWS, "35.0", 0))
-    both = replay.page(first, "smollm2", replay.section("smollm2", ROWS[:1], "50.0", 0))
-    again = replay.page(both, "burnish-tiny", replay.section("burnish-tiny", ROWS[1:], "36.0", 0))
+def test_a_page_keeps_the_sections_of_other_models(tmp_path: Path) -> None:
+    def page(model: str, rows: list[replay.Row], before: str) -> str:
+        section = replay.section(model, rows, before, 0)
+        return put(tmp_path / "page.md", replay.INTRODUCTION, model, section)
+
+    first = page("burnish-tiny", ROWS, "35.0")
+    both = page("smollm2", ROWS[:1], "50.0")
+    again = page("burnish-tiny", ROWS[1:], "36.0")
+    assert again == (tmp_path / "page.md").read_text(encoding="utf-8")
     assert both.index("## burnish-tiny") < both.index("## smollm2")
     assert "| 25 % | on | 0.700 | 1.100 | 41.0 [36.0, 46.0] | raise replay at step 6 |" in first
     assert "| before | | 1 | 1 | 36.0 | |" in again
