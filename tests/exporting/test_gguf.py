@@ -136,6 +136,7 @@ def test_no_runtime_outlives_its_parent(tmp_path: Path) -> None:
     gguf_file.write_gguf(source.folder, source.words, "gpt-2", "f16", file)
     code = (
         "import sys, time; from pathlib import Path\n"
+        "from burnish.config.process import tune; tune()\n"
         "from burnish.exporting.process import RuntimeProcess\n"
         f"one = RuntimeProcess('gguf', Path({str(file)!r}), 64, 1, 2)\n"
         "print(one._process.pid, *one.address(), flush=True); time.sleep(60)\n"
@@ -144,6 +145,7 @@ def test_no_runtime_outlives_its_parent(tmp_path: Path) -> None:
     assert parent.stdout is not None
     pid, url, key = parent.stdout.readline().split()
     child = psutil.Process(int(pid))
+    assert child.environ()["GOMP_SPINCOUNT"] == "0"
     child.terminate()  # only its parent ends it
     for given, status in ((f"Bearer {key}", 200), ("Bearer wrong", 401)):
         assert httpx2.get(f"{url}/props", headers={"authorization": given}).status_code == status

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from burnish.config import InputError, Problem
+from burnish.config.process import SPIN
 from burnish.exporting.runtimes import Scored
 
 LINE = "burnish.exporting.child"
@@ -44,7 +45,10 @@ class RuntimeProcess:
         paths = os.pathsep.join(filter(None, places))
         # When a file makes llama.cpp give up, it starts a debugger to print where: seconds of
         # work, and hundreds of megabytes, for what nobody reads.
-        quiet = {"GGML_NO_BACKTRACE": "1"}
+        own = {"GGML_NO_BACKTRACE": "1"}
+        if format == "gguf" and os.environ.get("GOMP_SPINCOUNT") == SPIN:
+            # What suits torch does not suit llama.cpp, whose threads meet many times a token.
+            own["GOMP_SPINCOUNT"] = "0"
         numbers = (context, threads) if rows is None else (context, threads, rows)
         command = [sys.executable, "-m", LINE, format, str(path), *map(str, numbers)]
         self._process = subprocess.Popen(
@@ -53,7 +57,7 @@ class RuntimeProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, **quiet, "PYTHONPATH": paths},
+            env={**os.environ, **own, "PYTHONPATH": paths},
         )
         try:
             self.baseline = self._hear("cannot be loaded")["value"]
