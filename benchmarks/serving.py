@@ -37,7 +37,7 @@ import psutil
 from benchmarks.sections import put
 from burnish.config import process
 from burnish.exporting import write
-from burnish.exporting.forms import TOLD, parse
+from burnish.exporting.forms import FILES, TOLD, parse
 from burnish.models.load import load_model
 from burnish.models.save import save_model
 from burnish.sampling import Sampling, generate
@@ -248,7 +248,7 @@ def commands(folder: Path, gguf: Path, port: int, rows: int) -> dict[str, list[s
     ]
     transformers = [str(Path(sys.executable).parent / "transformers"), "serve", str(folder),
                     "--port", str(port), "--host", "127.0.0.1"]  # fmt: skip
-    file = gguf / "model.gguf"
+    file = gguf / FILES["gguf"]
     context = json.loads((gguf / TOLD).read_text())["context"] if gguf.is_dir() else 0
     return {
         "burnish": [*here, "burnish", "serve", str(folder), *rest],
@@ -271,7 +271,7 @@ def measured(name: str, folder: Path, gguf: Path, options: Any, known: Known) ->
     """One server under load."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    model = str(gguf / "model.gguf") if name == "burnish gguf" else str(folder)
+    model = str(gguf / FILES["gguf"]) if name == "burnish gguf" else str(folder)
     exact = name not in ("burnish gguf", "llama.cpp")
     command = commands(folder, gguf, port, options.rows)[name]
     with started(command, url) as server:

@@ -49,11 +49,11 @@ from burnish.stages.rewarding import (
 )
 from burnish.stages.watch import Watch, WatchSettings, heldout_prompts, judges
 from burnish.store.metrics import Metrics
+from burnish.store.names import SAMPLES
 from burnish.text.batches import Batch
 
 BOUNDED = ("cost", "lambda")
 """Metrics of a constraint."""
-SAMPLES = "samples.jsonl"
 
 
 def reference_scorer(loaded: Loaded, sampling: Sampling, critic: Critic | None = None) -> Score:

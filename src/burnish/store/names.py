@@ -17,6 +17,7 @@ SEEN = "seen.json"
 IMPORTED = "import.json"
 REJECTED = "rejected.jsonl"
 LABELS = "labels.jsonl"
+SAMPLES = "samples.jsonl"
 NOT_RECORDS = frozenset({MANIFEST, ARTIFACT, PLAN, CLEAN_REPORT, REPORT, SEEN, IMPORTED})
 """All JSON that burnish writes into folders of records and that are none. A stage that writes more
 beside its records names it here."""

@@ -21,9 +21,10 @@ from burnish.loop.references import split
 from burnish.loop.status import run_state
 from burnish.reporting.rundata import Row, prompt_text, read_jsonl, reply_text
 from burnish.store.metrics import Follower
+from burnish.store.names import SAMPLES
 
 LOG_BYTES = 8192
-SAMPLES = 6
+SHOWN = 6
 ENDED = frozenset({"done", "stopped", "interrupted", "failed"})
 
 
@@ -177,7 +178,7 @@ class RunView:
 
     def samples(self) -> list[Sample]:
         """What the model said last: in a policy fit, or when it was evaluated."""
-        files = [self.folder / "samples.jsonl", *self.folder.glob("artifacts/*/responses.jsonl")]
+        files = [self.folder / SAMPLES, *self.folder.glob("artifacts/*/responses.jsonl")]
         there = [path for path in files if path.is_file()]
         if not there:
             return []
@@ -186,9 +187,9 @@ class RunView:
         if last == files[0]:
             return [
                 _sample(f"{row.get('stage')} · {row.get('round')}", row)
-                for row in rows[-SAMPLES:][::-1]
+                for row in rows[-SHOWN:][::-1]
             ]
-        chosen = rows[:: max(1, len(rows) // SAMPLES)][:SAMPLES]
+        chosen = rows[:: max(1, len(rows) // SHOWN)][:SHOWN]
         return [_sample(last.parent.name, row) for row in chosen]
 
     def log(self) -> str:
