@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from tests import tiny
-from tests.loop.mini import CITIES, question, write_recipe, write_rows
+from tests.loop.mini import CITIES, write_recipe, write_rows
+from tests.stages.measuring import REPLIES, ROWS, evaluation, prepared
 
 from burnish.config import InputError
 from burnish.evals import consistency, efficiency, harness
@@ -24,38 +24,18 @@ from burnish.evals.harness_model import harness_model
 from burnish.evals.tasks import Response
 from burnish.loop.recipe import from_value, load
 from burnish.loop.run import RunResult, run
-from burnish.models.load import load_model, save_model
+from burnish.models.load import load_model
 from burnish.rewards.candidates import Candidate
 from burnish.sampling import LocalSampler
 from burnish.stages.measure import compare as compare_stage
 from burnish.stages.measure import gate as gate_stage
-from burnish.store.manifest import folder_size
-from burnish.store.registry import Registry
-from burnish.tracing.card import model_card
-from burnish.tracing.models import trace
 
 torch.set_num_threads(1)
-REPLIES = {"temperature": 0, "max_new_tokens": 4}
-ROWS = [question(country, number) for country in CITIES for number in range(8)]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("measure")
-    for name, seed in (("one", 0), ("two", 1)):
-        save_model(tiny.model(seed), tiny.tokenizer(), folder / name)
-    write_rows(folder / "items.jsonl", ROWS)
-    answered = [row | {"verify": {"kind": "format", "rules": [{"rule": "lowercase"}]}}
-                for row in ROWS]  # fmt: skip
-    write_rows(folder / "rules.jsonl", answered)
-    turns = [row["messages"] + [{"role": "assistant", "content": "no"}] for row in ROWS]
-    write_rows(folder / "sft.jsonl", [{"id": str(at), "messages": m} for at, m in enumerate(turns)])
-    return folder
-
-
-def evaluation(model: str, file: str = "items.jsonl", **more: Any) -> dict[str, Any]:
-    tasks = [{"name": "capitals", "data": file}]
-    return {"run": "measure.evaluate", "model": model, "tasks": tasks, "sampling": REPLIES, **more}
+    return prepared(tmp_path_factory.mktemp("measure"))
 
 
 def execute(folder: Path, name: str, **stages: dict[str, Any]) -> RunResult:
@@ -363,54 +343,6 @@ def test_a_probe_s_champion_may_lie_outside_the_run(place: Path) -> None:
         last = consistency.read(made.artifact("second").path)[-1]
         assert list(last.divergence) == [name, "start@1"]
         assert last.divergence[name] != last.divergence["start@1"]
-
-
-def cheaper(place: Path, name: str, beside: str | None, **policy: Any) -> RunResult:
-    """A round whose candidate has one layer of two, on items that neither model gets right."""
-    save_model(tiny.model(num_hidden_layers=1), tiny.tokenizer(), place / "small")
-    timed = {"prompt_tokens": 4, "new_tokens": 2, "repeats": 2, "warmup": 0, "beside": beside}
-    value = {
-        "name": name,
-        "model": "one",
-        "prepare": {"start": {"run": "fit.sft", "model": "@base", "data": ["sft.jsonl"],
-                              "heldout": 0, "train": {"max_steps": 1}},
-                    "student": {"run": "fit.sft", "model": "small", "data": ["sft.jsonl"],
-                                "heldout": 0, "train": {"max_steps": 1}}},
-        "round": {
-            "before": evaluation("@champion"),
-            "after": evaluation("@student", efficiency=timed),
-            "gate": {"run": "measure.gate", "before": "@before", "after": "@after",
-                     "policy": {"guards": {"capitals": 0.6}, "max_same": 1, **policy}},
-            "promote": {"run": "release.promote", "verdict": "@gate", "model": "@student"},
-        },
-        "rounds": {"count": 1, "champion": "@start"},
-    }  # fmt: skip
-    return run(load(write_recipe(place, value)), place / "runs")
-
-
-def test_a_smaller_model_that_is_no_worse_is_promoted(place: Path) -> None:
-    made = cheaper(place, "smaller", "@champion", cheaper={"size_bytes": 1.05})
-    gate = made.artifact("gate")
-    (saved,) = gate.details["saved"]
-    sizes = [folder_size(made.artifact(name).path) for name in ("start", "student")]
-    assert saved["factor"] == sizes[0] / sizes[1]
-    assert gate.figures["gain"].value == pytest.approx(math.log(saved["factor"]))
-    assert made.promoted
-    turns = json.loads((made.artifact("after").path / "beside.json").read_text())
-    assert turns["beside"] == "start@1"
-    assert len(turns["before"]["decode_tokens_per_second"]) == 2
-    assert "Size on disk" in (made.folder / "report.html").read_text(encoding="utf-8")
-    with Registry(made.folder.parent / "registry.sqlite") as registry:
-        assert registry.alias("champion") == "student@1"
-        assert "size_bytes improved ×" in model_card(trace(registry, "student@1"))
-
-
-def test_a_gate_for_something_cheaper_needs_both_models_timed_together(place: Path) -> None:
-    for beside, said in ((None, "beside no other model"), ("two", "beside two")):
-        with pytest.raises(InputError, match=f"{said}.*the model of before@1, start@1"):
-            cheaper(place, f"alone-{beside}", beside, cheaper={"decode_tokens_per_second": 1.1})
-    with pytest.raises(InputError, match="peak_memory_bytes is that of the whole process"):
-        cheaper(place, "memory", "@champion", cheaper={"peak_memory_bytes": 1.1})
 
 
 def test_a_drift_guard_and_a_probe_go_together() -> None:
